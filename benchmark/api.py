@@ -1,0 +1,63 @@
+"""The contract of a weight generator: all that a method sees of the harness.
+
+A method is a module with a class `Method` that satisfies `Generator`. The smallest one:
+
+    class Method:
+        name = "mine"
+        reads_ghn = False
+
+        @classmethod
+        def fit(cls, training, *, seed, directory):
+            return cls()                       # learn from training.networks(arch) for arch in training.architectures
+
+        def generate(self, arch, n, *, seed=0):
+            return [...]                       # n state dicts of architecture `arch`
+
+        def save(self, directory): ...
+
+        @classmethod
+        def load(cls, directory, training): return cls()
+"""
+
+from pathlib import Path
+from typing import ClassVar, Protocol, Self
+
+from nnbench.tasks.architectures import Architecture
+from nnbench.tasks.policy import Weights
+from nnbench.tasks.zoo import TrainingSet
+
+__all__ = ["Architecture", "Generator", "TrainingSet", "Weights"]
+
+
+class Generator(Protocol):
+    """Learns from a zoo of policies and writes policies of any architecture asked for.
+
+    The harness seeds, times and validates; a method touches no global random state.
+    """
+
+    name: ClassVar[str]
+    """The word after `--method`."""
+    reads_ghn: ClassVar[bool]
+    """True for a floor that asks the zoo's own hypernetworks (`training.hypernetworks`); a learned method says False."""
+
+    @classmethod
+    def fit(cls, training: TrainingSet, *, seed: int, directory: Path) -> Self:
+        """Learn from the training networks. `directory` is the method's own for resume state; it survives a kill, and
+        the same call then goes on from there."""
+        ...
+
+    def generate(self, arch: Architecture, n: int, *, seed: int = 0) -> list[Weights]:
+        """n policies of an architecture, as state dicts of `nn.Sequential(Linear, ReLU, ..., Linear)`.
+
+        A function of its arguments alone: equal calls give equal weights.
+        """
+        ...
+
+    def save(self, directory: Path) -> None:
+        """Write what `load` needs into an existing empty directory: safetensors and JSON, no pickle."""
+        ...
+
+    @classmethod
+    def load(cls, directory: Path, training: TrainingSet) -> Self:
+        """Read what `save` wrote. Raises ValueError naming the file where it does not fit."""
+        ...

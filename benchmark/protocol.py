@@ -1,0 +1,118 @@
+"""What is measured: the protocol, hashed onto every row, and the unit of work it is measured on."""
+
+import hashlib
+import json
+import re
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+from nnbench.tasks.architectures import Architecture, architecture_name
+
+FIRST_EVALUATION_SEED = 1_000_000
+"""Training and validation draw their episode seeds below this, every protocol from here on."""
+
+_FILE_NAME_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """How a method's samples are scored.
+
+    `samples` policies of an architecture are rolled out on the selection episodes, as in the paper. The `top` of them
+    by mean return are rolled out again on the test episodes, which took no part in choosing them. An episode is a
+    seed; all policies of all methods meet the same episodes. Raises ValueError naming the field that cannot be.
+    """
+
+    version: int = 1
+    samples: int = 100
+    top: int = 10
+    selection_episodes: int = 50
+    test_episodes: int = 200
+    horizon: int = 50
+    """Control steps an episode; none ends earlier."""
+    control_mode: str = "pd_joint_delta_pos"
+    selection_seed_start: int = 1_000_000
+    test_seed_start: int = 2_000_000
+    headline: str = "success_at_end"
+    """The column of the episode rows that `success` means in a table."""
+
+    def __post_init__(self) -> None:
+        for name in ("version", "samples", "top", "selection_episodes", "test_episodes", "horizon"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"protocol: {name}={getattr(self, name)}, expected at least 1")
+        if self.top > self.samples:
+            raise ValueError(f"protocol: top={self.top} of samples={self.samples}, expected top <= samples")
+        for name in ("selection_seed_start", "test_seed_start"):
+            if getattr(self, name) < FIRST_EVALUATION_SEED:
+                raise ValueError(
+                    f"protocol: {name}={getattr(self, name)}, expected {FIRST_EVALUATION_SEED} or more: "
+                    "training uses the seeds below"
+                )
+        selection, test = self.selection_seeds, self.test_seeds
+        if selection.start < test.stop and test.start < selection.stop:
+            raise ValueError(
+                f"protocol: selection seeds {selection.start} to {selection[-1]} and test seeds {test.start} to "
+                f"{test[-1]} overlap, expected disjoint ranges: move test_seed_start"
+            )
+        if self.headline not in ("success_at_end", "success_once"):
+            raise ValueError(f"protocol: headline={self.headline!r}, expected 'success_at_end' or 'success_once'")
+
+    @property
+    def selection_seeds(self) -> range:
+        """Seeds of the episodes that the top policies are chosen by."""
+        return range(self.selection_seed_start, self.selection_seed_start + self.selection_episodes)
+
+    @property
+    def test_seeds(self) -> range:
+        """Seeds of the episodes that the chosen policies are scored on."""
+        return range(self.test_seed_start, self.test_seed_start + self.test_episodes)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of all fields: equal protocols have equal hashes, in any process and on any machine."""
+        return _hash(asdict(self))
+
+    @property
+    def short(self) -> str:
+        """The first 12 hexadecimal digits of `sha256`, which every row carries."""
+        return self.sha256[:12]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unit:
+    """The smallest piece of work: one trained method, asked once for the policies of one architecture.
+
+    Raises ValueError where a field could not be part of a file name.
+    """
+
+    protocol: Protocol
+    task: str
+    method: str
+    method_sha256: str
+    """Identity of the trained method: equal hashes generate equal weights."""
+    generator_seed: int
+    arch: Architecture
+
+    def __post_init__(self) -> None:
+        for name in ("task", "method"):
+            if not _FILE_NAME_PART.fullmatch(getattr(self, name)):
+                raise ValueError(
+                    f"unit: {name}={getattr(self, name)!r} names files, expected letters, digits, '-', '_' and '.', "
+                    "beginning with a letter or digit"
+                )
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """All fields as JSON values, the protocol's among them."""
+        return {**asdict(self), "arch": architecture_name(self.arch)}
+
+    @cached_property
+    def key(self) -> str:
+        """The stem of the unit's files: readable, and unique by a hash of all fields."""
+        arch = architecture_name(self.arch)
+        return f"{self.method}-{self.task}-{arch}-s{self.generator_seed}-{_hash(self.fields)[:12]}"
+
+
+def _hash(fields: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -1,0 +1,340 @@
+"""Results on disk. A unit's files appear whole or not at all, and nothing half-written is ever read.
+
+Below the root a finished unit has three files: `<key>.safetensors` with all generated weights, `<key>.parquet` with
+one row a policy and episode, and `<key>.json`, the manifest with the hashes of both, written last. A unit under way
+has numbered parts in `partial/<key>/`.
+"""
+
+import errno
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from nnbench.protocol import Protocol, Unit
+from nnbench.tasks.architectures import Architecture, architecture_name, load_splits
+
+if TYPE_CHECKING:  # torch takes a second to import, and tables need none of it
+    from nnbench.tasks.policy import Weights
+
+
+def _required(name: str, kind: Any) -> Any:
+    return pa.field(name, kind, nullable=False)
+
+
+_STAGE = pa.dictionary(pa.int8(), pa.string())
+
+ROLLOUT_SCHEMA = pa.schema(
+    [
+        _required("sample", pa.int16()),
+        _required("weights_sha256", pa.string()),
+        _required("stage", _STAGE),
+        _required("episode_seed", pa.int64()),
+        _required("return", pa.float32()),
+        _required("success_once", pa.bool_()),
+        _required("success_at_end", pa.bool_()),
+    ]
+)
+"""A finished episode as a unit under way knows it: before all samples are ranked."""
+
+EPISODE_SCHEMA = pa.schema(
+    [
+        _required("protocol", pa.string()),  # Protocol.short
+        _required("task", pa.string()),
+        _required("method", pa.string()),
+        _required("method_sha256", pa.string()),
+        _required("generator_seed", pa.int32()),
+        _required("arch", pa.string()),  # 32-16-64-32
+        _required("partition", pa.string()),  # train, unseen, outside or other
+        _required("sample", pa.int16()),  # 0 to samples - 1
+        _required("weights_sha256", pa.string()),
+        _required("stage", _STAGE),  # selection or test
+        _required("episode_seed", pa.int64()),
+        _required("return", pa.float32()),  # sum of the normalised dense reward
+        _required("success_once", pa.bool_()),
+        _required("success_at_end", pa.bool_()),
+        _required("selected", pa.bool_()),  # among the top by mean return on the selection episodes
+        _required("rank", pa.int16()),  # by that mean return, the best has 0
+        _required("nearest_seed", pa.int32()),  # hypernetwork whose policy of this architecture is nearest
+        _required("nearest_distance", pa.float32()),  # L2
+    ]
+)
+"""One row a policy and episode. Samples with equal weights have their own rows each."""
+
+
+class StoreError(RuntimeError):
+    """Results that cannot be written or must not be read. Names the file and the remedy."""
+
+
+@dataclass(frozen=True)
+class Store:
+    """Finished units below a root folder."""
+
+    root: Path = Path("results") / "runs"
+
+    def finished(self, unit: Unit) -> bool:
+        """True if the manifest exists and both files are what it says. Raises StoreError on an unreadable manifest."""
+        path = self._path(unit, "json")
+        if not path.exists():
+            return False
+        manifest = _read_manifest(path)
+        files = [path.with_name(name) for name in manifest["sha256"]]
+        return all(file.exists() and _sha256(file.read_bytes()) == manifest["sha256"][file.name] for file in files)
+
+    def write(self, unit: Unit, rows: pa.Table, weights: Sequence["Weights"], info: Mapping[str, Any]) -> None:
+        """Store a finished unit: its rows (EPISODE_SCHEMA), the weights of all samples in order, and `info`.
+
+        `info` goes into the manifest, for example the wall seconds of each stage. Raises StoreError where rows or
+        weights are not those of the whole unit, or the disk is full; the unit is then not finished.
+        """
+        rows = _conform(rows, EPISODE_SCHEMA, unit.key)
+        _check_complete(unit, rows)
+        _check_weights(unit, weights, rows)
+        contents = {
+            self._path(unit, "safetensors"): _weights_bytes(unit, weights),
+            self._path(unit, "parquet"): _parquet_bytes(rows),
+        }
+        manifest = {
+            "unit": unit.fields,
+            "sha256": {path.name: _sha256(content) for path, content in contents.items()},
+            "info": dict(info),
+            "versions": _versions(),
+            "machine": {"platform": platform.platform(), "processor": platform.machine(), "cpus": os.cpu_count()},
+            "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        contents[self._path(unit, "json")] = (json.dumps(manifest, indent=1) + "\n").encode()
+        self._path(unit, "json").unlink(missing_ok=True)  # an old manifest would call the new files corrupt
+        for path, content in contents.items():
+            _write_atomically(path, content)
+
+    def manifests(self) -> list[dict[str, Any]]:
+        """The manifests of all units with a manifest and rows, ordered by key."""
+        return [_read_manifest(path) for path in self._manifest_paths()]
+
+    def rows(
+        self,
+        *,
+        protocol: Protocol | None = None,
+        task: str | None = None,
+        method: str | None = None,
+        generator_seed: int | None = None,
+    ) -> pa.Table:
+        """The episode rows (EPISODE_SCHEMA) of all finished units, or of those that match what is given.
+
+        The weights need not be there, so that rows can be published without them. Raises StoreError naming the file
+        where rows are not what their manifest says.
+        """
+        wanted = {"task": task, "method": method, "generator_seed": generator_seed}
+        tables = [EPISODE_SCHEMA.empty_table()]
+        for path in self._manifest_paths():
+            manifest = _read_manifest(path)
+            unit = manifest["unit"]
+            if protocol is not None and Protocol(**unit["protocol"]) != protocol:
+                continue
+            if all(value is None or unit[name] == value for name, value in wanted.items()):
+                file = path.with_suffix(".parquet")
+                table = _parse_parquet(file, _read_verified(file, manifest))
+                tables.append(_conform(table, EPISODE_SCHEMA, str(file)))
+        return pa.concat_tables(tables).combine_chunks()
+
+    def weights(self, unit: Unit) -> list["Weights"]:
+        """The generated weights of a unit, sample by sample in layer order. Raises StoreError if there are none."""
+        import safetensors.torch
+
+        path = self._path(unit, "safetensors")
+        if not path.exists() or not path.with_suffix(".json").exists():
+            raise StoreError(f"{path}: no weights are stored for this unit; run it first")
+        tensors = safetensors.torch.load(_read_verified(path, _read_manifest(path.with_suffix(".json"))))
+        return [
+            {key: tensors[f"{sample:03d}/{key}"] for key in _layer_keys(unit.arch)}
+            for sample in range(unit.protocol.samples)
+        ]
+
+    def journal(self, unit: Unit) -> "Journal":
+        """Where the unit's episodes are kept until it is finished."""
+        return Journal(self.root / "partial" / unit.key)
+
+    def _path(self, unit: Unit, kind: str) -> Path:
+        return self.root / f"{unit.key}.{kind}"
+
+    def _manifest_paths(self) -> list[Path]:
+        return [path for path in sorted(self.root.glob("*.json")) if path.with_suffix(".parquet").exists()]
+
+
+@dataclass(frozen=True)
+class Journal:
+    """Episodes of a unit under way, in numbered parts, so that a killed run goes on where it was."""
+
+    directory: Path
+
+    def append(self, episodes: pa.Table) -> None:
+        """Keep these episodes (ROLLOUT_SCHEMA). One process a unit. Raises StoreError when the disk is full."""
+        parts = self._parts()
+        number = int(parts[-1].stem) + 1 if parts else 0
+        path = self.directory / f"{number:06d}.parquet"
+        _write_atomically(path, _parquet_bytes(_conform(episodes, ROLLOUT_SCHEMA, str(path))))
+
+    def read(self) -> pa.Table | None:
+        """All episodes kept so far in the order they came (ROLLOUT_SCHEMA), None if there are none."""
+        parts = {path: _parse_parquet(path, path.read_bytes()) for path in self._parts()}
+        tables = [_conform(table, ROLLOUT_SCHEMA, str(path)) for path, table in parts.items()]
+        return pa.concat_tables(tables).combine_chunks() if tables else None
+
+    def clear(self) -> None:
+        """Remove all parts; for a unit that is finished."""
+        if self.directory.exists():
+            for path in self.directory.iterdir():
+                path.unlink()
+            self.directory.rmdir()
+
+    def _parts(self) -> list[Path]:
+        return sorted(self.directory.glob("[0-9]*.parquet"))
+
+
+def _write_atomically(path: Path, content: bytes) -> None:
+    """After a kill or a power cut at any moment the file is absent, the old one or the new one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StoreError(
+                f"{path}: the disk is full, {len(content)} bytes do not fit; free some space and run the same "
+                "command again, it goes on from what is stored"
+            ) from error
+        raise
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_bytes())
+        Protocol(**manifest["unit"]["protocol"])
+        if path.with_suffix(".parquet").name not in manifest["sha256"]:
+            raise ValueError("it does not name its rows")
+    except (ValueError, TypeError, KeyError) as error:
+        raise StoreError(f"{path}: not a manifest of this version ({error}); {_remedy(path)}") from error
+    return manifest
+
+
+def _read_verified(path: Path, manifest: Mapping[str, Any]) -> bytes:
+    content = path.read_bytes()
+    if _sha256(content) != manifest["sha256"].get(path.name):
+        raise StoreError(f"{path}: corrupt, its sha256 is not the one in {path.stem}.json; {_remedy(path)}")
+    return content
+
+
+def _parse_parquet(path: Path, content: bytes) -> pa.Table:
+    try:
+        return pq.read_table(pa.BufferReader(content))
+    except pa.ArrowException as error:
+        raise StoreError(f"{path}: corrupt, no readable parquet ({error}); {_remedy(path)}") from error
+
+
+def _remedy(path: Path) -> str:
+    return f"delete {path.name} and run the unit again"
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _parquet_bytes(table: pa.Table) -> bytes:
+    buffer = pa.BufferOutputStream()
+    pq.write_table(table, buffer, compression="zstd")
+    return bytes(buffer.getvalue())
+
+
+def _conform(table: pa.Table, schema: pa.Schema, owner: str) -> pa.Table:
+    """The table's columns in the order and types of the schema; StoreError where that loses anything."""
+    missing, surplus = set(schema.names) - set(table.column_names), set(table.column_names) - set(schema.names)
+    if missing or surplus:
+        raise StoreError(f"{owner}: rows lack {sorted(missing)} and have unknown {sorted(surplus)} columns")
+    try:
+        return table.select(schema.names).cast(schema)
+    except (pa.ArrowException, ValueError) as error:
+        raise StoreError(f"{owner}: rows do not fit the schema: {error}") from error
+
+
+def _check_complete(unit: Unit, rows: pa.Table) -> None:
+    """Raise StoreError unless the rows are all episodes of this unit and no others."""
+    protocol = unit.protocol
+    constants = {
+        "protocol": protocol.short,
+        "task": unit.task,
+        "method": unit.method,
+        "method_sha256": unit.method_sha256,
+        "generator_seed": unit.generator_seed,
+        "arch": architecture_name(unit.arch),
+        "partition": load_splits().partition(unit.arch),
+    }
+    for name, expected in constants.items():
+        found = pc.unique(rows[name]).to_pylist()
+        if found != [expected]:
+            raise StoreError(f"{unit.key}: column {name} holds {found}, expected {expected!r} in every row")
+    chosen = rows.filter(rows["selected"])
+    top = sorted(pc.unique(chosen["sample"]).to_pylist())
+    if len(top) != protocol.top:
+        raise StoreError(f"{unit.key}: {len(top)} samples are selected, expected {protocol.top}")
+    for stage, samples, seeds in (
+        ("selection", range(protocol.samples), protocol.selection_seeds),
+        ("test", top, protocol.test_seeds),
+    ):
+        part = rows.filter(pc.equal(rows["stage"].cast(pa.string()), stage))
+        found = sorted(zip(part["sample"].to_pylist(), part["episode_seed"].to_pylist(), strict=True))
+        if found != [(sample, seed) for sample in samples for seed in seeds]:
+            raise StoreError(
+                f"{unit.key}: {len(found)} {stage} episodes, expected each of {len(samples)} samples once on each of "
+                f"the seeds {seeds[0]} to {seeds[-1]}"
+            )
+
+
+def _check_weights(unit: Unit, weights: Sequence["Weights"], rows: pa.Table) -> None:
+    """Raise StoreError unless these are the weights that the rows speak of."""
+    from nnbench.tasks.policy import weights_sha256
+
+    if len(weights) != unit.protocol.samples:
+        raise StoreError(f"{unit.key}: weights of {len(weights)} samples, expected {unit.protocol.samples}")
+    hashes = [weights_sha256(sample) for sample in weights]
+    pairs = set(zip(rows["sample"].to_pylist(), rows["weights_sha256"].to_pylist(), strict=True))
+    for sample, stated in sorted(pairs):
+        if hashes[sample] != stated:
+            raise StoreError(f"{unit.key}: rows of sample {sample} state weights {stated}, got {hashes[sample]}")
+
+
+def _layer_keys(arch: Architecture) -> list[str]:
+    return [f"{2 * layer}.{kind}" for layer in range(len(arch) + 1) for kind in ("weight", "bias")]
+
+
+def _weights_bytes(unit: Unit, weights: Sequence["Weights"]) -> bytes:
+    import safetensors.numpy
+
+    arrays = {
+        f"{sample:03d}/{key}": policy[key].numpy()
+        for sample, policy in enumerate(weights)
+        for key in _layer_keys(unit.arch)
+    }
+    # A single entry, for the order of several is not kept and the same weights must give the same bytes.
+    return bytes(safetensors.numpy.save(arrays, {"unit": json.dumps(unit.fields, sort_keys=True)}))
+
+
+def _versions() -> dict[str, str]:
+    packages = ("nnbench", "mani_skill", "sapien", "torch", "numpy", "pyarrow")
+    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in packages}

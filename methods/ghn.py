@@ -1,0 +1,44 @@
+"""The floor `ghn`: ask the zoo's own hypernetworks for the architecture.
+
+The training networks of a learned method were written by these hypernetworks, so this is what a generator that
+perfectly recalls its data source would produce. With S hypernetworks there are S different answers; more samples
+repeat them.
+"""
+
+from pathlib import Path
+from typing import ClassVar, Self
+
+import numpy as np
+
+from nnbench.tasks.architectures import Architecture
+from nnbench.tasks.policy import Weights
+from nnbench.tasks.zoo import TrainingSet
+
+
+class Method:
+    """Nothing is learned and nothing stored: the zoo is the model."""
+
+    name: ClassVar[str] = "ghn"
+    reads_ghn: ClassVar[bool] = True
+
+    def __init__(self, training: TrainingSet) -> None:
+        self.training = training
+
+    @classmethod
+    def fit(cls, training: TrainingSet, *, seed: int, directory: Path) -> Self:
+        return cls(training)
+
+    def generate(self, arch: Architecture, n: int, *, seed: int = 0) -> list[Weights]:
+        """n policies; of S hypernetworks each writes floor(n / S) or ceil(n / S), in an order drawn anew each round."""
+        policies = self.training.hypernetwork_policies(arch)
+        rng = np.random.default_rng((seed, *arch))
+        rounds = [rng.permutation(sorted(policies)) for _ in range(-(-n // len(policies)))]
+        order = [int(ghn_seed) for drawn in rounds for ghn_seed in drawn][:n]
+        return [{key: value.clone() for key, value in policies[ghn_seed].items()} for ghn_seed in order]
+
+    def save(self, directory: Path) -> None:
+        """Nothing to write."""
+
+    @classmethod
+    def load(cls, directory: Path, training: TrainingSet) -> Self:
+        return cls(training)

@@ -1,0 +1,74 @@
+"""Architectures of the generated policies and the split into seen, unseen and outside.
+
+An architecture is the tuple of its hidden widths, `(32, 16, 64, 32)`, written `32-16-64-32`. The space is
+{16, 32, 64}^4 without the nine whose last two widths are both 16 (paper, appendix A): 72. The split file names the
+64 that generators learn from, the 8 held out, and those 9.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+Architecture = tuple[int, ...]
+
+_SPLIT_FILE = Path(__file__).parent / "splits.json"
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The three disjoint sets of architectures, and the hash of the file they come from."""
+
+    train: tuple[Architecture, ...]
+    unseen: tuple[Architecture, ...]
+    outside: tuple[Architecture, ...]
+    seen: tuple[Architecture, ...]
+    """The training architectures that the `seen` rows of the tables are measured on."""
+    sha256: str
+
+    def partition(self, arch: Architecture) -> str:
+        """`train`, `unseen` or `outside` for a listed architecture, `other` for any other."""
+        for name in ("train", "unseen", "outside"):
+            if arch in getattr(self, name):
+                return name
+        return "other"
+
+
+@cache
+def load_splits() -> Splits:
+    """Read the split file that ships with the package."""
+    raw = _SPLIT_FILE.read_bytes()
+    named = {key: tuple(map(parse_architecture, value)) for key, value in json.loads(raw).items()}
+    return Splits(**named, sha256=hashlib.sha256(raw).hexdigest())
+
+
+def parse_architecture(text: str) -> Architecture:
+    """`"32-16-64-32"` to `(32, 16, 64, 32)`. Raises ValueError naming the text where it is no list of widths."""
+    try:
+        arch = tuple(int(width) for width in text.split("-"))
+    except ValueError:
+        arch = ()
+    if not arch or min(arch) < 1:
+        raise ValueError(f"architecture {text!r}: expected hidden widths joined by '-', for example 32-16-64-32")
+    return arch
+
+
+def architecture_name(arch: Architecture) -> str:
+    """`(32, 16, 64, 32)` to `"32-16-64-32"`."""
+    return "-".join(map(str, arch))
+
+
+def layer_widths(arch: Architecture, observation_dim: int, action_dim: int) -> tuple[int, ...]:
+    """All widths from input to output: layer l maps `widths[l]` to `widths[l + 1]`."""
+    return (observation_dim, *arch, action_dim)
+
+
+def parameter_shapes(arch: Architecture, observation_dim: int, action_dim: int) -> dict[str, tuple[int, ...]]:
+    """State-dict keys and shapes of the policy, those of `nn.Sequential(Linear, ReLU, ..., Linear)`."""
+    widths = layer_widths(arch, observation_dim, action_dim)
+    shapes: dict[str, tuple[int, ...]] = {}
+    for layer in range(len(widths) - 1):
+        shapes[f"{2 * layer}.weight"] = (widths[layer + 1], widths[layer])
+        shapes[f"{2 * layer}.bias"] = (widths[layer + 1],)
+    return shapes

@@ -1,0 +1,235 @@
+"""The expert that the zoo is distilled from: PPO (Schulman et al. 2017) in one file.
+
+Network and scale follow the paper's appendix A (three hidden layers of 256, tanh); the other numbers are those of
+ManiSkill's state-based PPO baseline. One expert a task: the tasks' state spaces differ, so the paper's "single
+multi-task expert" cannot be taken literally.
+
+T steps an episode, N episodes an iteration, O and A the observation and action dimensions.
+"""
+
+import csv
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from nnbench.tasks.checkpoint import load_training_state, save_training_state, write_atomically
+from nnbench.tasks.policy import Actor, GaussianActor, Weights
+from nnbench.tasks.simulation import SCENES_PER_WORKER, Episodes, Rollout, Simulator
+
+VALIDATION_SEEDS = range(500_000, 500_100)
+"""Episodes on which the best iterate is chosen; disjoint from training, selection and test episodes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExpertConfig:
+    """PPO's numbers."""
+
+    steps: int = 4_000_000
+    episodes: int = 250
+    """Episodes an iteration (N), from `initial_states` distinct initial states."""
+    initial_states: int = 8192
+    hidden: tuple[int, ...] = (256, 256, 256)
+    gamma: float = 0.8
+    gae_lambda: float = 0.9
+    learning_rate: float = 3e-4
+    epochs: int = 5
+    minibatches: int = 8
+    clip: float = 0.2
+    value_coefficient: float = 0.5
+    gradient_norm: float = 0.5
+    kl_limit: float = 0.1
+    validate_every: int = 20
+    seed: int = 0
+
+
+class ActorCritic(nn.Module):
+    """Tanh networks for the mean action and the value; a state-independent log standard deviation."""
+
+    def __init__(self, observation_dim: int, action_dim: int, hidden: tuple[int, ...]) -> None:
+        super().__init__()
+        # A small last layer makes the first policy nearly zero-mean: exploration starts from standing still.
+        self.actor = _tanh_network((observation_dim, *hidden, action_dim), last_gain=0.01 * math.sqrt(2))
+        self.critic = _tanh_network((observation_dim, *hidden, 1), last_gain=1.0)
+        self.log_std = nn.Parameter(torch.full((action_dim,), -0.5))
+
+    def log_prob(self, observations: Tensor, actions: Tensor) -> Tensor:
+        """(B, O), (B, A) to (B,)."""
+        normal = torch.distributions.Normal(self.actor(observations), self.log_std.exp())
+        return normal.log_prob(actions).sum(dim=-1)
+
+    def value(self, observations: Tensor) -> Tensor:
+        """(..., O) to (...)."""
+        return self.critic(observations).squeeze(-1)
+
+
+def _tanh_network(widths: tuple[int, ...], last_gain: float) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for layer, (inputs, outputs) in enumerate(zip(widths, widths[1:], strict=False)):
+        linear = nn.Linear(inputs, outputs)
+        last = layer == len(widths) - 2
+        nn.init.orthogonal_(linear.weight, last_gain if last else math.sqrt(2))
+        nn.init.zeros_(linear.bias)
+        layers += [linear] if last else [linear, nn.Tanh()]
+    return nn.Sequential(*layers)
+
+
+def train_expert(simulator: Simulator, directory: Path, config: ExpertConfig | None = None) -> Path:
+    """Train, resuming from `directory` if it holds a run; returns the path of the best iterate's actor.
+
+    `log.csv` there has one line an iteration.
+    """
+    config = config or ExpertConfig()
+    task = simulator.task
+    directory.mkdir(parents=True, exist_ok=True)
+    generator = torch.Generator().manual_seed(config.seed)
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        agent = ActorCritic(task.observation_dim, task.action_dim, config.hidden)
+    optimizer = torch.optim.Adam(agent.parameters(), lr=config.learning_rate, eps=1e-5)
+
+    state, best, log = directory / "state.safetensors", directory / "expert.safetensors", directory / "log.csv"
+    iteration, best_score = 0, -math.inf
+    if state.exists():
+        progress = load_training_state(state, {"agent": agent}, optimizer, generator)
+        iteration, best_score = progress["iteration"], progress["best_score"]
+    steps_per_iteration = config.episodes * task.horizon
+    iterations = math.ceil(config.steps / steps_per_iteration)
+    _keep_lines(log, 1 + iteration)
+    bar = tqdm(total=iterations, initial=iteration, unit="it", desc=f"expert {task.name}", disable=None)
+    while iteration < iterations:
+        episodes = _collect(simulator, agent, config, iteration)
+        kl = _update(agent, optimizer, episodes, config, generator)
+        iteration += 1
+        row = {
+            "iteration": iteration,
+            "steps": iteration * steps_per_iteration,
+            "return": float(episodes.returns.mean()),
+            "success_once": float(episodes.success_once.mean()),
+            "success_at_end": float(episodes.success_at_end.mean()),
+            "std": float(agent.log_std.detach().exp().mean()),
+            "kl": kl,
+            "validation_return": "",
+            "validation_success_at_end": "",
+        }
+        if iteration % config.validate_every == 0 or iteration == iterations:
+            actor = GaussianActor.from_state_dict(agent.actor.state_dict())
+            validation = roll_out(simulator, actor, np.array(VALIDATION_SEEDS))
+            score = float(validation.returns.mean())
+            row |= {"validation_return": score, "validation_success_at_end": float(validation.success_at_end.mean())}
+            if score > best_score:
+                best_score = score
+                _save_actor(best, agent, config, row)
+        bar.update()
+        bar.set_postfix({key: f"{row[key]:.2f}" for key in ("return", "success_at_end")})
+        with log.open("a", newline="") as file:
+            writer = csv.DictWriter(file, row)
+            if file.tell() == 0:
+                writer.writeheader()
+            writer.writerow(row)
+        if iteration % 5 == 0 or iteration == iterations:
+            progress = {"iteration": iteration, "best_score": best_score}
+            save_training_state(state, {"agent": agent}, optimizer, generator, progress)
+    bar.close()
+    return best
+
+
+def load_expert(path: Path) -> Weights:
+    """The actor's state dict. Raises ValueError naming the file where it is missing."""
+    if not path.exists():
+        raise ValueError(f"{path}: no expert; `nnbench expert train` writes one")
+    return load_file(path)
+
+
+def roll_out(simulator: Simulator, actor: Actor, seeds: np.ndarray) -> Episodes:
+    """Episodes of one actor on these seeds, in their order."""
+    chunks = [seeds[start : start + SCENES_PER_WORKER] for start in range(0, len(seeds), SCENES_PER_WORKER)]
+    return join_episodes(simulator.episodes([Rollout(actor, chunk) for chunk in chunks]))
+
+
+def join_episodes(parts: list[Episodes]) -> Episodes:
+    """Concatenate along the episodes."""
+    columns = zip(*parts, strict=True)
+    return Episodes(*(None if column[0] is None else np.concatenate(column) for column in columns))
+
+
+def _collect(simulator: Simulator, agent: ActorCritic, config: ExpertConfig, iteration: int) -> Episodes:
+    rng = np.random.default_rng([config.seed, iteration])
+    seeds = rng.choice(config.initial_states, config.episodes, replace=False)
+    weights, std = agent.actor.state_dict(), agent.log_std.detach().exp().numpy()
+    units = [
+        Rollout(
+            GaussianActor.from_state_dict(weights, std, seed=int(rng.integers(2**63))),
+            seeds[start : start + SCENES_PER_WORKER],
+            record=True,
+        )
+        for start in range(0, config.episodes, SCENES_PER_WORKER)
+    ]
+    return join_episodes(simulator.episodes(units))
+
+
+def _update(
+    agent: ActorCritic,
+    optimizer: torch.optim.Optimizer,
+    episodes: Episodes,
+    config: ExpertConfig,
+    generator: torch.Generator,
+) -> float:
+    """PPO's epochs over one batch; returns the last approximate KL divergence from the acting policy."""
+    assert episodes.observations is not None and episodes.actions is not None and episodes.rewards is not None
+    observations, rewards = torch.from_numpy(episodes.observations), torch.from_numpy(episodes.rewards)
+    with torch.no_grad():
+        values = agent.value(observations)  # (N, T + 1)
+        advantages = _generalised_advantages(rewards, values, config)  # (N, T)
+        returns = (advantages + values[:, :-1]).flatten()
+        advantages = advantages.flatten()
+        states = observations[:, :-1].flatten(0, 1)  # (N T, O)
+        actions = torch.from_numpy(episodes.actions).flatten(0, 1)  # (N T, A)
+        old_log_prob = agent.log_prob(states, actions)
+    kl = 0.0
+    for _ in range(config.epochs):
+        for batch in torch.randperm(len(states), generator=generator).chunk(config.minibatches):
+            log_ratio = agent.log_prob(states[batch], actions[batch]) - old_log_prob[batch]
+            ratio = log_ratio.exp()
+            kl = float((ratio - 1 - log_ratio).mean().detach())
+            if kl > config.kl_limit:
+                return kl
+            advantage = advantages[batch]
+            advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
+            clipped = ratio.clamp(1 - config.clip, 1 + config.clip)
+            policy_loss = torch.max(-advantage * ratio, -advantage * clipped).mean()
+            value_loss = 0.5 * (agent.value(states[batch]) - returns[batch]).square().mean()
+            optimizer.zero_grad()
+            (policy_loss + config.value_coefficient * value_loss).backward()
+            nn.utils.clip_grad_norm_(agent.parameters(), config.gradient_norm)
+            optimizer.step()
+    return kl
+
+
+def _generalised_advantages(rewards: Tensor, values: Tensor, config: ExpertConfig) -> Tensor:
+    """GAE (Schulman et al. 2016, eq. 16); the horizon cuts an episode without ending it, so V(s_T) bootstraps."""
+    advantages = torch.empty_like(rewards)  # (N, T)
+    running = torch.zeros(len(rewards))
+    for t in reversed(range(rewards.shape[1])):
+        delta = rewards[:, t] + config.gamma * values[:, t + 1] - values[:, t]
+        running = delta + config.gamma * config.gae_lambda * running
+        advantages[:, t] = running
+    return advantages
+
+
+def _save_actor(path: Path, agent: ActorCritic, config: ExpertConfig, row: dict[str, object]) -> None:
+    tensors = {key: value.contiguous() for key, value in agent.actor.state_dict().items()}
+    metadata = {key: str(value) for key, value in (asdict(config) | row).items()}
+    write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata))
+
+
+def _keep_lines(path: Path, count: int) -> None:
+    """Drop what a killed run logged after its last checkpoint."""
+    if path.exists():
+        lines = path.read_text().splitlines(keepends=True)
+        write_atomically(path, lambda temporary: temporary.write_text("".join(lines[:count])))

@@ -1,0 +1,139 @@
+"""Graph hypernetworks (GHNs) that write policies of any architecture, S of them side by side.
+
+After HyperPPO's MLP GHN (Hegde et al. 2023; paper, section 3.2 eq. 2 and section 4): a chain of parameter nodes, one
+sweep of message passing forth and one back, and a decoder whose 1x1 convolutions on a 1x1 map are a perceptron.
+The S networks share nothing but the code: batching them makes training S seeds cost little more than one.
+
+S hypernetworks, A architectures, N = 11 nodes, D = 16 features, M = 64 the largest width.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nnbench.tasks.architectures import Architecture, parameter_shapes
+from nnbench.tasks.policy import Weights
+
+MAX_WIDTH = 64
+_FEATURES = 16
+_HIDDEN_LAYERS = 4
+
+
+class _Linear(nn.Module):
+    """S linear maps, each initialised as `nn.Linear` is."""
+
+    def __init__(self, inputs: int, outputs: int, generators: Sequence[torch.Generator]) -> None:
+        super().__init__()
+        bound = 1 / math.sqrt(inputs)
+        self.weight = nn.Parameter(_uniform((inputs, outputs), bound, generators))  # (S, in, out)
+        self.bias = nn.Parameter(_uniform((outputs,), bound, generators))  # (S, out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.baddbmm(self.bias[:, None], x, self.weight)  # (S, B, in) -> (S, B, out)
+
+
+class _GRUCell(nn.Module):
+    """S gated recurrent units (Cho et al. 2014): the update U of eq. 2."""
+
+    def __init__(self, features: int, generators: Sequence[torch.Generator]) -> None:
+        super().__init__()
+        self.message = _Linear(features, 3 * features, generators)
+        self.state = _Linear(features, 3 * features, generators)
+
+    def forward(self, message: Tensor, state: Tensor) -> Tensor:
+        reset_m, update_m, new_m = self.message(message).chunk(3, dim=-1)
+        reset_s, update_s, new_s = self.state(state).chunk(3, dim=-1)
+        update = torch.sigmoid(update_m + update_s)
+        new = torch.tanh(new_m + torch.sigmoid(reset_m + reset_s) * new_s)
+        return new + update * (state - new)  # (S, A, D)
+
+
+class GHNEnsemble(nn.Module):
+    """S independent GHNs, the s-th initialised from `seeds[s]` alone."""
+
+    def __init__(self, seeds: Sequence[int], observation_dim: int, action_dim: int) -> None:
+        super().__init__()
+        if max(observation_dim, action_dim) > MAX_WIDTH:
+            raise ValueError(f"observation {observation_dim}, action {action_dim}: expected at most {MAX_WIDTH} each")
+        self.seeds, self.observation_dim, self.action_dim = tuple(seeds), observation_dim, action_dim
+        g = [torch.Generator().manual_seed(seed) for seed in seeds]
+        self.encode = _Linear(1, _FEATURES, g)
+        self.message_in, self.message_out = _Linear(_FEATURES, _FEATURES, g), _Linear(_FEATURES, _FEATURES, g)
+        self.update = _GRUCell(_FEATURES, g)
+        self.norm_scale = nn.Parameter(torch.ones(len(seeds), 1, _FEATURES))
+        self.norm_shift = nn.Parameter(torch.zeros(len(seeds), 1, _FEATURES))
+        self.weight_decoder = nn.ModuleList(
+            [_Linear(_FEATURES, 64, g), _Linear(64, 128, g), _Linear(128, MAX_WIDTH**2, g)]
+        )
+        self.bias_decoder = nn.ModuleList([_Linear(_FEATURES, 32, g), _Linear(32, MAX_WIDTH, g)])
+
+    def forward(self, widths: Tensor) -> tuple[Tensor, Tensor]:
+        """Hidden widths (S, A, 4) to zero-padded weights (S, A, 5, M, M), (out, in), and biases (S, A, 5, M)."""
+        seeds, archs, _ = widths.shape
+        ends = widths.new_full((seeds, archs, 1), self.action_dim)
+        out = torch.cat([widths, ends], dim=2)  # (S, A, 5) output width of each layer
+        inputs = torch.cat([torch.full_like(ends, self.observation_dim), widths], dim=2)  # (S, A, 5)
+
+        # Nodes: the input, then weight and bias of each layer; a parameter node's feature is its layer's output width.
+        features = torch.cat([torch.zeros_like(ends), out.repeat_interleave(2, dim=2)], dim=2)  # (S, A, N)
+        h = self.encode(features.float().view(seeds, -1, 1)).view(seeds, archs, -1, _FEATURES)
+        nodes = list(h.unbind(dim=2))  # N of (S, A, D)
+        last = len(nodes) - 1
+        for here, there in [(i - 1, i) for i in range(1, last + 1)] + [(i + 1, i) for i in reversed(range(last))]:
+            message = F.relu(self.message_out(F.relu(self.message_in(nodes[here]))))  # M of eq. 2
+            nodes[there] = self.update(message, nodes[there])
+        h = F.layer_norm(torch.cat(nodes, dim=1), (_FEATURES,)) * self.norm_scale + self.norm_shift
+        h = h.view(seeds, last + 1, archs, _FEATURES).transpose(1, 2)  # (S, A, N, D)
+
+        weights = _decode(self.weight_decoder, h[:, :, 1::2]).unflatten(-1, (MAX_WIDTH, MAX_WIDTH))
+        biases = torch.tanh(0.2 * _decode(self.bias_decoder, h[:, :, 2::2]))
+        index = torch.arange(MAX_WIDTH, device=widths.device)
+        rows, columns = index < out[..., None], index < inputs[..., None]  # (S, A, 5, M)
+        # Slicing the decoder's field to (out, in) is a mask here; He scaling makes layers of any fan-in behave alike.
+        scale = torch.sqrt(2 / inputs.float())[..., None, None]
+        return weights * scale * (rows[..., :, None] & columns[..., None, :]), biases * rows
+
+    @torch.no_grad()
+    def policies(self, arch: Architecture) -> dict[int, Weights]:
+        """What each hypernetwork writes for this architecture, by its seed; widths up to M."""
+        if len(arch) != _HIDDEN_LAYERS or max(arch) > MAX_WIDTH:
+            raise ValueError(f"architecture {arch}: expected {_HIDDEN_LAYERS} hidden widths of at most {MAX_WIDTH}")
+        weights, biases = self(torch.tensor(arch).expand(len(self.seeds), 1, _HIDDEN_LAYERS))
+        written: dict[int, Weights] = {}
+        for s, seed in enumerate(self.seeds):
+            policy: Weights = {}
+            for key, shape in parameter_shapes(arch, self.observation_dim, self.action_dim).items():
+                field = (weights if key.endswith("weight") else biases)[s, 0, int(key.split(".")[0]) // 2]
+                policy[key] = field[tuple(slice(size) for size in shape)].clone()
+            written[seed] = policy
+        return written
+
+
+def act(weights: Tensor, biases: Tensor, observations: Tensor) -> Tensor:
+    """Actions of padded policies: (S, A, 5, M, M), (S, A, 5, M) and observations (S, A, B, O) to (S, A, B, M)."""
+    hidden = observations
+    layers = weights.shape[2]
+    for layer in range(layers):
+        weight = weights[:, :, layer, :, : hidden.shape[-1]]
+        hidden = hidden @ weight.transpose(-1, -2) + biases[:, :, layer, None]
+        if layer < layers - 1:
+            hidden = F.relu(hidden)
+    return hidden
+
+
+def _decode(layers: nn.ModuleList, h: Tensor) -> Tensor:
+    x = h.flatten(1, 2)  # (S, A 5, D)
+    for i, layer in enumerate(layers):
+        x = layer(x) if i == len(layers) - 1 else F.relu(layer(x))
+    return x.unflatten(1, h.shape[1:3])
+
+
+def _uniform(shape: tuple[int, ...], bound: float, generators: Sequence[torch.Generator]) -> Tensor:
+    def draws() -> Iterator[Tensor]:
+        for generator in generators:
+            yield (2 * torch.rand(shape, generator=generator) - 1) * bound
+
+    return torch.stack(list(draws()))

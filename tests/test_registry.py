@@ -1,0 +1,131 @@
+"""The registry lists without importing, loads by name, and says plainly what is wrong."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import nnbench.methods
+from nnbench.registry import RegistryError, list_methods, load_method
+
+GOOD = """
+from dataclasses import dataclass
+
+@dataclass
+class State:
+    scale: float = 1.0
+
+class Method:
+    name = "{name}"
+    reads_ghn = False
+
+    @classmethod
+    def fit(cls, training, *, seed, directory): return cls()
+    def generate(self, arch, n, *, seed=0): return []
+    def save(self, directory): pass
+    @classmethod
+    def load(cls, directory, training): return cls()
+"""
+
+
+def write(folder: Path, name: str, text: str = GOOD) -> Path:
+    path = folder / f"{name}.py"
+    path.write_text(text.replace("{name}", name))
+    return path
+
+
+def install(folder: Path, monkeypatch: pytest.MonkeyPatch, entry_point: str) -> None:
+    """A distribution as pip leaves it on the path."""
+    info = folder / "somebody-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: somebody\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[nnbench.methods]\n{entry_point}\n")
+    monkeypatch.syspath_prepend(str(folder))
+
+
+def test_lists_the_methods_that_ship() -> None:
+    methods = list_methods()
+    assert {"nnit", "ghn"} <= methods.keys()
+    assert methods["nnit"].endswith("nnit.py")
+    assert load_method("ghn").reads_ghn
+
+
+def test_lists_every_door_without_importing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bomb = "raise RuntimeError('imported')"
+    folder, site = tmp_path / "methods", tmp_path / "site"
+    folder.mkdir()
+    site.mkdir()
+    write(folder, "shipped", bomb)
+    write(folder, "_private", bomb)
+    (folder / "package").mkdir()
+    write(folder / "package", "__init__", bomb)
+    (folder / "checkpoints").mkdir()
+    monkeypatch.setattr(nnbench.methods, "__path__", [str(folder)])
+    write(site, "somebodys_module", bomb)
+    install(site, monkeypatch, "installed = somebodys_module")
+    plugin = write(tmp_path, "plugged", bomb)
+
+    methods = list_methods([plugin])
+    assert list(methods) == ["installed", "package", "plugged", "shipped"]
+    assert methods["plugged"] == str(plugin)
+    assert methods["shipped"] == str(folder / "shipped.py")
+    assert methods["installed"] == "entry point somebodys_module of somebody"
+
+
+def test_loads_a_plugin_file(tmp_path: Path) -> None:
+    method = load_method("mine", [write(tmp_path, "mine")])
+    assert method.name == "mine"
+
+
+@pytest.mark.parametrize("value", ["outside_method", "outside_method:Method"])
+def test_loads_an_entry_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    write(tmp_path, "outside_method", GOOD.replace("{name}", "outside"))
+    install(tmp_path, monkeypatch, f"outside = {value}")
+    assert load_method("outside").name == "outside"
+
+
+def test_suggests_the_nearest_name() -> None:
+    with pytest.raises(RegistryError, match=r"unknown method 'nnitt'; did you mean 'nnit'\? known: .*ghn, .*nnit"):
+        load_method("nnitt")
+    with pytest.raises(RegistryError, match=r"unknown method 'xyzzy'; known: "):
+        load_method("xyzzy")
+
+
+def test_two_sources_of_one_name_are_an_error_naming_both(tmp_path: Path) -> None:
+    plugin = write(tmp_path, "nnit")
+    with pytest.raises(RegistryError, match=rf"'nnit': .*methods/nnit\.py and {re.escape(str(plugin))}"):
+        list_methods([plugin])
+
+
+def test_names_file_and_what_the_contract_misses(tmp_path: Path) -> None:
+    partial = GOOD.replace("reads_ghn = False", "").replace("def save", "def store")
+    plugin = write(tmp_path, "mine", partial)
+    with pytest.raises(RegistryError, match=rf"{re.escape(str(plugin))}: class Method lacks reads_ghn, save; .*api"):
+        load_method("mine", [plugin])
+    with pytest.raises(RegistryError, match=r"empty\.py: no class Method; .*nnbench\.api"):
+        load_method("empty", [write(tmp_path, "empty", "")])
+    with pytest.raises(RegistryError, match=r"number\.py: no class Method"):
+        load_method("number", [write(tmp_path, "number", "Method = 3")])
+
+
+def test_a_method_is_listed_by_its_own_name(tmp_path: Path) -> None:
+    plugin = write(tmp_path, "file", GOOD.replace("{name}", "other"))
+    with pytest.raises(RegistryError, match=r"file\.py: listed as 'file' but its name is 'other'"):
+        load_method("file", [plugin])
+
+
+def test_a_missing_dependency_is_named(tmp_path: Path) -> None:
+    plugin = write(tmp_path, "needy", "import a_module_nobody_has")
+    with pytest.raises(RegistryError, match=r"method 'needy' \(.*needy\.py\).*'a_module_nobody_has' is not installed"):
+        load_method("needy", [plugin])
+    plugin = write(tmp_path, "older", "from math import a_name_nobody_has")
+    with pytest.raises(RegistryError, match=r"method 'older' .*cannot import name 'a_name_nobody_has'"):
+        load_method("older", [plugin])
+
+
+@pytest.mark.parametrize("name", ["absent.py", "folder", "notes.txt"])
+def test_a_plugin_must_be_a_python_file(tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(RegistryError, match=rf"{re.escape(name)}: expected a Python file"):
+        list_methods([tmp_path / name])

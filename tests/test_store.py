@@ -1,0 +1,328 @@
+import errno
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from nnbench.protocol import Protocol, Unit
+from nnbench.store import EPISODE_SCHEMA, ROLLOUT_SCHEMA, Store, StoreError
+from nnbench.tasks.policy import Weights, random_policy, weights_sha256
+
+PROTOCOL = Protocol(samples=4, top=2, selection_episodes=3, test_episodes=5)
+UNIT = Unit(
+    protocol=PROTOCOL,
+    task="PickCube-v1",
+    method="nnit",
+    method_sha256="ab" * 32,
+    generator_seed=0,
+    arch=(32, 32, 16, 64),
+)
+
+
+def _weights(unit: Unit = UNIT) -> list[Weights]:
+    generator = torch.Generator().manual_seed(0)
+    policies = [random_policy(unit.arch, 6, 2, generator) for _ in range(unit.protocol.samples - 1)]
+    return [*policies, policies[0]]  # a generator may write the same network twice
+
+
+def _rows(unit: Unit = UNIT) -> pa.Table:
+    protocol, rng = unit.protocol, np.random.default_rng(0)
+    hashes = [weights_sha256(policy) for policy in _weights(unit)]
+    episodes = [(sample, "selection", seed) for sample in range(protocol.samples) for seed in protocol.selection_seeds]
+    episodes += [(sample, "test", seed) for sample in range(protocol.top) for seed in protocol.test_seeds]
+    return pa.Table.from_pylist(
+        [
+            {
+                "protocol": protocol.short,
+                "task": unit.task,
+                "method": unit.method,
+                "method_sha256": unit.method_sha256,
+                "generator_seed": unit.generator_seed,
+                "arch": "-".join(map(str, unit.arch)),
+                "partition": "unseen",
+                "sample": sample,
+                "weights_sha256": hashes[sample],
+                "stage": stage,
+                "episode_seed": seed,
+                "return": float(rng.random()),
+                "success_once": True,
+                "success_at_end": bool(rng.random() < 0.5),
+                "selected": sample < protocol.top,
+                "rank": sample,
+                "nearest_seed": 7,
+                "nearest_distance": 0.5,
+            }
+            for sample, stage, seed in episodes
+        ]
+    )
+
+
+def _written(root: Path, unit: Unit = UNIT) -> Store:
+    store = Store(root)
+    store.write(unit, _rows(unit), _weights(unit), {"wall_s": {"generate": 1.5}})
+    return store
+
+
+def _replace_column(rows: pa.Table, name: str, values: list[Any]) -> pa.Table:
+    return rows.set_column(rows.column_names.index(name), name, pa.array(values))
+
+
+def test_a_unit_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    store = _written(tmp_path / "new" / "runs")
+    assert store.finished(UNIT)
+    rows = store.rows()
+    assert rows.schema.equals(EPISODE_SCHEMA)
+    assert rows.equals(_rows().cast(EPISODE_SCHEMA))
+    weights = store.weights(UNIT)
+    assert [list(policy) for policy in weights] == [list(policy) for policy in _weights()]  # layer order
+    assert [weights_sha256(policy) for policy in weights] == [weights_sha256(policy) for policy in _weights()]
+
+
+def test_manifest_says_where_the_numbers_come_from(tmp_path: Path) -> None:
+    (manifest,) = _written(tmp_path).manifests()
+    assert manifest["unit"] == UNIT.fields
+    assert manifest["info"] == {"wall_s": {"generate": 1.5}}
+    assert {"python", "nnbench", "torch", "mani_skill"} <= manifest["versions"].keys()
+    assert manifest["sha256"].keys() == {f"{UNIT.key}.parquet", f"{UNIT.key}.safetensors"}
+    assert {"machine", "command", "created"} <= manifest.keys()
+
+
+def test_equal_units_are_equal_files(tmp_path: Path) -> None:
+    first, second = _written(tmp_path / "a"), _written(tmp_path / "b")
+    assert first.manifests()[0]["sha256"] == second.manifests()[0]["sha256"]
+
+
+def test_nothing_is_finished_before_it_is_written(tmp_path: Path) -> None:
+    store = Store(tmp_path / "absent")
+    assert not store.finished(UNIT)
+    assert store.manifests() == []
+    assert store.rows().num_rows == 0 and store.rows().schema.equals(EPISODE_SCHEMA)
+    with pytest.raises(StoreError, match="run it first"):
+        store.weights(UNIT)
+
+
+@pytest.mark.parametrize("replacements", [0, 1, 2])
+def test_a_writer_killed_half_way_leaves_nothing_to_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, replacements: int
+) -> None:
+    done: list[str] = []
+
+    def killed(source: Path, target: Path) -> None:
+        if len(done) == replacements:
+            raise KeyboardInterrupt
+        done.append(str(target))
+        os.rename(source, target)
+
+    store = Store(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            store.write(UNIT, _rows(), _weights(), {})
+    assert [Path(target).suffix for target in done] == [".safetensors", ".parquet"][:replacements]
+    assert not list(tmp_path.glob(".*"))
+    assert not store.finished(UNIT) and store.rows().num_rows == 0
+    store.write(UNIT, _rows(), _weights(), {})
+    assert store.finished(UNIT)
+
+
+def test_a_rewrite_killed_half_way_is_unfinished_and_not_corrupt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = _written(tmp_path)
+    changed = _replace_column(_rows(), "return", [1.0] * _rows().num_rows)
+
+    def killed(source: Path, target: Path) -> None:
+        if target.suffix == ".json":
+            raise KeyboardInterrupt
+        os.rename(source, target)
+
+    monkeypatch.setattr(os, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        store.write(UNIT, changed, _weights(), {})
+    assert not store.finished(UNIT) and store.rows().num_rows == 0
+
+
+def test_leftover_temporary_files_are_not_read(tmp_path: Path) -> None:
+    (tmp_path / f".{UNIT.key}.json.1.tmp").write_bytes(b"{")
+    (tmp_path / f".{UNIT.key}.parquet.1.tmp").write_bytes(b"PAR1")
+    store = Store(tmp_path)
+    assert not store.finished(UNIT) and store.rows().num_rows == 0
+
+
+@pytest.mark.parametrize("kind", ["parquet", "safetensors"])
+def test_a_truncated_file_is_named_with_the_remedy(tmp_path: Path, kind: str) -> None:
+    store = _written(tmp_path)
+    path = tmp_path / f"{UNIT.key}.{kind}"
+    path.write_bytes(path.read_bytes()[:-100])
+    assert not store.finished(UNIT)
+    with pytest.raises(StoreError, match=rf"{path.name}: corrupt.*delete {path.name} and run the unit again"):
+        if kind == "parquet":
+            store.rows()
+        else:
+            store.weights(UNIT)
+    path.unlink()
+    assert not store.finished(UNIT)
+    assert store.rows().num_rows == (0 if kind == "parquet" else _rows().num_rows)
+
+
+def test_a_broken_manifest_is_named_with_the_remedy(tmp_path: Path) -> None:
+    store = _written(tmp_path)
+    path = tmp_path / f"{UNIT.key}.json"
+    path.write_text(path.read_text()[:50])
+    for read in (store.rows, store.manifests, lambda: store.finished(UNIT)):
+        with pytest.raises(StoreError, match=rf"{path.name}: not a manifest.*delete {path.name}"):
+            read()
+
+
+def test_rows_are_chosen_by_unit(tmp_path: Path) -> None:
+    store = _written(tmp_path)
+    other = replace(UNIT, method="sane", generator_seed=1, protocol=replace(PROTOCOL, test_episodes=6))
+    _written(tmp_path, other)
+    n, m = _rows().num_rows, _rows(other).num_rows
+    assert store.rows().num_rows == n + m
+    assert store.rows(method="sane").num_rows == m
+    assert store.rows(protocol=PROTOCOL).num_rows == n
+    assert store.rows(task="PickCube-v1", generator_seed=0).num_rows == n
+    assert store.rows(task="PushCube-v1").num_rows == 0
+
+
+def test_a_corrupt_unit_does_not_block_a_choice_of_others(tmp_path: Path) -> None:
+    store = _written(tmp_path)
+    other = replace(UNIT, method="sane")
+    _written(tmp_path, other)
+    (tmp_path / f"{other.key}.parquet").write_bytes(b"")
+    assert store.rows(method="nnit").num_rows == _rows().num_rows
+
+
+def test_rows_can_be_published_without_weights(tmp_path: Path) -> None:
+    store = _written(tmp_path)
+    (tmp_path / f"{UNIT.key}.safetensors").unlink()
+    assert store.rows().num_rows == _rows().num_rows
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("protocol", "0" * 12, "column protocol"),
+        ("method_sha256", "cd" * 32, "column method_sha256"),
+        ("arch", "16-16-16-32", "column arch"),
+        ("partition", "train", "column partition"),
+        ("selected", True, "4 samples are selected, expected 2"),
+        ("episode_seed", 1_000_000, "selection episodes, expected each"),
+        ("weights_sha256", "0" * 64, "state weights"),
+        ("sample", 70_000, "do not fit the schema"),
+        ("return", None, "do not fit the schema"),
+    ],
+)
+def test_rows_of_something_else_are_refused(tmp_path: Path, name: str, value: Any, message: str) -> None:
+    rows = _replace_column(_rows(), name, [value] * _rows().num_rows)
+    with pytest.raises(StoreError, match=message):
+        Store(tmp_path).write(UNIT, rows, _weights(), {})
+    assert not list(tmp_path.iterdir())
+
+
+def test_incomplete_units_are_refused(tmp_path: Path) -> None:
+    store, rows = Store(tmp_path), _rows()
+    for part, weights, message in (
+        (rows.slice(1), _weights(), "11 selection episodes"),
+        (rows.slice(0, rows.num_rows - 1), _weights(), "9 test episodes"),
+        (pa.concat_tables([rows, rows.slice(0, 1)]), _weights(), "13 selection episodes"),
+        (rows.drop_columns("rank"), _weights(), r"lack \['rank'\]"),
+        (rows, _weights()[1:], "weights of 3 samples, expected 4"),
+    ):
+        with pytest.raises(StoreError, match=message):
+            store.write(UNIT, part, weights, {})
+    assert not store.finished(UNIT)
+
+
+def _full_disk(descriptor: int) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_is_named_and_leaves_no_litter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", _full_disk)
+    store = Store(tmp_path)
+    with pytest.raises(StoreError, match=rf"{UNIT.key}.safetensors: the disk is full.*free some space"):
+        store.write(UNIT, _rows(), _weights(), {})
+    with pytest.raises(StoreError, match="the disk is full"):
+        store.journal(UNIT).append(_episodes(0, 3))
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def _episodes(start: int, stop: int) -> pa.Table:
+    return _rows().select(ROLLOUT_SCHEMA.names).slice(start, stop - start)
+
+
+def test_a_journal_survives_and_is_removed(tmp_path: Path) -> None:
+    journal = Store(tmp_path).journal(UNIT)
+    assert journal.read() is None
+    journal.append(_episodes(0, 3))
+    journal.append(_episodes(3, 4))
+    resumed = Store(tmp_path).journal(UNIT)
+    resumed.append(_episodes(4, 9))
+    assert resumed.read() == _episodes(0, 9).cast(ROLLOUT_SCHEMA)
+    assert Store(tmp_path).journal(replace(UNIT, generator_seed=1)).read() is None
+    resumed.clear()
+    assert journal.read() is None and not (tmp_path / "partial" / UNIT.key).exists()
+    journal.clear()
+
+
+def test_parts_keep_their_order_beyond_ten(tmp_path: Path) -> None:
+    journal = Store(tmp_path).journal(UNIT)
+    for episode in range(12):
+        journal.append(_episodes(episode, episode + 1))
+    assert journal.read() == _episodes(0, 12).cast(ROLLOUT_SCHEMA)
+
+
+def test_an_unfinished_part_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = Store(tmp_path).journal(UNIT)
+    journal.append(_episodes(0, 3))
+    (journal.directory / ".000001.parquet.1.tmp").write_bytes(b"PAR1")
+    assert journal.read() == _episodes(0, 3).cast(ROLLOUT_SCHEMA)
+    journal.clear()
+    assert not journal.directory.exists()
+
+
+def test_a_process_killed_while_writing_a_part_loses_only_that_part(tmp_path: Path) -> None:
+    journal = Store(tmp_path).journal(UNIT)
+    journal.append(_episodes(0, 3))
+    program = (
+        "import os, sys, pathlib; from nnbench.store import Journal\n"
+        "journal = Journal(pathlib.Path(sys.argv[1])); episodes = journal.read()\n"
+        "os.fsync = lambda descriptor: os.kill(os.getpid(), 9)\n"
+        "journal.append(episodes)"
+    )
+    killed = subprocess.run([sys.executable, "-c", program, str(journal.directory)], check=False)
+    assert killed.returncode == -9
+    assert journal.read() == _episodes(0, 3).cast(ROLLOUT_SCHEMA)
+    journal.append(_episodes(3, 4))
+    assert journal.read() == _episodes(0, 4).cast(ROLLOUT_SCHEMA)
+
+
+def test_a_corrupt_part_is_named_with_the_remedy(tmp_path: Path) -> None:
+    journal = Store(tmp_path).journal(UNIT)
+    journal.append(_episodes(0, 3))
+    (journal.directory / "000000.parquet").write_bytes(b"PAR1")
+    with pytest.raises(StoreError, match="000000.parquet: corrupt.*delete 000000.parquet"):
+        journal.read()
+
+
+def test_partial_results_are_no_rows(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.journal(UNIT).append(_episodes(0, 3))
+    assert store.rows().num_rows == 0 and not store.finished(UNIT)
+
+
+def test_manifest_holds_no_machine_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["/somewhere/private/bin/nnbench", "run", "--method", "nnit"])
+    _written(tmp_path)
+    manifest = json.loads((tmp_path / f"{UNIT.key}.json").read_text())
+    assert manifest["command"] == ["nnbench", "run", "--method", "nnit"]

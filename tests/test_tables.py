@@ -1,0 +1,237 @@
+import io
+import re
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from rich.console import Console
+
+from nnbench.protocol import Protocol
+from nnbench.statistics import wilson
+from nnbench.store import EPISODE_SCHEMA
+from nnbench.tables import Row, TableError, table2, table2_cells
+from nnbench.tasks.architectures import Architecture, architecture_name, load_splits
+
+PROTOCOL = Protocol(samples=6, top=2, selection_episodes=3, test_episodes=40)
+TASK = "PickCube-v1"
+SPLITS = load_splits()
+
+
+def _rows(method: str, arch: Architecture, protocol: Protocol = PROTOCOL, **changes: Any) -> pa.Table:
+    """Samples 1 and 4 are selected; they succeed on all selection and on even test episodes, the others never."""
+    top = (1, 4)[: protocol.top]
+    episodes = [(sample, "selection", seed) for sample in range(protocol.samples) for seed in protocol.selection_seeds]
+    episodes += [(sample, "test", seed) for sample in top for seed in protocol.test_seeds]
+    rows = [
+        {
+            "protocol": protocol.short,
+            "task": TASK,
+            "method": method,
+            "method_sha256": "ab" * 32,
+            "generator_seed": 0,
+            "arch": architecture_name(arch),
+            "partition": SPLITS.partition(arch),
+            "sample": sample,
+            "weights_sha256": f"{sample:064d}",
+            "stage": stage,
+            "episode_seed": seed,
+            "return": 30.0 + sample if stage == "test" else 5.0,
+            "success_once": True,
+            "success_at_end": sample in top and (stage == "selection" or seed % 2 == 0),
+            "selected": sample in top,
+            "rank": sample,
+            "nearest_seed": 7,
+            "nearest_distance": float(sample),
+        }
+        | changes
+        for sample, stage, seed in episodes
+    ]
+    return pa.Table.from_pylist(rows).cast(EPISODE_SCHEMA)
+
+
+def _unseen(method: str = "nnit", count: int = 8, **changes: Any) -> pa.Table:
+    return pa.concat_tables([_rows(method, arch, **changes) for arch in SPLITS.unseen[:count]])
+
+
+def _returning(value: float) -> dict[str, Any]:
+    return {"return": value}  # no keyword argument can be called so
+
+
+def _mean_row(cells: list[Row], method: str, partition: str = "unseen") -> Row:
+    (row,) = [row for row in cells if (row.method, row.partition, row.arch) == (method, partition, None)]
+    return row
+
+
+def _printed(rows: pa.Table, tasks: tuple[str, ...] = (TASK,), **options: Any) -> str:
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(table2(rows, PROTOCOL, tasks, **options))
+    return console.export_text()
+
+
+def test_numbers_of_a_finished_partition() -> None:
+    row = _mean_row(table2_cells(_unseen(), PROTOCOL, [TASK]), "nnit")
+    assert (row.finished, row.expected, row.generator_seed) == (8, 8, 0)
+    measured = row.measured
+    assert measured is not None
+    assert measured.mean_return.mean == 32.5  # samples 1 and 4 on the test episodes
+    assert measured.success.mean == 0.5
+    assert measured.success.low < 0.45 and measured.success.high > 0.55
+    assert measured.selection_success == 1.0
+    assert measured.sample_success == pytest.approx(2 / 6)
+    assert measured.nearest_distance == 2.5
+    assert (measured.networks, measured.ghn_seeds) == (2, 1)
+    assert row.reported is not None and row.reported.success == 0.99
+
+
+def test_headline_decides_what_success_means() -> None:
+    once = replace(PROTOCOL, headline="success_once")
+    row = _mean_row(table2_cells(_unseen(protocol=once), once, [TASK]), "nnit")
+    assert row.measured is not None and row.measured.success.mean == 1.0
+
+
+def test_certainty_is_not_claimed() -> None:
+    row = _mean_row(table2_cells(_unseen(success_at_end=True), PROTOCOL, [TASK]), "nnit")
+    assert row.measured is not None
+    assert row.measured.success == (1.0, wilson(40, 40).low, 1.0)
+
+
+def test_copies_count_as_one_network() -> None:
+    row = _mean_row(table2_cells(_unseen(weights_sha256="cd" * 32), PROTOCOL, [TASK]), "nnit")
+    assert row.measured is not None
+    assert row.measured.networks == 1
+    assert row.measured.mean_return == (32.5, 32.5, 32.5)  # one cluster: no spread between networks is visible
+
+
+def test_mean_row_is_the_mean_over_architectures() -> None:
+    odd = SPLITS.unseen[3]
+    rows = pa.concat_tables(
+        [_rows("nnit", arch, **(_returning(0.0) if arch == odd else {})) for arch in SPLITS.unseen]
+    )
+    cells = table2_cells(rows, PROTOCOL, [TASK])
+    mean = _mean_row(cells, "nnit").measured
+    assert mean is not None and mean.mean_return.mean == pytest.approx(32.5 * 7 / 8)
+    by_arch = {row.arch: row.measured for row in cells if row.arch is not None}
+    assert list(by_arch) == [architecture_name(arch) for arch in SPLITS.unseen]
+    single = by_arch[architecture_name(odd)]
+    assert single is not None and single.mean_return.mean == 0.0
+
+
+def test_an_unfinished_partition_has_no_mean() -> None:
+    cells = table2_cells(_unseen(count=5), PROTOCOL, [TASK])
+    row = _mean_row(cells, "nnit")
+    assert row.measured is None and (row.finished, row.expected) == (5, 8)
+    assert row.reported is not None
+    assert len([row for row in cells if row.arch is not None and row.measured is not None]) == 5
+
+
+def test_seen_is_the_eight_architectures_of_the_split() -> None:
+    rows = pa.concat_tables([_rows("nnit", arch) for arch in SPLITS.seen])
+    assert _mean_row(table2_cells(rows, PROTOCOL, [TASK]), "nnit", "seen").measured is not None
+    elsewhere = next(arch for arch in SPLITS.train if arch not in SPLITS.seen)
+    more = pa.concat_tables([rows, _rows("nnit", elsewhere, **_returning(0.0))])
+    assert table2_cells(more, PROTOCOL, [TASK]) == table2_cells(rows, PROTOCOL, [TASK])
+
+
+def test_every_row_of_the_paper_is_there_without_a_measurement() -> None:
+    cells = table2_cells(EPISODE_SCHEMA.empty_table(), PROTOCOL, [TASK])
+    assert [(row.partition, row.method) for row in cells] == [
+        ("train", "dataset"),
+        ("seen", "sane"),
+        ("seen", "d2nwg"),
+        ("seen", "nnit"),
+        ("unseen", "sane"),
+        ("unseen", "d2nwg"),
+        ("unseen", "nnit"),
+    ]
+    assert all(row.measured is None and row.reported is not None for row in cells)
+
+
+def test_floors_have_no_reported_value_and_follow_the_paper() -> None:
+    cells = table2_cells(pa.concat_tables([_unseen("average"), _unseen()]), PROTOCOL, [TASK])
+    unseen = [row.method for row in cells if row.partition == "unseen" and row.arch is None]
+    assert unseen == ["sane", "d2nwg", "nnit", "average"]
+    assert _mean_row(cells, "average").reported is None
+
+
+def test_order_of_rows_does_not_matter() -> None:
+    rows = pa.concat_tables([_unseen(), _unseen("sane", 3)])
+    shuffled = rows.take(np.random.default_rng(0).permutation(rows.num_rows))
+    assert table2_cells(shuffled, PROTOCOL, [TASK]) == table2_cells(rows, PROTOCOL, [TASK])
+
+
+def test_generator_seeds_have_rows_of_their_own() -> None:
+    rows = pa.concat_tables([_unseen(), _unseen(generator_seed=1, **_returning(1.0))])
+    cells = [row for row in table2_cells(rows, PROTOCOL, [TASK]) if row.method == "nnit" and row.partition == "unseen"]
+    means = {row.generator_seed: row.measured.mean_return.mean for row in cells if row.measured and not row.arch}
+    assert means == {0: 32.5, 1: 1.0}
+    assert "nnit s0" in _printed(rows) and "nnit s1" in _printed(rows)
+
+
+def test_protocols_never_mix() -> None:
+    other = replace(PROTOCOL, version=2)
+    rows = pa.concat_tables([_unseen(), _unseen("sane", protocol=other)])
+    with pytest.raises(TableError, match=rf"{other.short}.*{PROTOCOL.short}.*--results"):
+        table2_cells(rows, PROTOCOL, [TASK])
+    with pytest.raises(TableError, match=rf"{PROTOCOL.short}.*{other.short}"):
+        table2_cells(_unseen(), other, [TASK])
+
+
+def test_differently_trained_methods_of_one_name_never_mix() -> None:
+    rows = pa.concat_tables([_unseen(count=5), _rows("nnit", SPLITS.unseen[6], method_sha256="cd" * 32)])
+    with pytest.raises(TableError, match=rf"nnit on {TASK}.*{'ab' * 32} and {'cd' * 32}.*--results"):
+        table2_cells(rows, PROTOCOL, [TASK])
+
+
+def test_missing_or_repeated_episodes_are_refused() -> None:
+    rows = _unseen()
+    for broken in (rows.slice(1), rows.slice(0, rows.num_rows - 1), pa.concat_tables([rows, rows.slice(5, 1)])):
+        with pytest.raises(TableError, match="episodes, expected .* run it again"):
+            table2_cells(broken, PROTOCOL, [TASK])
+
+
+def test_test_episodes_of_policies_that_were_not_selected_are_refused() -> None:
+    rows = _unseen()
+    testing = pc.equal(rows["stage"].cast(pa.string()), "test")
+    wrong = pc.if_else(pc.and_(testing, pc.equal(rows["sample"], 4)), 5, rows["sample"]).cast(pa.int16())
+    rows = rows.set_column(rows.column_names.index("sample"), EPISODE_SCHEMA.field("sample"), wrong)
+    with pytest.raises(TableError, match="80 test episodes, expected 2 policies"):
+        table2_cells(rows, PROTOCOL, [TASK])
+
+
+def test_printed_table_keeps_measured_and_reported_apart() -> None:
+    text = _printed(_unseen())
+    (line,) = [line for line in text.splitlines() if line.startswith(" unseen nnit")]
+    interval = r"\[\d+\.\d, \d+\.\d\]"
+    assert re.fullmatch(
+        rf"unseen nnit 32\.5 {interval} 50\.0 {interval} 100\.0 33\.3 2\.50 2 1 38\.70 ± 0\.36 99",
+        " ".join(line.split()),
+    )
+    (line,) = [line for line in text.splitlines() if line.startswith(" unseen sane")]
+    assert line.split() == "unseen sane — — — — — — — 3.65 ± 0.41 1".split()
+    assert "32-32-16-64" not in text
+    for said in (PROTOCOL.short, "40 test episodes", "[low, high]: 95% bootstrap", "2603.00180v1", "not measured here"):
+        assert said in " ".join(text.split())
+
+
+def test_printed_table_refuses_a_mean_and_lists_what_is_there() -> None:
+    text = _printed(_unseen(count=5))
+    start = next(i for i, line in enumerate(text.splitlines()) if line.startswith(" unseen nnit"))
+    lines = text.splitlines()[start : start + 7]
+    assert lines[0].split()[2:6] == ["—", "5", "of", "8"] and lines[1].split() == ["architectures"]
+    assert [line.split()[0] for line in lines[2:]] == [architecture_name(arch) for arch in SPLITS.unseen[:5]]
+
+
+def test_architectures_are_listed_on_request_and_tasks_apart() -> None:
+    assert "64-16-16-64" in _printed(_unseen(), per_architecture=True)
+    text = _printed(_unseen(), (TASK, "StackCubeEasy-v1"))
+    assert text.index(TASK) < text.index("32.5 [") < text.index("StackCubeEasy-v1") < text.index("36.24")
+
+
+def test_printed_table_fits_120_columns() -> None:
+    text = _printed(_unseen("copy-plus-noise", success_at_end=True), per_architecture=True)
+    assert max(map(len, text.splitlines())) <= 120
+    assert "…" not in text
+    assert any("copy-plus-noise" in line and "100.0 [91.2, 100.0]" in line for line in text.splitlines())
