@@ -38,7 +38,7 @@ class Generator(Protocol):
     name: ClassVar[str]
     """The word after `--method`."""
     reads_ghn: ClassVar[bool]
-    """True for a floor that asks the zoo's own hypernetworks (`training.hypernetworks`); a learned method says False."""
+    """True for a floor that asks the zoo's own `hypernetwork_policies`; a learned method says False."""
 
     @classmethod
     def fit(cls, training: TrainingSet, *, seed: int, directory: Path) -> Self:

@@ -28,6 +28,8 @@ class Protocol:
     samples: int = 100
     top: int = 10
     selection_episodes: int = 50
+    screening_episodes: int = 10
+    """The first selection episodes, which every sample runs. The rest are for samples that can still be in the top."""
     test_episodes: int = 200
     horizon: int = 50
     """Control steps an episode; none ends earlier."""
@@ -38,11 +40,17 @@ class Protocol:
     """The column of the episode rows that `success` means in a table."""
 
     def __post_init__(self) -> None:
-        for name in ("version", "samples", "top", "selection_episodes", "test_episodes", "horizon"):
+        counts = ("samples", "top", "selection_episodes", "screening_episodes", "test_episodes")
+        for name in ("version", *counts, "horizon"):
             if getattr(self, name) < 1:
                 raise ValueError(f"protocol: {name}={getattr(self, name)}, expected at least 1")
         if self.top > self.samples:
             raise ValueError(f"protocol: top={self.top} of samples={self.samples}, expected top <= samples")
+        if self.screening_episodes > self.selection_episodes:
+            raise ValueError(
+                f"protocol: screening_episodes={self.screening_episodes} of selection_episodes="
+                f"{self.selection_episodes}, expected screening_episodes <= selection_episodes"
+            )
         for name in ("selection_seed_start", "test_seed_start"):
             if getattr(self, name) < FIRST_EVALUATION_SEED:
                 raise ValueError(
@@ -62,6 +70,11 @@ class Protocol:
     def selection_seeds(self) -> range:
         """Seeds of the episodes that the top policies are chosen by."""
         return range(self.selection_seed_start, self.selection_seed_start + self.selection_episodes)
+
+    @property
+    def screening_seeds(self) -> range:
+        """Seeds of the selection episodes that every sample runs."""
+        return self.selection_seeds[: self.screening_episodes]
 
     @property
     def test_seeds(self) -> range:

@@ -37,7 +37,6 @@ _STAGE = pa.dictionary(pa.int8(), pa.string())
 
 ROLLOUT_SCHEMA = pa.schema(
     [
-        _required("sample", pa.int16()),
         _required("weights_sha256", pa.string()),
         _required("stage", _STAGE),
         _required("episode_seed", pa.int64()),
@@ -65,7 +64,7 @@ EPISODE_SCHEMA = pa.schema(
         _required("success_once", pa.bool_()),
         _required("success_at_end", pa.bool_()),
         _required("selected", pa.bool_()),  # among the top by mean return on the selection episodes
-        _required("rank", pa.int16()),  # by that mean return, the best has 0
+        _required("rank", pa.int16()),  # among the selected, the best has 0; -1 for the others
         _required("nearest_seed", pa.int32()),  # hypernetwork whose policy of this architecture is nearest
         _required("nearest_distance", pa.float32()),  # L2
     ]
@@ -293,11 +292,14 @@ def _check_complete(unit: Unit, rows: pa.Table) -> None:
     top = sorted(pc.unique(chosen["sample"]).to_pylist())
     if len(top) != protocol.top:
         raise StoreError(f"{unit.key}: {len(top)} samples are selected, expected {protocol.top}")
-    for stage, samples, seeds in (
-        ("selection", range(protocol.samples), protocol.selection_seeds),
-        ("test", top, protocol.test_seeds),
+    choosing = pc.equal(rows["stage"].cast(pa.string()), "selection")
+    screening = pc.and_(choosing, pc.is_in(rows["episode_seed"], pa.array(protocol.screening_seeds, pa.int64())))
+    for stage, mask, samples, seeds in (
+        ("screening", screening, range(protocol.samples), protocol.screening_seeds),
+        ("selection", pc.and_(choosing, rows["selected"]), top, protocol.selection_seeds),
+        ("test", pc.invert(choosing), top, protocol.test_seeds),
     ):
-        part = rows.filter(pc.equal(rows["stage"].cast(pa.string()), stage))
+        part = rows.filter(mask)
         found = sorted(zip(part["sample"].to_pylist(), part["episode_seed"].to_pylist(), strict=True))
         if found != [(sample, seed) for sample in samples for seed in seeds]:
             raise StoreError(

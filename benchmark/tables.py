@@ -50,7 +50,7 @@ class Measured:
     selection_success: float
     """The same policies on the selection episodes that chose them; what it exceeds `success` by is optimism."""
     sample_success: float
-    """All samples on the selection episodes, nothing selected."""
+    """All samples on the screening episodes, nothing selected."""
     nearest_distance: float
     """Median over the top of the L2 distance to the nearest hypernetwork policy."""
     networks: float
@@ -175,13 +175,13 @@ class _Scores:
         order = np.lexsort((columns["episode_seed"], columns["sample"]))
         columns = {name: values[order] for name, values in columns.items()}
         testing = columns["test"]
-        choosing = ~testing
-        chosen = choosing & columns["selected"]
+        chosen = ~testing & columns["selected"]
+        screening = ~testing & np.isin(columns["episode_seed"], protocol.screening_seeds)
         samples = np.arange(protocol.samples)
         top = np.unique(columns["sample"][chosen])
         for stage, rows, policies, count, seeds in (
-            ("selection", choosing, samples, protocol.samples, protocol.selection_seeds),
-            ("selected", chosen, top, protocol.top, protocol.selection_seeds),
+            ("screening", screening, samples, protocol.samples, protocol.screening_seeds),
+            ("selection", chosen, top, protocol.top, protocol.selection_seeds),
             ("test", testing, top, protocol.top, protocol.test_seeds),
         ):
             if not (
@@ -202,7 +202,7 @@ class _Scores:
             success=success[testing].reshape(shape),
             networks=columns["network"][first].tolist(),
             selection_success=float(success[chosen].mean()),
-            sample_success=float(success[choosing].mean()),
+            sample_success=float(success[screening].mean()),
             nearest_distance=float(np.median(columns["nearest_distance"][first])),
             ghn_seeds=len(set(columns["nearest_seed"][first].tolist())),
         )
@@ -321,7 +321,8 @@ def _caption(protocol: Protocol) -> str:
         f"on {protocol.selection_episodes} selection episodes, scored on {protocol.test_episodes} test episodes that "
         "chose nothing. A split's row is the mean over its architectures. [low, high]: 95% bootstrap interval over "
         "test episodes and distinct networks. selection %: the same policies on the episodes that chose them, "
-        f"optimistic. all {protocol.samples} %: every sample on those, nothing selected. L2 to GHN: median distance "
+        f"optimistic. all {protocol.samples} %: every sample on the first {protocol.screening_episodes} of those, "
+        "nothing selected. L2 to GHN: median distance "
         "of the top to the nearest hypernetwork policy. networks, GHN seeds: distinct among the top. reported: "
         f"printed in Table 2 of arXiv {ARXIV_ID}, not measured here; its ± is undefined there. "
         f"{MISSING}: not measured, or not reported."

@@ -21,22 +21,22 @@ Shapes: B networks a batch, L patches a network, P = p * p numbers a patch, D mo
 import copy
 import json
 import math
-import os
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from nnbench.tasks.architectures import Architecture, architecture_name, layer_widths
-from nnbench.tasks.policy import Weights
+from nnbench.tasks.checkpoint import load_training_state, save_training_state
+from nnbench.tasks.policy import Weights, flatten_weights
 from nnbench.tasks.zoo import TrainingSet
 
 VOCABULARY = (16, 32, 64)
@@ -240,15 +240,16 @@ class Corpus:
 def build_corpora(training: TrainingSet, patch: int, device: torch.device) -> tuple[list[Corpus], float]:
     """All training networks as normalised patches, one corpus an architecture, and the scale that normalises them.
 
-    One scalar for all layers and architectures (appendix A), from the parameters alone: padding is no weight.
+    One scalar for all layers and architectures (appendix A), from the parameters alone: padding is no weight. An
+    architecture of which the zoo validated no network has no corpus.
     """
-    policies = [list(training.networks(arch).values()) for arch in training.architectures]
-    values = torch.cat([value.flatten() for group in policies for weights in group for value in weights.values()])
+    policies = {arch: list(training.networks(arch).values()) for arch in training.architectures}
+    values = torch.cat([flatten_weights(weights) for group in policies.values() for weights in group])
     scale = TARGET_STD / values.std().item()
     corpora = []
-    for arch, group in zip(training.architectures, policies, strict=True):
+    for arch in [arch for arch, group in policies.items() if group]:
         grids = patch_grids(arch, training.task.observation_dim, training.task.action_dim, patch)
-        patches = torch.stack([patchify(weights, patch) for weights in group]) * scale
+        patches = torch.stack([patchify(weights, patch) for weights in policies[arch]]) * scale
         corpora.append(Corpus(*(x.to(device) for x in (patches, patch_positions(grids), width_indices(arch)))))
     return corpora, scale
 
@@ -277,100 +278,71 @@ def update_ema(ema: nn.Module, model: nn.Module, decay: float, step: int) -> Non
         average.lerp_(current, 1 - decay)
 
 
-class Trainer:
-    """The training loop and all it must remember to go on after a kill as if nothing had happened."""
+def denoising_loss(model: NNiT, corpus: Corpus, levels: Tensor, config: Config, rng: torch.Generator) -> Tensor:
+    """Weighted error of x0 on random networks of one architecture, at random noise levels."""
+    device = levels.device
+    chosen = torch.randint(len(corpus.patches), (config.batch,), generator=rng).to(device)
+    t = torch.randint(config.timesteps, (config.batch,), generator=rng).to(device)
+    noise = torch.randn((config.batch, *corpus.patches.shape[1:]), generator=rng).to(device)
+    clean, level = corpus.patches[chosen], levels[t, None, None]  # (B, L, P), (B, 1, 1)
+    noisy = level.sqrt() * clean + (1 - level).sqrt() * noise
+    with torch.autocast(device.type, torch.bfloat16, enabled=has_matrix_units(device)):
+        predicted = model(noisy, corpus.positions, corpus.widths, t)
+    # In the unit of the noise an error of x0 weighs SNR = level / (1 - level) times itself (Salimans and Ho 2022).
+    # Unclamped, the last steps before clean data would be all that counts and the first would not count at all.
+    weight = (level / (1 - level)).clamp(0.1, 20.0)
+    return (weight * (predicted.float() - clean).square()).mean()
 
-    def __init__(self, training: TrainingSet, config: Config, seed: int, path: Path) -> None:
-        self.config, self.path, self.device = config, path, pick_device()
-        self.identity = {"config": asdict(config), "seed": seed, "zoo_sha256": training.sha256}
-        self.corpora, self.scale = build_corpora(training, config.patch, self.device)
-        with torch.random.fork_rng(devices=[]):  # the layers' initialisers know only the global generator
-            torch.default_generator.manual_seed(seed)
-            self.model = NNiT(config, training.task.observation_dim, training.task.action_dim).to(self.device)
-        self.ema = copy.deepcopy(self.model).requires_grad_(False)
-        self.optimizer = torch.optim.AdamW(self.model.parameters(), weight_decay=0.0, fused=True)
-        self.levels = signal_levels(config.timesteps).to(self.device)
-        self.rng = torch.Generator().manual_seed(seed)  # on the CPU: equal draws on every device
-        self.step, self.loss, self.seconds = 0, math.nan, 0.0
 
-    def run(self) -> None:
-        """Train to the last step, from the checkpoint if there is one. Raises FloatingPointError where it diverges."""
-        if self.path.exists():
-            self.restore()
-        with tqdm(total=self.config.steps, initial=self.step, desc="nnit", unit="step", disable=None) as bar:
-            while self.step < self.config.steps:
-                first, began = self.step, time.perf_counter()
-                last = min(self.config.steps, first + CHECKPOINT_EVERY - first % CHECKPOINT_EVERY)
-                for _ in range(first, last):
-                    self.step += 1
-                    loss = self.train_step()
-                    if not math.isfinite(loss):
-                        raise FloatingPointError(f"nnit: the loss is {loss} at step {self.step}; lower peak_lr")
-                    self.loss = loss if self.step == 1 else 0.99 * self.loss + 0.01 * loss
-                    bar.set_postfix(loss=f"{self.loss:.4f}", refresh=False)
-                    bar.update()
+def train(training: TrainingSet, config: Config, seed: int, path: Path) -> tuple[NNiT, float, float, float]:
+    """The averaged model, the scale of its data, the last loss and the seconds it took.
+
+    Goes on from the state in `path`, bit for bit as if it had never stopped. Raises ValueError if that state belongs
+    to another run and FloatingPointError if the loss diverges.
+    """
+    device = pick_device()
+    corpora, scale = build_corpora(training, config.patch, device)
+    with torch.random.fork_rng(devices=[]):  # the layers' initialisers know only the global generator
+        torch.default_generator.manual_seed(seed)
+        model = NNiT(config, training.task.observation_dim, training.task.action_dim).to(device)
+    ema = copy.deepcopy(model).requires_grad_(False)
+    parts = {"model": model, "ema": ema}
+    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.0, fused=True)
+    rng = torch.Generator().manual_seed(seed)  # on the CPU: equal draws on every device
+    levels = signal_levels(config.timesteps).to(device)
+
+    run = {"config": asdict(config), "seed": seed, "zoo_sha256": training.sha256}
+    progress: dict[str, Any] = {"run": run, "step": 0, "loss": 0.0, "seconds": 0.0}
+    if path.exists():
+        progress = load_training_state(path, parts, optimizer, rng)
+        if progress["run"] != run:
+            raise ValueError(f"{path}: expected the state of {run}, found {progress['run']}; delete it to start anew")
+    first, mean_loss, began = progress["step"], progress["loss"], time.perf_counter()
+    with tqdm(total=config.steps, initial=first, desc="nnit", unit="step", disable=None) as bar:
+        for step in range(first + 1, config.steps + 1):
+            corpus = corpora[int(torch.randint(len(corpora), (), generator=rng))]
+            loss = denoising_loss(model, corpus, levels, config, rng)
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(step, config)
+            optimizer.step()
+            update_ema(ema, model, config.ema, step)
+
+            if not math.isfinite(loss.item()):
+                raise FloatingPointError(f"nnit: the loss is {loss.item()} at step {step}; lower peak_lr")
+            mean_loss += (loss.item() - mean_loss) / min(step, 100)
+            bar.set_postfix(loss=f"{mean_loss:.4f}", refresh=False)
+            bar.update()
+            if step % CHECKPOINT_EVERY == 0 or step == config.steps:
                 elapsed = time.perf_counter() - began
-                self.seconds += elapsed
-                self.checkpoint()
-                pace, lr = 1000 * elapsed / (last - first), learning_rate(last, self.config)
-                tqdm.write(f"nnit step {last}  loss {self.loss:.4f}  lr {lr:.2e}  {pace:.0f} ms/step")
-
-    def train_step(self) -> float:
-        """One step on one random architecture; returns the loss."""
-        config = self.config
-        corpus = self.corpora[int(torch.randint(len(self.corpora), (), generator=self.rng))]
-        chosen = torch.randint(len(corpus.patches), (config.batch,), generator=self.rng)
-        t = torch.randint(config.timesteps, (config.batch,), generator=self.rng)
-        noise = torch.randn((config.batch, *corpus.patches.shape[1:]), generator=self.rng).to(self.device)
-        clean, t = corpus.patches[chosen.to(self.device)], t.to(self.device)
-        level = self.levels[t, None, None]  # (B, 1, 1)
-        noisy = level.sqrt() * clean + (1 - level).sqrt() * noise
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=has_matrix_units(self.device)):
-            predicted = self.model(noisy, corpus.positions, corpus.widths, t)
-        # In the unit of the noise an error of x0 weighs SNR = level / (1 - level) times itself (Salimans and Ho 2022).
-        # Unclamped, the last steps before clean data would be all that counts and the first would not count at all.
-        weight = (level / (1 - level)).clamp(0.1, 20.0)
-        loss = (weight * (predicted.float() - clean).square()).mean()
-        self.optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.step, config)
-        self.optimizer.step()
-        update_ema(self.ema, self.model, config.ema, self.step)
-        return loss.item()
-
-    def checkpoint(self) -> None:
-        """Write the whole state as one file, so that a kill leaves the old state or the new one and no mixture."""
-        tensors = {f"model.{key}": value for key, value in self.model.state_dict().items()}
-        tensors |= {f"ema.{key}": value for key, value in self.ema.state_dict().items()}
-        for index, state in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{key}": value for key, value in state.items()}
-        tensors["rng"] = self.rng.get_state()
-        progress = {"identity": self.identity, "step": self.step, "loss": self.loss, "seconds": self.seconds}
-        partial = self.path.with_suffix(".partial")
-        save_file(tensors, partial, metadata={"progress": json.dumps(progress)})
-        os.replace(partial, self.path)
-
-    def restore(self) -> None:
-        """Take up the state in the checkpoint. Raises ValueError if it belongs to another run."""
-        with safe_open(self.path, "pt", device=str(self.device)) as file:
-            progress = json.loads(file.metadata()["progress"])
-            tensors = {key: file.get_tensor(key) for key in file.keys()}
-        if progress["identity"] != self.identity:
-            raise ValueError(
-                f"{self.path}: the checkpoint of another run: expected {self.identity}, found {progress['identity']}; "
-                "delete it to train from the start"
-            )
-        for name, module in (("model", self.model), ("ema", self.ema)):
-            module.load_state_dict({key: tensors[f"{name}.{key}"] for key in module.state_dict()})
-        state = {
-            index: {key: tensors[f"optimizer.{index}.{key}"] for key in ("step", "exp_avg", "exp_avg_sq")}
-            for index, _ in enumerate(self.model.parameters())
-        }
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
-        self.rng.set_state(tensors["rng"].cpu())
-        self.step, self.loss, self.seconds = progress["step"], progress["loss"], progress["seconds"]
+                pace, first, began = 1000 * elapsed / (step - first), step, began + elapsed
+                lr = learning_rate(step, config)
+                tqdm.write(f"nnit step {step}  loss {mean_loss:.4f}  lr {lr:.2e}  {pace:.0f} ms/step")
+                progress |= {"step": step, "loss": mean_loss, "seconds": progress["seconds"] + elapsed}
+                save_training_state(path, parts, optimizer, rng, progress)
+    return ema, scale, progress["loss"], progress["seconds"]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -409,16 +381,21 @@ class Method:
         Raises ValueError if that file belongs to another run or an architecture has no embedding, and
         FloatingPointError if the loss diverges.
         """
-        trainer = Trainer(training, config, seed, directory / "resume.safetensors")
-        trainer.run()
-        model = trainer.ema
+        model, scale, loss, seconds = train(training, config, seed, directory / "resume.safetensors")
         for parameter in model.parameters():  # what `save` keeps, so that saving changes no policy
             parameter.copy_(parameter.bfloat16())
-        task = training.task
         manifest = Manifest(
-            config, task.name, task.observation_dim, task.action_dim, training.sha256, trainer.scale,
-            seed, trainer.loss, trainer.seconds, torch.__version__,
-        )  # fmt: skip
+            config=config,
+            task=training.task.name,
+            observation_dim=training.task.observation_dim,
+            action_dim=training.task.action_dim,
+            zoo_sha256=training.sha256,
+            scale=scale,
+            seed=seed,
+            final_loss=loss,
+            seconds=seconds,
+            torch=torch.__version__,
+        )
         return cls(model, manifest)
 
     def generate(self, arch: Architecture, n: int, *, seed: int = 0) -> list[Weights]:

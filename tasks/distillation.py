@@ -126,17 +126,14 @@ def _train_pilot(
         first = load_training_state(state, {"pilot": pilot}, optimizer, generator)["iteration"]
     files = [directory / f"states-{i:03d}.safetensors" for i in range(config.iterations)]
     for i in range(first, config.iterations):
-        beta = np.full(config.episodes, config.beta**i)
-        gathered = _gather(
-            simulator, expert, pilot, beta, np.zeros_like(beta), (config.seed, 0, i), f"pilot {i + 1}/{config.iterations}"
-        )
+        beta, noise = np.full(config.episodes, config.beta**i), np.zeros(config.episodes)
+        name = f"pilot {i + 1}/{config.iterations}"
+        gathered = _gather(simulator, expert, pilot, beta, noise, (config.seed, 0, i), name)
         gathered.save(files[i])
         for group in optimizer.param_groups:
             group["lr"] = config.pilot_learning_rate * (0.55 + 0.45 * math.cos(math.pi * i / config.iterations))
-        _fit(
-            pilot, optimizer, LabelledStates.load(*files[: i + 1]), config.pilot_updates, config.pilot_batch, config,
-            description=f"pilot {i + 1}/{config.iterations}", stream=i,
-        )  # fmt: skip
+        states = LabelledStates.load(*files[: i + 1])
+        _fit(pilot, optimizer, states, config.pilot_updates, config.pilot_batch, config, description=name, stream=i)
         save_training_state(state, {"pilot": pilot}, optimizer, generator, {"iteration": i + 1})
     return pilot
 

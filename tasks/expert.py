@@ -25,13 +25,16 @@ from nnbench.tasks.simulation import SCENES_PER_WORKER, Episodes, Rollout, Simul
 VALIDATION_SEEDS = range(500_000, 500_100)
 """Episodes on which the best iterate is chosen; disjoint from training, selection and test episodes."""
 
+SCORING_SEEDS = range(510_000, 510_200)
+"""Episodes that the finished expert is scored on."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ExpertConfig:
     """PPO's numbers."""
 
     steps: int = 4_000_000
-    episodes: int = 250
+    episodes: int = 100
     """Episodes an iteration (N), from `initial_states` distinct initial states."""
     initial_states: int = 8192
     hidden: tuple[int, ...] = (256, 256, 256)
@@ -44,7 +47,7 @@ class ExpertConfig:
     value_coefficient: float = 0.5
     gradient_norm: float = 0.5
     kl_limit: float = 0.1
-    validate_every: int = 20
+    validate_every: int = 50
     seed: int = 0
 
 
@@ -132,7 +135,7 @@ def train_expert(simulator: Simulator, directory: Path, config: ExpertConfig | N
             if file.tell() == 0:
                 writer.writeheader()
             writer.writerow(row)
-        if iteration % 5 == 0 or iteration == iterations:
+        if iteration % 20 == 0 or iteration == iterations:
             progress = {"iteration": iteration, "best_score": best_score}
             save_training_state(state, {"agent": agent}, optimizer, generator, progress)
     bar.close()
@@ -144,6 +147,14 @@ def load_expert(path: Path) -> Weights:
     if not path.exists():
         raise ValueError(f"{path}: no expert; `nnbench expert train` writes one")
     return load_file(path)
+
+
+def score_expert(simulator: Simulator, path: Path) -> dict[str, float]:
+    """The deterministic expert on 200 episodes that no training, validation or benchmark episode is among."""
+    actor = GaussianActor.from_state_dict(load_expert(path))
+    episodes = roll_out(simulator, actor, np.array(SCORING_SEEDS))
+    columns = {name: getattr(episodes, name) for name in ("returns", "success_once", "success_at_end")}
+    return {name: round(float(values.mean()), 4) for name, values in columns.items()} | {"episodes": len(SCORING_SEEDS)}
 
 
 def roll_out(simulator: Simulator, actor: Actor, seeds: np.ndarray) -> Episodes:

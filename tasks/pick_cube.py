@@ -1,6 +1,6 @@
 """PickCube-v1: grasp the red cube and bring it to the goal, as ManiSkill 3.0.1 defines it.
 
-This restates ManiSkill's `PickCubeEnv` for all scenes at once; `tests/test_simulation.py` holds it against the original.
+This restates ManiSkill's `PickCubeEnv` for all scenes at once; `tests/test_simulation.py` compares the two.
 """
 
 import numpy as np

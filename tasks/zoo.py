@@ -1,17 +1,234 @@
-"""The zoo: an ensemble of GHNs and the policies they write, with each policy's validation score.
+"""The zoo: an ensemble of GHNs, the policies they write, and each training policy's validation score.
 
-Stored are the GHNs (bfloat16) and an index of scores; policies are materialised from the GHNs when first asked for.
+On disk are the GHNs (bfloat16), the expert they were distilled from, an index of scores and a manifest with the hash
+of every file. Policies are not stored: the GHNs write them when first asked for.
 """
 
-from typing import Protocol
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Self
 
-from nnbench.tasks.policy import Weights
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from tqdm import tqdm
+
+from nnbench.tasks.architectures import Architecture, architecture_name, load_splits, parse_architecture
+from nnbench.tasks.checkpoint import write_atomically, write_json
+from nnbench.tasks.distillation import DistillationConfig, build_pool, train_ensemble
+from nnbench.tasks.expert import join_episodes, load_expert
+from nnbench.tasks.ghn import GHNEnsemble
+from nnbench.tasks.policy import PolicyActor, Weights
+from nnbench.tasks.simulation import SCENES_PER_WORKER, Rollout, Simulator, Task, load_task
+
+SHIPPED = Path(__file__).parent / "zoos"
+"""The zoos that come with the package, one folder a task."""
+
+_FILES = ("ghns.safetensors", "expert.safetensors", "index.parquet")
+
+
+class ZooError(ValueError):
+    """A zoo that is missing, damaged or of another version."""
 
 
 class HeldOutAccess(PermissionError):
-    """A generator asked for a network of an architecture it must not have seen."""
+    """A generator asked for networks that it must not have seen."""
 
 
-class Network(Protocol):
-    weights: Weights
-    ghn_seed: int
+@dataclass(frozen=True)
+class Filter:
+    """Which policies enter the training set (paper, table 5, PickCube-v1), and on how many episodes they are judged."""
+
+    min_return: float = 35.0
+    min_success: float = 0.9
+    episodes: int = 10
+    """The paper judges on 64."""
+    first_seed: int = 500_200
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """What a generator learns from: the validated policies of the 64 training architectures, and nothing else."""
+
+    task: Task
+    sha256: str
+    """Identity of the zoo: the hash of its manifest."""
+    architectures: tuple[Architecture, ...]
+    _networks: Callable[[Architecture], dict[int, Weights]]
+    _hypernetworks: Callable[[Architecture], dict[int, Weights]] | None
+
+    def networks(self, arch: Architecture) -> dict[int, Weights]:
+        """GHN seed to that seed's validated policy. Raises HeldOutAccess for any but a training architecture."""
+        if arch not in self.architectures:
+            raise HeldOutAccess(
+                f"{architecture_name(arch)} is no training architecture: generators learn from `.architectures` only"
+            )
+        return self._networks(arch)
+
+    def hypernetwork_policies(self, arch: Architecture) -> dict[int, Weights]:
+        """GHN seed to what that GHN writes for any architecture, for floors that declare `reads_ghn`."""
+        if self._hypernetworks is None:
+            raise HeldOutAccess("this method reads the GHNs but does not declare it: set `reads_ghn = True`")
+        return self._hypernetworks(arch)
+
+
+class Zoo:
+    """An opened zoo; its files were checked against the manifest."""
+
+    def __init__(self, task: Task, ensemble: GHNEnsemble, valid: dict[Architecture, set[int]], manifest_sha256: str):
+        self.task = task
+        self.sha256 = manifest_sha256
+        self._ensemble = ensemble
+        self._valid = valid
+        self._written: dict[Architecture, dict[int, Weights]] = {}
+
+    @classmethod
+    def open(cls, task_name: str, directory: Path | None = None) -> Self:
+        """Open the zoo in `directory`, or the one that ships with the package. Raises ZooError."""
+        task = load_task(task_name)
+        directory = directory or SHIPPED / task.name
+        manifest = verify(directory, task.name)
+        ensemble = GHNEnsemble(manifest["ghn_seeds"], task.observation_dim, task.action_dim)
+        ensemble.load_state_dict(load_file(directory / "ghns.safetensors"))  # bfloat16 values in float32 arithmetic
+        valid: dict[Architecture, set[int]] = {}
+        for row in _read_index(directory):
+            if row["valid"]:
+                valid.setdefault(parse_architecture(row["arch"]), set()).add(row["ghn_seed"])
+        return cls(task, ensemble, valid, _sha256(directory / "manifest.json"))
+
+    def hypernetwork_policies(self, arch: Architecture) -> dict[int, Weights]:
+        """GHN seed to what that GHN writes for this architecture, held out or not: for metrics and floors."""
+        if arch not in self._written:
+            self._written[arch] = self._ensemble.policies(arch)
+        return self._written[arch]
+
+    def training_set(self, *, reads_ghn: bool) -> TrainingSet:
+        """The view that a generator gets."""
+
+        def networks(arch: Architecture) -> dict[int, Weights]:
+            valid = self._valid.get(arch, set())
+            return {seed: weights for seed, weights in self.hypernetwork_policies(arch).items() if seed in valid}
+
+        hypernetworks = self.hypernetwork_policies if reads_ghn else None
+        return TrainingSet(self.task, self.sha256, load_splits().train, networks, hypernetworks)
+
+
+def verify(directory: Path, task_name: str) -> dict[str, Any]:
+    """The manifest of a whole and unchanged zoo. Raises ZooError naming the file and the remedy."""
+    path = directory / "manifest.json"
+    if not path.exists():
+        raise ZooError(f"{directory}: no zoo of {task_name} here; `nnbench zoo build --task {task_name}` makes one")
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text())
+        recorded, task, splits = manifest["files"], manifest["task"], manifest["splits_sha256"]
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ZooError(f"{path}: not a zoo's manifest ({error!r}); restore the file or build the zoo anew") from error
+    if task != task_name:
+        raise ZooError(f"{path}: a zoo of {task}, expected {task_name}; choose the folder of that task")
+    if splits != load_splits().sha256:
+        raise ZooError(f"{path}: built for another split of the architectures; build the zoo anew")
+    for name in _FILES:
+        if not (directory / name).exists() or _sha256(directory / name) != recorded.get(name):
+            raise ZooError(f"{directory / name}: missing or changed since the zoo was built; restore it or build anew")
+    return manifest
+
+
+def build_zoo(
+    simulator: Simulator,
+    expert_path: Path,
+    work: Path,
+    out: Path,
+    ghn_seeds: Sequence[int],
+    config: DistillationConfig | None = None,
+    policy_filter: Filter | None = None,
+) -> None:
+    """Expert to zoo: pilot, pool, ensemble, validation. Finished stages in `work` are not made again."""
+    config, policy_filter = config or DistillationConfig(), policy_filter or Filter()
+    task, expert = simulator.task, load_expert(expert_path)
+    pool = build_pool(simulator, expert, work, config)
+    ensemble = train_ensemble(pool, ghn_seeds, work / "ensemble", config)
+    # What ships is rounded to bfloat16, so that is what is validated.
+    tensors = {key: value.to(torch.bfloat16).contiguous() for key, value in ensemble.state_dict().items()}
+    ensemble.load_state_dict(tensors)
+    rows = _validate(simulator, ensemble, work / "validation", policy_filter)
+
+    write_atomically(out / "ghns.safetensors", lambda temporary: save_file(tensors, temporary))
+    write_atomically(out / "expert.safetensors", lambda temporary: temporary.write_bytes(expert_path.read_bytes()))
+    _write_index(out, rows)
+    write_json(
+        out / "manifest.json",
+        {
+            "task": task.name,
+            "ghn_seeds": list(ghn_seeds),
+            "ghn_training_architectures": "train",
+            "distillation": asdict(config),
+            "filter": asdict(policy_filter),
+            "policies": len(rows),
+            "valid_policies": sum(row["valid"] for row in rows),
+            "splits_sha256": load_splits().sha256,
+            "files": {name: _sha256(out / name) for name in _FILES},
+            "versions": {name: version(name) for name in ("mani_skill", "sapien", "torch", "numpy")},
+        },
+    )
+
+
+def _validate(
+    simulator: Simulator, ensemble: GHNEnsemble, directory: Path, policy_filter: Filter
+) -> list[dict[str, Any]]:
+    """Roll out every training policy; one file an architecture in `directory`, finished ones are kept."""
+    rows: list[dict[str, Any]] = []
+    episode_seeds = np.arange(policy_filter.first_seed, policy_filter.first_seed + policy_filter.episodes)
+    for arch in tqdm(load_splits().train, desc=f"validate {simulator.task.name}", unit="arch", disable=None):
+        path = directory / f"{architecture_name(arch)}.json"
+        if not path.exists():
+            policies = ensemble.policies(arch)
+            # All episodes of the first policy, then of the second, ...; cut where a worker is full.
+            owner = np.repeat(np.arange(len(policies)), len(episode_seeds))
+            seeds = np.tile(episode_seeds, len(policies))
+            units = [
+                Rollout(PolicyActor.stack(list(policies.values()), owner[part]), seeds[part])
+                for part in np.split(np.arange(len(owner)), range(SCENES_PER_WORKER, len(owner), SCENES_PER_WORKER))
+            ]
+            episodes = join_episodes(simulator.episodes(units))
+            scores = []
+            for position, ghn_seed in enumerate(policies):
+                mine = owner == position
+                score = {
+                    "ghn_seed": ghn_seed,
+                    "arch": architecture_name(arch),
+                    "episodes": len(episode_seeds),
+                    "return": float(episodes.returns[mine].mean()),
+                    "success_once": float(episodes.success_once[mine].mean()),
+                    "success_at_end": float(episodes.success_at_end[mine].mean()),
+                }
+                passed = (
+                    score["return"] >= policy_filter.min_return
+                    and score["success_at_end"] >= policy_filter.min_success
+                )
+                scores.append(score | {"valid": passed})
+            write_json(path, scores)
+        rows += json.loads(path.read_text())
+    return rows
+
+
+def _write_index(directory: Path, rows: list[dict[str, Any]]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.Table.from_pylist(rows)
+    write_atomically(directory / "index.parquet", lambda temporary: pq.write_table(table, temporary))
+
+
+def _read_index(directory: Path) -> list[dict[str, Any]]:
+    import pyarrow.parquet as pq
+
+    rows: list[dict[str, Any]] = pq.read_table(directory / "index.parquet").to_pylist()
+    return rows
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

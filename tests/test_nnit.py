@@ -18,6 +18,7 @@ from nnbench.tasks.policy import Weights, check_weights, flatten_weights, random
 OBSERVATION_DIM, ACTION_DIM = 42, 8
 ALL_ARCHITECTURES = load_splits().train + load_splits().unseen + load_splits().outside
 TRAINED = ((16, 16, 16, 32), (16, 32, 16, 16))
+NEVER_VALID = (16, 16, 32, 16)
 TINY = Config(width=32, depth=1, heads=2, batch=4, steps=20, warmup=5, sampling_steps=4)
 SMALL = Config(width=64, depth=2, heads=2, batch=16, steps=400, peak_lr=3e-3, warmup=20, ema=0.95, sampling_steps=20)
 
@@ -28,9 +29,11 @@ class Zoo:
     def __init__(self, observation_dim: int = OBSERVATION_DIM, sha256: str = "a" * 64) -> None:
         self.task = SimpleNamespace(name="pick_cube", observation_dim=observation_dim, action_dim=ACTION_DIM)
         self.sha256 = sha256
-        self.architectures = TRAINED
+        self.architectures = (NEVER_VALID, *TRAINED)
 
     def networks(self, arch: Architecture) -> dict[int, Weights]:
+        if arch == NEVER_VALID:
+            return {}
         return {seed: policy(arch, seed, self.task.observation_dim) for seed in (0, 1)}
 
 
@@ -130,7 +133,7 @@ def interrupt_at(step: int, function: Callable[[int, Config], float]) -> Callabl
 
 def test_refuses_the_checkpoint_of_another_run(tmp_path: Path) -> None:
     fit(tmp_path, seed=0)
-    with pytest.raises(ValueError, match=r"resume\.safetensors.*another run.*delete it"):
+    with pytest.raises(ValueError, match=r"resume\.safetensors: .*'seed': 1.*'seed': 0.*delete it"):
         fit(tmp_path, seed=1)
 
 

@@ -16,7 +16,7 @@ from nnbench.protocol import Protocol, Unit
 from nnbench.store import EPISODE_SCHEMA, ROLLOUT_SCHEMA, Store, StoreError
 from nnbench.tasks.policy import Weights, random_policy, weights_sha256
 
-PROTOCOL = Protocol(samples=4, top=2, selection_episodes=3, test_episodes=5)
+PROTOCOL = Protocol(samples=4, top=2, selection_episodes=3, screening_episodes=2, test_episodes=5)
 UNIT = Unit(
     protocol=PROTOCOL,
     task="PickCube-v1",
@@ -216,7 +216,7 @@ def test_rows_can_be_published_without_weights(tmp_path: Path) -> None:
         ("arch", "16-16-16-32", "column arch"),
         ("partition", "train", "column partition"),
         ("selected", True, "4 samples are selected, expected 2"),
-        ("episode_seed", 1_000_000, "selection episodes, expected each"),
+        ("episode_seed", 1_000_000, "screening episodes, expected each"),
         ("weights_sha256", "0" * 64, "state weights"),
         ("sample", 70_000, "do not fit the schema"),
         ("return", None, "do not fit the schema"),
@@ -232,9 +232,9 @@ def test_rows_of_something_else_are_refused(tmp_path: Path, name: str, value: An
 def test_incomplete_units_are_refused(tmp_path: Path) -> None:
     store, rows = Store(tmp_path), _rows()
     for part, weights, message in (
-        (rows.slice(1), _weights(), "11 selection episodes"),
+        (rows.slice(1), _weights(), "7 screening episodes"),
         (rows.slice(0, rows.num_rows - 1), _weights(), "9 test episodes"),
-        (pa.concat_tables([rows, rows.slice(0, 1)]), _weights(), "13 selection episodes"),
+        (pa.concat_tables([rows, rows.slice(0, 1)]), _weights(), "9 screening episodes"),
         (rows.drop_columns("rank"), _weights(), r"lack \['rank'\]"),
         (rows, _weights()[1:], "weights of 3 samples, expected 4"),
     ):

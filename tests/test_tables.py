@@ -15,7 +15,7 @@ from nnbench.store import EPISODE_SCHEMA
 from nnbench.tables import Row, TableError, table2, table2_cells
 from nnbench.tasks.architectures import Architecture, architecture_name, load_splits
 
-PROTOCOL = Protocol(samples=6, top=2, selection_episodes=3, test_episodes=40)
+PROTOCOL = Protocol(samples=6, top=2, selection_episodes=3, screening_episodes=2, test_episodes=40)
 TASK = "PickCube-v1"
 SPLITS = load_splits()
 

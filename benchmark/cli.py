@@ -1,0 +1,241 @@
+"""The command `nnbench`. Nothing heavy is imported before a verb needs it."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+_RESULTS = Path("results") / "runs"
+_RUNS = Path("runs")
+_TASK = "PickCube-v1"
+
+_app = tyro.extras.SubcommandApp()
+_expert, _zoo = tyro.extras.SubcommandApp(), tyro.extras.SubcommandApp()
+
+
+@_app.command
+def run(
+    method: tuple[str, ...],
+    split: Literal["seen", "unseen", "outside"] = "unseen",
+    task: str = _TASK,
+    seed: int = 0,
+    workers: int | None = None,
+    results: Path = _RESULTS,
+    plugin: tuple[Path, ...] = (),
+) -> None:
+    """Generate, roll out, score and store; prints the rows of Table 2. Goes on where an interrupted run stopped.
+
+    Args:
+        method: Methods to measure; `nnbench methods` lists them.
+        split: 8 of the training architectures, the 8 held out, or the 9 outside the space.
+        task: ManiSkill environment.
+        seed: Seed of the method's training and of its samples.
+        workers: Simulation processes, default one a core. Results do not depend on it.
+        results: Folder of finished and unfinished work.
+        plugin: Python files with further methods.
+    """
+    from tqdm import tqdm
+
+    from nnbench.evaluation import architectures_of, evaluate
+    from nnbench.protocol import Protocol, Unit
+    from nnbench.registry import load_method
+    from nnbench.store import Store
+    from nnbench.tasks.simulation import Simulator
+    from nnbench.tasks.zoo import Zoo
+    from nnbench.training import obtain
+
+    protocol, store = Protocol(), Store(results)
+    loaded = [load_method(name, plugin) for name in method]
+    zoo = Zoo.open(task)
+    work = []
+    for kind in loaded:
+        trained = obtain(kind, zoo, seed)
+        print(f"{kind.name}: {trained.source}")
+        for arch in architectures_of(split):
+            unit = Unit(
+                protocol=protocol,
+                task=task,
+                method=kind.name,
+                method_sha256=trained.sha256,
+                generator_seed=seed,
+                arch=arch,
+            )
+            if not store.finished(unit):
+                work.append((unit, trained.generator))
+    if work:
+        with Simulator(zoo.task, workers) as simulator:
+            for unit, generator in tqdm(work, desc=f"{task} {split}", unit="arch", disable=None):
+                tqdm.write(evaluate(unit, generator, zoo, simulator, store))
+    _print_table(results, task, per_architecture=False)
+
+
+@_app.command
+def table(
+    number: Annotated[Literal[2], tyro.conf.Positional] = 2,
+    task: str = _TASK,
+    results: Path = _RESULTS,
+    per_architecture: bool = False,
+) -> None:
+    """Print a table of the paper from stored rows: measured with intervals, beside what the paper reports.
+
+    Args:
+        number: The paper's number of the table.
+        task: ManiSkill environment.
+        results: Folder that `nnbench run` wrote to.
+        per_architecture: Also one row an architecture.
+    """
+    del number
+    _print_table(results, task, per_architecture)
+
+
+@_app.command
+def train(method: str, task: str = _TASK, seed: int = 0, plugin: tuple[Path, ...] = ()) -> None:
+    """Train a method on the zoo, into ./runs/methods. Goes on where an interrupted training stopped.
+
+    Args:
+        method: One of `nnbench methods`.
+        task: ManiSkill environment.
+        seed: Seed of the training.
+        plugin: Python files with further methods.
+    """
+    from nnbench.registry import load_method
+    from nnbench.tasks.zoo import Zoo
+    from nnbench.training import train as train_method
+
+    trained = train_method(load_method(method, plugin), Zoo.open(task), seed)
+    print(f"{method}: {trained.source}")
+
+
+@_app.command
+def methods(plugin: tuple[Path, ...] = ()) -> None:
+    """List the methods and where they come from. Imports none of them.
+
+    Args:
+        plugin: Python files with further methods.
+    """
+    from nnbench.registry import list_methods
+
+    for name, source in list_methods(plugin).items():
+        print(f"{name}  {source}")
+
+
+@_expert.command(name="train")
+def expert_train(
+    task: str = _TASK,
+    steps: int = 4_000_000,
+    seed: int = 0,
+    workers: int | None = None,
+    out: Path = _RUNS / "expert",
+) -> None:
+    """Train a task's PPO expert and score it on 200 fresh episodes. Goes on where an interrupted training stopped.
+
+    Args:
+        task: ManiSkill environment.
+        steps: Control steps to simulate.
+        seed: Seed of the training.
+        workers: Simulation processes, default one a core.
+        out: Folder for the expert, its log and its training state.
+    """
+    from nnbench.tasks.expert import ExpertConfig, score_expert, train_expert
+    from nnbench.tasks.simulation import Simulator, load_task
+
+    with Simulator(load_task(task), workers) as simulator:
+        path = train_expert(simulator, out / task, ExpertConfig(steps=steps, seed=seed))
+        print(f"{path}: {score_expert(simulator, path)}")
+
+
+@_expert.command(name="score")
+def expert_score(task: str = _TASK, path: Path | None = None, workers: int | None = None) -> None:
+    """Score an expert on 200 episodes that no training saw.
+
+    Args:
+        task: ManiSkill environment.
+        path: An expert.safetensors, default the one that comes with the package.
+        workers: Simulation processes, default one a core.
+    """
+    from nnbench.tasks.expert import score_expert
+    from nnbench.tasks.simulation import Simulator, load_task
+    from nnbench.tasks.zoo import SHIPPED
+
+    path = path or SHIPPED / task / "expert.safetensors"
+    with Simulator(load_task(task), workers) as simulator:
+        print(f"{path}: {score_expert(simulator, path)}")
+
+
+@_zoo.command(name="build")
+def zoo_build(
+    task: str = _TASK,
+    expert: Path | None = None,
+    ghns: int = 16,
+    workers: int | None = None,
+    work: Path = _RUNS / "distillation",
+    out: Path = _RUNS / "zoo",
+) -> None:
+    """Distil an expert into GHNs and validate the policies they write. Finished stages are not made again.
+
+    Args:
+        task: ManiSkill environment.
+        expert: An expert.safetensors, default the one that `nnbench expert train` wrote.
+        ghns: Number of hypernetworks; their seeds are 0, 1, ...
+        workers: Simulation processes, default one a core.
+        work: Folder for what is needed only while building.
+        out: Folder for the zoo.
+    """
+    from nnbench.tasks.simulation import Simulator, load_task
+    from nnbench.tasks.zoo import build_zoo
+
+    expert = expert or _RUNS / "expert" / task / "expert.safetensors"
+    with Simulator(load_task(task), workers) as simulator:
+        build_zoo(simulator, expert, work / task, out / task, range(ghns))
+    zoo_verify(task, out / task)
+
+
+@_zoo.command(name="verify")
+def zoo_verify(task: str = _TASK, directory: Path | None = None) -> None:
+    """Check a zoo's files against its manifest.
+
+    Args:
+        task: ManiSkill environment.
+        directory: Folder of the zoo, default the one that comes with the package.
+    """
+    from nnbench.tasks.zoo import SHIPPED, verify
+
+    directory = directory or SHIPPED / task
+    manifest = verify(directory, task)
+    print(
+        f"{directory}: whole; {len(manifest['ghn_seeds'])} GHNs, {manifest['valid_policies']} of "
+        f"{manifest['policies']} training policies are valid"
+    )
+
+
+def _print_table(results: Path, task: str, per_architecture: bool) -> None:
+    from rich.console import Console
+
+    from nnbench.protocol import Protocol
+    from nnbench.store import Store
+    from nnbench.tables import table2
+
+    protocol = Protocol()
+    rows = Store(results).rows(protocol=protocol, task=task)
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    console.print(table2(rows, protocol, [task], per_architecture=per_architecture))
+
+
+_app.command(_expert, name="expert")
+_app.command(_zoo, name="zoo")
+
+
+def main() -> None:
+    """Console script. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    try:
+        _app.cli(prog="nnbench", description="Do weight generators write robot policies that work?")
+    except KeyboardInterrupt:
+        print("nnbench: interrupted; the same command goes on from what is stored", file=sys.stderr)
+        sys.exit(130)
+    except (ValueError, RuntimeError, PermissionError, OSError) as error:
+        # Our own errors say what, where and the remedy; a traceback would bury that. Anything else is a bug of ours.
+        if not type(error).__module__.startswith("nnbench.") and type(error) not in (ValueError, OSError):
+            raise
+        print(f"nnbench: {error}", file=sys.stderr)
+        sys.exit(1)

@@ -1,0 +1,215 @@
+"""From a trained method to rows: generate, check, choose the top by racing, test them, store.
+
+The race is exact. A step's normalised reward lies in [0, 1], so after n of E selection episodes the mean return of a
+policy lies between sum / E and (sum + horizon * (E - n)) / E. A policy whose upper bound is below the lower bounds of
+`top` others cannot be among the top and is rolled out no further. The chosen policies, their order and their scores
+are those of the full evaluation.
+"""
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+from tqdm import tqdm
+
+from nnbench.api import Generator
+from nnbench.metrics import nearest_policies
+from nnbench.protocol import Protocol, Unit
+from nnbench.store import EPISODE_SCHEMA, ROLLOUT_SCHEMA, Journal, Store
+from nnbench.tasks.architectures import Architecture, architecture_name, load_splits
+from nnbench.tasks.policy import PolicyActor, Weights, check_weights, weights_sha256
+from nnbench.tasks.simulation import SCENES_PER_WORKER, Episodes, Rollout, Simulator
+from nnbench.tasks.zoo import Zoo
+
+_RACE_STEP = 5
+"""Episodes that the candidates still in the race run between two looks at the bounds."""
+
+
+def evaluate(unit: Unit, generator: Generator, zoo: Zoo, simulator: Simulator, store: Store) -> str:
+    """Finish one unit, going on from its journal; returns a line that says what was done.
+
+    Raises InvalidWeights where the method's networks are not policies of the architecture.
+    """
+    began = time.perf_counter()
+    samples = _generate(unit, generator, zoo)
+    generated = time.perf_counter()
+    journal = store.journal(unit)
+    race = _Race.resume(unit.protocol, samples, journal)
+    name = f"{unit.method} {architecture_name(unit.arch)}"
+    while pairs := race.next_episodes():
+        race.run(pairs, simulator, f"{name} selection")
+    selected = time.perf_counter()
+    chosen = race.chosen()
+    race.run(race.missing("test", dict.fromkeys(race.hashes[sample] for sample in chosen)), simulator, f"{name} test")
+    tested = time.perf_counter()
+
+    nearest = nearest_policies(samples, zoo.hypernetwork_policies(unit.arch))
+    rows = race.rows(unit, chosen, [n.seed for n in nearest], [n.distance for n in nearest])
+    wall = {"generate": generated - began, "selection": selected - generated, "test": tested - selected}
+    store.write(unit, rows, samples, {"wall_s": wall, "workers": simulator.workers, "race": race.summary()})
+    journal.clear()
+    counts = race.summary()
+    seconds = ", ".join(f"{stage} {value:.0f} s" for stage, value in wall.items())
+    return f"{name}: {counts['episodes']} of {counts['full']} selection episodes simulated; {seconds}"
+
+
+def _generate(unit: Unit, generator: Generator, zoo: Zoo) -> list[Weights]:
+    count = unit.protocol.samples
+    written = generator.generate(unit.arch, count, seed=unit.generator_seed)
+    owner = f"method {unit.method}"
+    if len(written) != count:
+        raise ValueError(f"{owner}: generate({architecture_name(unit.arch)}, {count}) returned {len(written)} networks")
+    task = zoo.task
+    return [
+        check_weights(weights, unit.arch, task.observation_dim, task.action_dim, f"{owner}, sample {i}")
+        for i, weights in enumerate(written)
+    ]
+
+
+@dataclass
+class _Race:
+    """Which episodes every network has run, and which must come next. Equal networks run once and share the result."""
+
+    protocol: Protocol
+    networks: dict[str, Weights]
+    """Distinct networks by hash."""
+    hashes: list[str]
+    """Each sample's network."""
+    journal: Journal
+    results: dict[tuple[str, str], dict[int, tuple[float, bool, bool]]] = field(default_factory=dict)
+    """(stage, hash) to episode seed to return, success once, success at end."""
+
+    @classmethod
+    def resume(cls, protocol: Protocol, samples: Sequence[Weights], journal: Journal) -> "_Race":
+        """Take up what a killed run left in the journal; episodes of other weights are of no use and are dropped."""
+        hashes = [weights_sha256(weights) for weights in samples]
+        race = cls(protocol, dict(zip(hashes, samples, strict=True)), hashes, journal)
+        kept = journal.read()
+        for row in kept.to_pylist() if kept is not None else ():
+            result = row["return"], row["success_once"], row["success_at_end"]
+            race.results.setdefault((row["stage"], row["weights_sha256"]), {})[row["episode_seed"]] = result
+        return race
+
+    def next_episodes(self) -> list[tuple[str, str, int]]:
+        """(stage, hash, episode seed) to run next; empty when the top are known."""
+        protocol = self.protocol
+        if screening := self.missing("selection", self.networks, protocol.screening_episodes):
+            return screening
+        lower, upper = self._bounds()
+        threshold = sorted((lower[sha] for sha in self.hashes), reverse=True)[protocol.top - 1]
+        alive = [sha for sha in self.networks if upper[sha] >= threshold and self._count(sha) < len(self._seeds)]
+        # The most promising finish first: their scores raise the threshold that puts the others out.
+        promising = sorted(self.networks, key=lambda sha: -lower[sha] / self._count(sha))[: protocol.top]
+        if first := [sha for sha in promising if sha in alive]:
+            return self.missing("selection", first)
+        fewest = min((self._count(sha) for sha in alive), default=0)
+        return self.missing("selection", [s for s in alive if self._count(s) == fewest], fewest + _RACE_STEP)
+
+    def missing(self, stage: str, networks: Iterable[str], count: int | None = None) -> list[tuple[str, str, int]]:
+        """Episodes that these networks have not run, of the stage's first `count`."""
+        seeds = (self.protocol.test_seeds if stage == "test" else self.protocol.selection_seeds)[:count]
+        return [
+            (stage, sha, seed) for sha in networks for seed in seeds if seed not in self.results.get((stage, sha), ())
+        ]
+
+    def run(self, pairs: Sequence[tuple[str, str, int]], simulator: Simulator, description: str) -> None:
+        """Roll these out and keep every finished part in the journal."""
+        parts = [pairs[start : start + SCENES_PER_WORKER] for start in range(0, len(pairs), SCENES_PER_WORKER)]
+        with tqdm(total=len(pairs), desc=description, unit="ep", leave=False, disable=None) as bar:
+            for position, episodes in simulator.rollout(map(self._unit, parts)):
+                self._keep(parts[position], episodes)
+                bar.update(len(parts[position]))
+
+    def chosen(self) -> list[int]:
+        """The top samples, best first; equal returns by sample number."""
+        complete = [s for s, sha in enumerate(self.hashes) if self._count(sha) == len(self._seeds)]
+        lower, _ = self._bounds()
+        return sorted(complete, key=lambda sample: (-lower[self.hashes[sample]], sample))[: self.protocol.top]
+
+    def rows(self, unit: Unit, chosen: list[int], nearest_seed: list[int], nearest_distance: list[float]) -> pa.Table:
+        """All episodes as `EPISODE_SCHEMA`."""
+        constants = {
+            "protocol": unit.protocol.short,
+            "task": unit.task,
+            "method": unit.method,
+            "method_sha256": unit.method_sha256,
+            "generator_seed": unit.generator_seed,
+            "arch": architecture_name(unit.arch),
+            "partition": load_splits().partition(unit.arch),
+        }
+        rows = []
+        for sample, sha in enumerate(self.hashes):
+            rank = chosen.index(sample) if sample in chosen else -1
+            stages = ("selection", "test") if rank >= 0 else ("selection",)
+            for stage in stages:
+                for seed, (total, once, at_end) in sorted(self.results[stage, sha].items()):
+                    rows.append(
+                        constants
+                        | {
+                            "sample": sample,
+                            "weights_sha256": sha,
+                            "stage": stage,
+                            "episode_seed": seed,
+                            "return": total,
+                            "success_once": once,
+                            "success_at_end": at_end,
+                            "selected": rank >= 0,
+                            "rank": rank,
+                            "nearest_seed": nearest_seed[sample],
+                            "nearest_distance": nearest_distance[sample],
+                        }
+                    )
+        return pa.Table.from_pylist(rows, EPISODE_SCHEMA)
+
+    def summary(self) -> dict[str, int]:
+        """Selection episodes that were simulated, and those that a full evaluation of all samples would have."""
+        run = sum(self._count(sha) for sha in self.networks)
+        return {"distinct_networks": len(self.networks), "episodes": run, "full": len(self.hashes) * len(self._seeds)}
+
+    @property
+    def _seeds(self) -> range:
+        return self.protocol.selection_seeds
+
+    def _count(self, sha: str) -> int:
+        return len(self.results.get(("selection", sha), ()))
+
+    def _bounds(self) -> tuple[dict[str, float], dict[str, float]]:
+        """Bounds on every network's sum of selection returns."""
+        lower = {sha: sum(r[0] for r in self.results["selection", sha].values()) for sha in self.networks}
+        left = {sha: len(self._seeds) - self._count(sha) for sha in self.networks}
+        # A margin for float32 rounding of the returns: a step's reward can come out a hair above 1.
+        return lower, {sha: lower[sha] + (self.protocol.horizon + 1e-3) * left[sha] for sha in self.networks}
+
+    def _unit(self, part: Sequence[tuple[str, str, int]]) -> Rollout:
+        hashes = list(dict.fromkeys(sha for _, sha, _ in part))
+        index = np.array([hashes.index(sha) for _, sha, _ in part])
+        actor = PolicyActor.stack([self.networks[sha] for sha in hashes], index)
+        return Rollout(actor, np.array([seed for _, _, seed in part]))
+
+    def _keep(self, part: Sequence[tuple[str, str, int]], episodes: Episodes) -> None:
+        rows = []
+        columns = episodes.returns.tolist(), episodes.success_once.tolist(), episodes.success_at_end.tolist()
+        for (stage, sha, seed), total, once, at_end in zip(part, *columns, strict=True):
+            self.results.setdefault((stage, sha), {})[seed] = (total, once, at_end)
+            rows.append(
+                {
+                    "weights_sha256": sha,
+                    "stage": stage,
+                    "episode_seed": seed,
+                    "return": total,
+                    "success_once": once,
+                    "success_at_end": at_end,
+                }
+            )
+        self.journal.append(pa.Table.from_pylist(rows, ROLLOUT_SCHEMA))
+
+
+def architectures_of(split: str) -> tuple[Architecture, ...]:
+    """The architectures that a split's rows are about. Raises ValueError for an unknown split."""
+    splits = load_splits()
+    known = {"seen": splits.seen, "unseen": splits.unseen, "outside": splits.outside}
+    if split not in known:
+        raise ValueError(f"unknown split {split!r}: expected one of {', '.join(known)}")
+    return known[split]
