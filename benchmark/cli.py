@@ -123,7 +123,7 @@ def methods(plugin: tuple[Path, ...] = ()) -> None:
 @_expert.command(name="train")
 def expert_train(
     task: str = _TASK,
-    steps: int = 4_000_000,
+    steps: int = 2_600_000,
     seed: int = 0,
     workers: int | None = None,
     out: Path = _RUNS / "expert",

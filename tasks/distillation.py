@@ -9,6 +9,7 @@ make one pool, on which any number of further GHNs are trained without simulatio
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,24 +30,24 @@ from nnbench.tasks.simulation import SCENES_PER_WORKER, Rollout, Simulator
 class DistillationConfig:
     """The numbers of both stages; the values are this project's, chosen for two CPU cores."""
 
-    iterations: int = 40
+    iterations: int = 25
     """DAgger iterations of the pilot."""
     episodes: int = 150
     """Episodes an iteration."""
-    beta: float = 0.9
+    beta: float = 0.85
     """In iteration i the expert acts with probability beta^i."""
     pilot_updates: int = 80
     """Adam steps an iteration."""
     pilot_batch: int = 512
     """States an architecture and step."""
     pilot_learning_rate: float = 1e-3
-    pool_episodes: int = 5_850
+    pool_episodes: int = 4_500
     """Pool episodes, spread evenly over the nine pairs of `pool_betas` and `pool_noises`."""
     pool_betas: tuple[float, ...] = (0.0, 0.3, 0.7)
     pool_noises: tuple[float, ...] = (0.0, 0.1, 0.3)
     updates: int = 4_000
     """Adam steps of an ensemble member."""
-    batch: int = 384
+    batch: int = 256
     learning_rate: float = 2e-3
     architectures: int = 8
     """Architectures a step."""
@@ -64,7 +65,7 @@ class LabelledStates:
     def save(self, path: Path) -> None:
         """One safetensors file, atomically."""
         tensors = {"observations": self.observations, "actions": self.actions}
-        write_atomically(path, lambda temporary: save_file(tensors, temporary))
+        write_atomically(path, partial(save_file, tensors))
 
     @classmethod
     def load(cls, *paths: Path) -> "LabelledStates":
@@ -105,16 +106,14 @@ def train_ensemble(
             )
             _fit(ensemble, optimizer, pool, config.updates, config.batch, config, schedule.step, f"GHNs {part}")
             tensors = {key: value.contiguous() for key, value in ensemble.state_dict().items()}
-            write_atomically(path, lambda temporary, tensors=tensors: save_file(tensors, temporary))
+            write_atomically(path, partial(save_file, tensors))
         members.append(load_file(path))
     whole = GHNEnsemble(seeds, observation_dim, action_dim)
     whole.load_state_dict({key: torch.cat([member[key] for member in members]) for key in members[0]})
     return whole
 
 
-def _train_pilot(
-    simulator: Simulator, expert: Weights, directory: Path, config: DistillationConfig
-) -> GHNEnsemble:
+def _train_pilot(simulator: Simulator, expert: Weights, directory: Path, config: DistillationConfig) -> GHNEnsemble:
     task = simulator.task
     directory.mkdir(parents=True, exist_ok=True)
     # The pilot only gathers states; its seed lies outside the ensemble's.
@@ -165,11 +164,9 @@ def _gather(
             np.random.default_rng(rng.integers(2**63)),
         )
         units.append(Rollout(actor, seeds[part], record=True))
-    parts = [None] * len(units)
     bar = tqdm(simulator.rollout(units), total=len(units), desc=f"states {description}", leave=False, disable=None)
-    for position, episodes in bar:
-        parts[position] = episodes
-    episodes = join_episodes([part for part in parts if part is not None])
+    finished = dict(bar)
+    episodes = join_episodes([finished[position] for position in range(len(units))])
     assert episodes.observations is not None
     observations = episodes.observations[:, :-1].reshape(-1, simulator.task.observation_dim)
     actions = np.clip(teacher(observations), -1, 1)

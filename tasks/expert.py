@@ -33,7 +33,7 @@ SCORING_SEEDS = range(510_000, 510_200)
 class ExpertConfig:
     """PPO's numbers."""
 
-    steps: int = 4_000_000
+    steps: int = 2_600_000
     episodes: int = 100
     """Episodes an iteration (N), from `initial_states` distinct initial states."""
     initial_states: int = 8192
@@ -41,13 +41,14 @@ class ExpertConfig:
     gamma: float = 0.8
     gae_lambda: float = 0.9
     learning_rate: float = 3e-4
+    """At the start; falls linearly to nothing."""
     epochs: int = 5
     minibatches: int = 8
     clip: float = 0.2
     value_coefficient: float = 0.5
     gradient_norm: float = 0.5
     kl_limit: float = 0.1
-    validate_every: int = 50
+    validate_every: int = 20
     seed: int = 0
 
 
@@ -106,6 +107,8 @@ def train_expert(simulator: Simulator, directory: Path, config: ExpertConfig | N
     _keep_lines(log, 1 + iteration)
     bar = tqdm(total=iterations, initial=iteration, unit="it", desc=f"expert {task.name}", disable=None)
     while iteration < iterations:
+        for group in optimizer.param_groups:
+            group["lr"] = config.learning_rate * (1 - iteration / iterations)
         episodes = _collect(simulator, agent, config, iteration)
         kl = _update(agent, optimizer, episodes, config, generator)
         iteration += 1
@@ -165,8 +168,8 @@ def roll_out(simulator: Simulator, actor: Actor, seeds: np.ndarray) -> Episodes:
 
 def join_episodes(parts: list[Episodes]) -> Episodes:
     """Concatenate along the episodes."""
-    columns = zip(*parts, strict=True)
-    return Episodes(*(None if column[0] is None else np.concatenate(column) for column in columns))
+    columns = {name: [getattr(part, name) for part in parts] for name in Episodes._fields}
+    return Episodes(**{name: None if c[0] is None else np.concatenate(c) for name, c in columns.items()})
 
 
 def _collect(simulator: Simulator, agent: ActorCritic, config: ExpertConfig, iteration: int) -> Episodes:

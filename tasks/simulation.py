@@ -208,7 +208,7 @@ class Engine:
         # maps [-1, 1] to finger positions [-0.01, 0.04] m.
         targets = np.empty((len(scenes), 9), np.float32)
         targets[:, :7] = qpos[:, :7] + actions[:, :7] * np.float32(0.1)
-        targets[:, 7:] = (0.5 * (_OPEN_M + _SHUT_M) + 0.5 * (_OPEN_M - _SHUT_M) * actions[:, 7:])
+        targets[:, 7:] = 0.5 * (_OPEN_M + _SHUT_M) + 0.5 * (_OPEN_M - _SHUT_M) * actions[:, 7:]
         for scene, target in zip(scenes, targets.tolist(), strict=True):
             for joint, value in zip(scene.joints, target, strict=True):
                 joint.set_drive_target(value)
@@ -235,7 +235,7 @@ class Engine:
             if record:
                 observations.append(observation)
                 executed.append(actions)
-        episodes = Episodes(seeds, rewards.sum(axis=1), success.any(axis=1), success[:, -1])
+        episodes = Episodes(seeds, rewards.sum(axis=1), np.any(success, axis=1), success[:, -1])
         if not record:
             return episodes
         return episodes._replace(

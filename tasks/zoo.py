@@ -197,7 +197,7 @@ def _validate(
             scores = []
             for position, ghn_seed in enumerate(policies):
                 mine = owner == position
-                score = {
+                score: dict[str, Any] = {
                     "ghn_seed": ghn_seed,
                     "arch": architecture_name(arch),
                     "episodes": len(episode_seeds),
@@ -206,8 +206,7 @@ def _validate(
                     "success_at_end": float(episodes.success_at_end[mine].mean()),
                 }
                 passed = (
-                    score["return"] >= policy_filter.min_return
-                    and score["success_at_end"] >= policy_filter.min_success
+                    score["return"] >= policy_filter.min_return and score["success_at_end"] >= policy_filter.min_success
                 )
                 scores.append(score | {"valid": passed})
             write_json(path, scores)

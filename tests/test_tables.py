@@ -107,9 +107,7 @@ def test_copies_count_as_one_network() -> None:
 
 def test_mean_row_is_the_mean_over_architectures() -> None:
     odd = SPLITS.unseen[3]
-    rows = pa.concat_tables(
-        [_rows("nnit", arch, **(_returning(0.0) if arch == odd else {})) for arch in SPLITS.unseen]
-    )
+    rows = pa.concat_tables([_rows("nnit", arch, **(_returning(0.0) if arch == odd else {})) for arch in SPLITS.unseen])
     cells = table2_cells(rows, PROTOCOL, [TASK])
     mean = _mean_row(cells, "nnit").measured
     assert mean is not None and mean.mean_return.mean == pytest.approx(32.5 * 7 / 8)

@@ -1,0 +1,52 @@
+"""The command as a person types it, in a process of its own."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def _nnbench(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
+    code = "import sys; from nnbench.cli import main; sys.argv[0] = 'nnbench'; main()"
+    return subprocess.run([sys.executable, "-c", code, *arguments], cwd=cwd, capture_output=True, text=True)
+
+
+def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom nnbench.cli import main\nsys.argv = ['nnbench', '--help']\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "print(sorted({'torch', 'numpy', 'pyarrow', 'scipy', 'sapien', 'mani_skill', 'gymnasium'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert all(verb in done.stdout for verb in ("run", "table", "train", "methods", "expert", "zoo"))
+
+
+def test_table_without_results_prints_the_papers_numbers_and_no_measured_one(tmp_path: Path) -> None:
+    done = _nnbench("table", "2", cwd=tmp_path)
+    assert done.returncode == 0 and done.stderr == ""
+    nnit = [line for line in done.stdout.splitlines() if "unseen" in line and "nnit" in line]
+    assert len(nnit) == 1 and "38.70 ± 0.36" in nnit[0] and nnit[0].count("—") == 7
+
+
+def test_methods_are_listed_with_a_plugin(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("raise RuntimeError('listing must not import')\n")
+    done = _nnbench("methods", "--plugin", "mine.py", cwd=tmp_path)
+    assert done.returncode == 0
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["ghn", "mine", "nnit"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "--method", "nit"], "unknown method 'nit'; did you mean 'nnit'? known: ghn, nnit"),
+        (["run", "--method", "ghn", "--task", "PickCub"], "unknown task 'PickCub': expected one of PickCube-v1"),
+        (["zoo", "verify", "--directory", "nowhere"], "nowhere: no zoo of PickCube-v1 here"),
+        (["expert", "score", "--path", "nothing"], "nothing: no expert"),
+    ],
+)
+def test_wrong_input_is_one_line_and_exit_status_1(tmp_path: Path, arguments: list[str], message: str) -> None:
+    done = _nnbench(*arguments, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"nnbench: {message}") and len(done.stderr.strip().splitlines()) == 1

@@ -1,0 +1,43 @@
+import numpy as np
+import pytest
+import torch
+
+from nnbench.tasks.architectures import load_splits
+from nnbench.tasks.ghn import GHNEnsemble, act
+from nnbench.tasks.policy import PolicyActor, check_weights
+
+
+def test_a_member_depends_on_its_own_seed_alone() -> None:
+    together, alone = GHNEnsemble([3, 5], 42, 8), GHNEnsemble([5], 42, 8)
+    arch = (16, 64, 32, 16)
+    for key, value in alone.policies(arch)[5].items():
+        torch.testing.assert_close(together.policies(arch)[5][key], value)
+        assert not torch.equal(together.policies(arch)[3][key], value) or not value.any()
+
+
+def test_policies_of_every_architecture_are_what_training_sees() -> None:
+    ensemble = GHNEnsemble([0, 1], 42, 8)
+    observations = torch.randn(1, 1, 6, 42)
+    splits = load_splits()
+    for arch in splits.train + splits.unseen + splits.outside:
+        weights, biases = ensemble(torch.tensor(arch).expand(2, 1, 4))
+        trained = act(weights, biases, observations.expand(2, 1, 6, 42))[1, 0, :, :8].detach().numpy()
+        policy = check_weights(ensemble.policies(arch)[1], arch, 42, 8, "ghn")
+        np.testing.assert_allclose(
+            PolicyActor.stack([policy], np.zeros(6, int))(observations[0, 0].numpy()), trained, atol=1e-5
+        )
+
+
+def test_gradient_reaches_every_parameter() -> None:
+    ensemble = GHNEnsemble([0, 1], 42, 8)
+    weights, biases = ensemble(torch.tensor([(16, 32, 64, 32), (64, 64, 64, 64)]).expand(2, 2, 4))
+    act(weights, biases, torch.randn(2, 2, 16, 42)).square().sum().backward()
+    for name, parameter in ensemble.named_parameters():
+        assert parameter.grad is not None and bool(parameter.grad.flatten(1).any(dim=1).all()), name
+
+
+def test_what_cannot_be_written_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected 4 hidden widths of at most 64"):
+        GHNEnsemble([0], 42, 8).policies((128, 16, 16, 32))
+    with pytest.raises(ValueError, match="expected at most 64 each"):
+        GHNEnsemble([0], 65, 8)
