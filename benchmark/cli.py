@@ -222,8 +222,8 @@ def _print_table(results: Path, task: str, per_architecture: bool) -> None:
     console.print(table2(rows, protocol, [task], per_architecture=per_architecture))
 
 
-_app.command(_expert, name="expert")
-_app.command(_zoo, name="zoo")
+_app.command(_expert, name="expert", help="The PPO expert that a zoo is distilled from.")
+_app.command(_zoo, name="zoo", help="The policies that generators learn from.")
 
 
 def main() -> None:

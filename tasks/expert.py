@@ -11,6 +11,7 @@ import csv
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -168,8 +169,8 @@ def roll_out(simulator: Simulator, actor: Actor, seeds: np.ndarray) -> Episodes:
 
 def join_episodes(parts: list[Episodes]) -> Episodes:
     """Concatenate along the episodes."""
-    columns = {name: [getattr(part, name) for part in parts] for name in Episodes._fields}
-    return Episodes(**{name: None if c[0] is None else np.concatenate(c) for name, c in columns.items()})
+    columns: list[tuple[Any, ...]] = list(zip(*parts, strict=True))
+    return Episodes._make(None if column[0] is None else np.concatenate(column) for column in columns)
 
 
 def _collect(simulator: Simulator, agent: ActorCritic, config: ExpertConfig, iteration: int) -> Episodes:

@@ -1,0 +1,59 @@
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from nnbench.tasks.checkpoint import load_training_state, save_training_state, write_atomically, write_json
+
+
+class _Run:
+    def __init__(self, width: int = 5) -> None:
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.model = nn.Linear(3, width)
+        self.optimizer = torch.optim.Adam(self.model.parameters(), 0.1)
+        self.generator = torch.Generator().manual_seed(0)
+
+    def steps(self, count: int) -> None:
+        for _ in range(count):
+            loss = (self.model(torch.randn(4, 3, generator=self.generator)) - 1).square().mean()
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+
+
+def test_a_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
+    path = tmp_path / "state.safetensors"
+    whole, first, second = _Run(), _Run(), _Run()
+    whole.steps(6)
+    first.steps(3)
+    save_training_state(path, {"model": first.model}, first.optimizer, first.generator, {"iteration": 3})
+    assert load_training_state(path, {"model": second.model}, second.optimizer, second.generator) == {"iteration": 3}
+    second.steps(3)
+    assert torch.equal(second.model.weight, whole.model.weight)
+
+
+def test_a_state_of_something_else_is_named(tmp_path: Path) -> None:
+    path, run, other = tmp_path / "state.safetensors", _Run(), _Run(width=6)
+    run.steps(1)
+    save_training_state(path, {"model": run.model}, run.optimizer, run.generator, {})
+    with pytest.raises(ValueError, match="state.safetensors: not the training state of this configuration"):
+        load_training_state(path, {"model": other.model}, other.optimizer, other.generator)
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(ValueError, match="delete it to start anew"):
+        load_training_state(path, {"model": run.model}, run.optimizer, run.generator)
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "value.json"
+    write_json(path, 1)
+
+    def fill_disk(temporary: Path) -> None:
+        temporary.write_text("half")
+        raise OSError(28, os.strerror(28))
+
+    with pytest.raises(OSError, match=r"value.json: could not be written \(No space left on device\); free space"):
+        write_atomically(path, fill_disk)
+    assert path.read_text() == "1\n" and list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,52 @@
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from nnbench.tasks.expert import (
+    SCORING_SEEDS,
+    VALIDATION_SEEDS,
+    ExpertConfig,
+    _generalised_advantages,
+    load_expert,
+    train_expert,
+)
+from nnbench.tasks.policy import GaussianActor
+from nnbench.tasks.simulation import Simulator
+
+
+def test_advantages_are_the_discounted_sum_of_td_errors() -> None:
+    rng = torch.Generator().manual_seed(0)
+    rewards, values = torch.rand(2, 5, generator=rng), torch.rand(2, 6, generator=rng)
+    config = ExpertConfig(gamma=0.8, gae_lambda=0.9)
+    found = _generalised_advantages(rewards, values, config)
+    errors = rewards + 0.8 * values[:, 1:] - values[:, :-1]
+    for t in range(5):
+        expected = sum((0.8 * 0.9) ** k * errors[:, t + k] for k in range(5 - t))
+        torch.testing.assert_close(found[:, t], expected)
+
+
+def test_training_writes_an_expert_and_a_finished_run_is_not_run_again(simulator: Simulator, tmp_path: Path) -> None:
+    config = ExpertConfig(steps=2_000, episodes=20, hidden=(8, 8), minibatches=2)
+    path = train_expert(simulator, tmp_path, config)
+    log = list(csv.DictReader((tmp_path / "log.csv").open()))
+    assert [int(row["iteration"]) for row in log] == [1, 2]
+    assert log[1]["validation_return"] != "" and 0 < float(log[1]["return"]) < 50
+    state = load_expert(path)
+    assert GaussianActor.from_state_dict(state)(np.zeros((2, 42), np.float32)).shape == (2, 8)
+
+    assert train_expert(simulator, tmp_path, config) == path
+    assert len(list(csv.DictReader((tmp_path / "log.csv").open()))) == 2
+    assert all(torch.equal(load_expert(path)[key], value) for key, value in state.items())
+
+
+def test_episodes_of_different_purposes_are_disjoint() -> None:
+    assert not set(VALIDATION_SEEDS) & set(SCORING_SEEDS)
+    assert ExpertConfig().initial_states <= VALIDATION_SEEDS.start and SCORING_SEEDS.stop <= 1_000_000
+
+
+def test_a_missing_expert_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no expert; `nnbench expert train` writes one"):
+        load_expert(tmp_path / "expert.safetensors")
