@@ -137,12 +137,12 @@ def expert_train(
         workers: Simulation processes, default one a core.
         out: Folder for the expert, its log and its training state.
     """
-    from nnbench.tasks.expert import ExpertConfig, score_expert, train_expert
+    from nnbench.tasks.expert import ExpertConfig, load_expert, score_expert, train_expert
     from nnbench.tasks.simulation import Simulator, load_task
 
     with Simulator(load_task(task), workers) as simulator:
         path = train_expert(simulator, out / task, ExpertConfig(steps=steps, seed=seed))
-        print(f"{path}: {score_expert(simulator, path)}")
+        print(f"{path}: {score_expert(simulator, load_expert(path))}")
 
 
 @_expert.command(name="score")
@@ -154,13 +154,14 @@ def expert_score(task: str = _TASK, path: Path | None = None, workers: int | Non
         path: An expert.safetensors, default the one that comes with the package.
         workers: Simulation processes, default one a core.
     """
-    from nnbench.tasks.expert import score_expert
+    from nnbench.tasks.expert import load_expert, score_expert
     from nnbench.tasks.simulation import Simulator, load_task
     from nnbench.tasks.zoo import SHIPPED
 
     path = path or SHIPPED / task / "expert.safetensors"
+    expert = load_expert(path)
     with Simulator(load_task(task), workers) as simulator:
-        print(f"{path}: {score_expert(simulator, path)}")
+        print(f"{path}: {score_expert(simulator, expert)}")
 
 
 @_zoo.command(name="build")

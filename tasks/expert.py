@@ -153,10 +153,9 @@ def load_expert(path: Path) -> Weights:
     return load_file(path)
 
 
-def score_expert(simulator: Simulator, path: Path) -> dict[str, float]:
+def score_expert(simulator: Simulator, expert: Weights) -> dict[str, float]:
     """The deterministic expert on 200 episodes that no training, validation or benchmark episode is among."""
-    actor = GaussianActor.from_state_dict(load_expert(path))
-    episodes = roll_out(simulator, actor, np.array(SCORING_SEEDS))
+    episodes = roll_out(simulator, GaussianActor.from_state_dict(expert), np.array(SCORING_SEEDS))
     columns = {name: getattr(episodes, name) for name in ("returns", "success_once", "success_at_end")}
     return {name: round(float(values.mean()), 4) for name, values in columns.items()} | {"episodes": len(SCORING_SEEDS)}
 

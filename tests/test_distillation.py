@@ -41,13 +41,13 @@ def test_pool_holds_the_experts_actions_and_is_made_once(
 def test_ensemble_learns_and_a_member_does_not_depend_on_its_group(tmp_path: Path) -> None:
     rng = torch.Generator().manual_seed(0)
     observations = torch.randn(500, 42, generator=rng)
-    states = LabelledStates(observations, torch.tanh(observations[:, :8]))
+    states = LabelledStates(observations, torch.full((500, 8), 0.5))
     together = train_ensemble(states, [0, 1], tmp_path / "together", CONFIG, group=2)
     apart = train_ensemble(states, [0, 1], tmp_path / "apart", CONFIG, group=1)
     for (name, a), b in zip(together.state_dict().items(), apart.state_dict().values(), strict=True):
         torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-3, msg=name)
 
-    untrained = train_ensemble(states, [0, 1], tmp_path / "none", DistillationConfig(updates=1, learning_rate=1e-9))
+    untrained = train_ensemble(states, [0, 1], tmp_path / "none", DistillationConfig(updates=2, learning_rate=1e-9))
 
     def error(ensemble: Any) -> float:
         policy = ensemble.policies((32, 32, 16, 64))[1]
@@ -57,4 +57,4 @@ def test_ensemble_learns_and_a_member_does_not_depend_on_its_group(tmp_path: Pat
             x = torch.relu(x) if layer < 4 else x
         return float((x - states.actions).square().mean())
 
-    assert error(together) < 0.9 * error(untrained)
+    assert error(together) < 0.5 * error(untrained)

@@ -11,7 +11,7 @@ from nnbench.evaluation import architectures_of, evaluate
 from nnbench.protocol import Protocol, Unit
 from nnbench.store import Store
 from nnbench.tasks.policy import InvalidWeights, PolicyActor, Weights, random_policy
-from nnbench.tasks.simulation import Rollout, Simulator
+from nnbench.tasks.simulation import Episodes, Rollout, Simulator
 from nnbench.tasks.zoo import Zoo
 
 ARCH = (16, 16, 16, 32)
@@ -24,8 +24,9 @@ class Mixed:
 
     def __init__(self, zoo: Zoo) -> None:
         good = list(zoo.hypernetwork_policies(ARCH).values())[:3]
-        generator = torch.Generator().manual_seed(0)
-        bad = [random_policy(ARCH, 42, 8, generator) for _ in range(4)]
+        bad = [{key: torch.zeros_like(value) for key, value in good[0].items()} for _ in range(4)]
+        for i, weights in enumerate(bad):
+            weights["8.bias"] += 0.01 * i  # stands still, or almost
         self.samples: list[Weights] = [*bad[:2], *good, *bad[2:], good[0]]
 
     def generate(self, arch: tuple[int, ...], n: int, *, seed: int = 0) -> list[Weights]:
@@ -33,30 +34,58 @@ class Mixed:
         return self.samples
 
 
-class CountingSimulator:
-    """Passes work to the real simulator, counts its episodes, and fails after a given number of them."""
+class Replay:
+    """Answers with episodes that the real simulator ran, so that two evaluations meet the very same outcomes.
 
-    def __init__(self, simulator: Simulator, fail_after: int = 10**9) -> None:
-        self.simulator, self.workers, self.episodes, self.fail_after = simulator, simulator.workers, 0, fail_after
+    PhysX alone would not do: a few episodes in a hundred have two (see `Simulator`). Counts episodes, and fails after a
+    given number of them.
+    """
+
+    workers = 2
+
+    def __init__(self, recorded: dict[Any, tuple[float, bool, bool]], fail_after: int = 10**9) -> None:
+        self.recorded, self.episodes, self.fail_after = recorded, 0, fail_after
 
     def rollout(self, units: Any) -> Any:
-        for position, episodes in self.simulator.rollout(units):
+        for position, unit in enumerate(units):
             if self.episodes >= self.fail_after:
                 raise KeyboardInterrupt
-            self.episodes += len(episodes.seeds)
-            yield position, episodes
+            self.episodes += len(unit.seeds)
+            columns = zip(*(self.recorded[key] for key in _keys(unit)), strict=True)
+            yield position, Episodes(unit.seeds, *(np.array(column) for column in columns))
 
 
-def test_the_race_ends_as_the_full_evaluation_does(simulator: Simulator, zoo: Zoo, tmp_path: Path) -> None:
-    mixed, counting = Mixed(zoo), CountingSimulator(simulator)
-    evaluate(UNIT, mixed, zoo, counting, Store(tmp_path))  # type: ignore[arg-type]
+def _keys(unit: Rollout) -> list[Any]:
+    """Policy and episode of each row."""
+    actor = unit.actor
+    assert isinstance(actor, PolicyActor)
+    return [
+        (actor.weights[-1][p].tobytes(), actor.biases[-1][p].tobytes(), seed)
+        for p, seed in zip(actor.index, unit.seeds.tolist(), strict=True)
+    ]
+
+
+@pytest.fixture(scope="module")
+def recorded(simulator: Simulator, zoo: Zoo) -> dict[Any, tuple[float, bool, bool]]:
+    seeds = np.array([*PROTOCOL.selection_seeds, *PROTOCOL.test_seeds])
+    units = [Rollout(PolicyActor.stack([w], np.zeros(len(seeds), int)), seeds) for w in Mixed(zoo).samples]
+    return {
+        key: (float(total), bool(once), bool(at_end))
+        for unit, run in zip(units, simulator.episodes(units), strict=True)
+        for key, total, once, at_end in zip(_keys(unit), run.returns, run.success_once, run.success_at_end, strict=True)
+    }
+
+
+def test_the_race_ends_as_the_full_evaluation_does(recorded: Any, zoo: Zoo, tmp_path: Path) -> None:
+    mixed, replay = Mixed(zoo), Replay(recorded)
+    evaluate(UNIT, mixed, zoo, replay, Store(tmp_path))  # type: ignore[arg-type]
     rows = Store(tmp_path).rows().to_pylist()
 
     seeds = np.array(PROTOCOL.selection_seeds)
-    full = [
-        simulator.episodes([Rollout(PolicyActor.stack([w], np.zeros(len(seeds), int)), seeds)])[0].returns.mean()
-        for w in mixed.samples
-    ]
+    full = []
+    for weights in mixed.samples:
+        unit = Rollout(PolicyActor.stack([weights], np.zeros(len(seeds), int)), seeds)
+        full.append(np.mean([recorded[key][0] for key in _keys(unit)]))
     best = sorted(range(8), key=lambda sample: (-full[sample], sample))[:2]
     by_rank = {row["rank"]: row["sample"] for row in rows if row["selected"]}
     assert [by_rank[0], by_rank[1]] == best
@@ -64,24 +93,30 @@ def test_the_race_ends_as_the_full_evaluation_does(simulator: Simulator, zoo: Zo
         mine = [row["return"] for row in rows if row["sample"] == sample and row["stage"] == "selection"]
         assert len(mine) == 12 and np.mean(mine) == pytest.approx(full[sample], rel=1e-6)
     # 7 distinct networks, of which the useless four are out before the end, then two or fewer on the test episodes.
-    selection = counting.episodes - 4 * len({row["weights_sha256"] for row in rows if row["selected"]})
+    selection = replay.episodes - 4 * len({row["weights_sha256"] for row in rows if row["selected"]})
     assert 7 * 3 <= selection < 7 * 12
     assert not (tmp_path / "partial").exists() or not any((tmp_path / "partial").iterdir())
 
 
-def test_a_killed_unit_goes_on_and_ends_the_same(simulator: Simulator, zoo: Zoo, tmp_path: Path) -> None:
+def test_a_killed_unit_goes_on_and_ends_the_same(recorded: Any, zoo: Zoo, tmp_path: Path) -> None:
     whole, killed = Store(tmp_path / "whole"), Store(tmp_path / "killed")
-    counting = CountingSimulator(simulator)
-    evaluate(UNIT, Mixed(zoo), zoo, counting, whole)  # type: ignore[arg-type]
-    first = CountingSimulator(simulator, fail_after=40)
+    undisturbed, first, second = Replay(recorded), Replay(recorded, fail_after=40), Replay(recorded)
+    evaluate(UNIT, Mixed(zoo), zoo, undisturbed, whole)  # type: ignore[arg-type]
     with pytest.raises(KeyboardInterrupt):
         evaluate(UNIT, Mixed(zoo), zoo, first, killed)  # type: ignore[arg-type]
     assert not killed.finished(UNIT) and killed.rows().num_rows == 0
-    second = CountingSimulator(simulator)
     evaluate(UNIT, Mixed(zoo), zoo, second, killed)  # type: ignore[arg-type]
     assert killed.finished(UNIT)
     assert killed.rows().equals(whole.rows())
-    assert first.episodes + second.episodes == counting.episodes
+    assert first.episodes + second.episodes == undisturbed.episodes
+
+
+def test_a_unit_runs_in_the_real_simulator(simulator: Simulator, zoo: Zoo, tmp_path: Path) -> None:
+    line = evaluate(UNIT, Mixed(zoo), zoo, simulator, Store(tmp_path))  # type: ignore[arg-type]
+    assert line.startswith("mixed 16-16-16-32: ") and Store(tmp_path).finished(UNIT)
+    chosen = {row["sample"]: row for row in Store(tmp_path).rows().to_pylist() if row["selected"]}
+    assert set(chosen) <= {2, 3, 4, 7}  # a hypernetwork's policy beats one that stands still
+    assert all(row["nearest_distance"] == 0 for row in chosen.values())
 
 
 def test_weights_that_are_no_policy_stop_the_unit_and_name_the_sample(

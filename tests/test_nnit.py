@@ -102,6 +102,20 @@ def test_learns_to_write_the_training_networks(fitted: Method) -> None:
         assert set(nearest) == {0, 1}
 
 
+def test_sampling_follows_the_probability_flow() -> None:
+    """For data N(0, s^2) the best prediction is known, and the flow carries noise z to s * z."""
+    std, levels = 0.538, nnit.signal_levels(1000)
+
+    def best_prediction(x: torch.Tensor, positions: Any, widths: Any, t: torch.Tensor) -> torch.Tensor:
+        level = levels[t, None, None]
+        return level.sqrt() * std**2 * x / (level * std**2 + 1 - level)
+
+    noise = torch.randn(2, 3, 256, generator=torch.Generator().manual_seed(0))
+    model: Any = best_prediction
+    clean = nnit.denoise(model, noise, torch.empty(0), torch.empty(0), Config(sampling_steps=200))
+    torch.testing.assert_close(clean, std * noise, rtol=0.05, atol=1e-3)
+
+
 def test_an_interrupted_run_ends_bit_identical(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nnit, "CHECKPOINT_EVERY", 5)
     straight = tmp_path / "straight"

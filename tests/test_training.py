@@ -1,0 +1,91 @@
+"""Where a trained method is looked for, and what is refused."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nnbench import training
+from nnbench.tasks.zoo import HeldOutAccess, Zoo
+from nnbench.training import CheckpointError, obtain, train
+
+
+class Remembers:
+    """Keeps the number of networks it saw; fails once half way if told to."""
+
+    name, reads_ghn, fail = "remembers", False, False
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    @classmethod
+    def fit(cls, training_set: Any, *, seed: int, directory: Path) -> "Remembers":
+        with pytest.raises(HeldOutAccess):
+            training_set.hypernetwork_policies((16, 16, 16, 64))
+        done = directory / "half"
+        if not done.exists():
+            done.write_text("")
+            if cls.fail:
+                raise KeyboardInterrupt
+        elif not cls.fail:
+            raise AssertionError("a new training found the progress of an old one")
+        return cls(len(training_set.networks((16, 16, 16, 64))) + seed)
+
+    def generate(self, arch: Any, n: int, *, seed: int = 0) -> list[Any]:
+        return []
+
+    def save(self, directory: Path) -> None:
+        (directory / "count.json").write_text(str(self.count))
+
+    @classmethod
+    def load(cls, directory: Path, training_set: Any) -> "Remembers":
+        return cls(json.loads((directory / "count.json").read_text()))
+
+
+@pytest.fixture
+def method(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr(training, "TRAINED", tmp_path / "own")
+    monkeypatch.setattr(training, "SHIPPED", tmp_path / "shipped")
+    monkeypatch.setattr(Remembers, "fail", False)
+    return Remembers
+
+
+def test_trains_where_nothing_is_there_and_loads_where_something_is(method: Any, zoo: Zoo, tmp_path: Path) -> None:
+    first = obtain(method, zoo, seed=0)
+    again = obtain(method, zoo, seed=0)
+    assert first.sha256 == again.sha256 and first.source == str(tmp_path / "own/remembers/PickCube-v1/seed-0")
+    other = train(method, zoo, seed=1)
+    assert other.generator.count == first.generator.count + 1 and other.sha256 != first.sha256  # type: ignore[attr-defined]
+
+
+def test_the_users_own_comes_before_the_shipped(method: Any, zoo: Zoo, tmp_path: Path) -> None:
+    train(method, zoo, seed=0)
+    (tmp_path / "own").rename(tmp_path / "shipped")
+    assert obtain(method, zoo, seed=0).source.startswith(str(tmp_path / "shipped"))
+    train(method, zoo, seed=0)
+    assert obtain(method, zoo, seed=0).source.startswith(str(tmp_path / "own"))
+
+
+def test_a_killed_training_is_no_trained_method_and_goes_on(
+    method: Any, zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Remembers, "fail", True)
+    with pytest.raises(KeyboardInterrupt):
+        train(method, zoo, seed=0)
+    assert not (tmp_path / "own/remembers/PickCube-v1/seed-0").exists()
+    train(method, zoo, seed=0)
+
+
+def test_damage_and_another_zoo_are_named(method: Any, zoo: Zoo, tmp_path: Path) -> None:
+    folder = Path(train(method, zoo, seed=0).source)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "count.json").write_text("7")
+    with pytest.raises(CheckpointError, match=r"count.json: missing or changed since training; restore it, or delete"):
+        obtain(method, zoo, seed=0)
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"zoo_sha256": "0" * 64}))
+    with pytest.raises(CheckpointError, match="trained on another zoo"):
+        obtain(method, zoo, seed=0)
+    (folder / "manifest.json").write_text("[]")
+    with pytest.raises(CheckpointError, match="not a trained method's manifest"):
+        obtain(method, zoo, seed=0)
