@@ -124,7 +124,7 @@ def verify(directory: Path, task_name: str) -> dict[str, Any]:
         raise ZooError(f"{directory}: no zoo of {task_name} here; `nnbench zoo build --task {task_name}` makes one")
     try:
         manifest: dict[str, Any] = json.loads(path.read_text())
-        recorded, task, splits = manifest["files"], manifest["task"], manifest["splits_sha256"]
+        recorded, task, splits = dict(manifest["files"]), manifest["task"], manifest["splits_sha256"]
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise ZooError(f"{path}: not a zoo's manifest ({error!r}); restore the file or build the zoo anew") from error
     if task != task_name:
