@@ -5,7 +5,6 @@ one row a policy and episode, and `<key>.json`, the manifest with the hashes of 
 has numbered parts in `partial/<key>/`.
 """
 
-import errno
 import hashlib
 import importlib.metadata
 import json
@@ -15,6 +14,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 
 from nnbench.protocol import Protocol, Unit
 from nnbench.tasks.architectures import Architecture, architecture_name, load_splits
+from nnbench.tasks.files import write_atomically
 
 if TYPE_CHECKING:  # torch takes a second to import, and tables need none of it
     from nnbench.tasks.policy import Weights
@@ -95,7 +96,7 @@ class Store:
         """Store a finished unit: its rows (EPISODE_SCHEMA), the weights of all samples in order, and `info`.
 
         `info` goes into the manifest, for example the wall seconds of each stage. Raises StoreError where rows or
-        weights are not those of the whole unit, or the disk is full; the unit is then not finished.
+        weights are not those of the whole unit, and OSError on a full disk; the unit is then not finished.
         """
         rows = _conform(rows, EPISODE_SCHEMA, unit.key)
         _check_complete(unit, rows)
@@ -116,7 +117,7 @@ class Store:
         contents[self._path(unit, "json")] = (json.dumps(manifest, indent=1) + "\n").encode()
         self._path(unit, "json").unlink(missing_ok=True)  # an old manifest would call the new files corrupt
         for path, content in contents.items():
-            _write_atomically(path, content)
+            write_atomically(path, partial(_write_bytes, content))
 
     def manifests(self) -> list[dict[str, Any]]:
         """The manifests of all units with a manifest and rows, ordered by key."""
@@ -179,11 +180,12 @@ class Journal:
     directory: Path
 
     def append(self, episodes: pa.Table) -> None:
-        """Keep these episodes (ROLLOUT_SCHEMA). One process a unit. Raises StoreError when the disk is full."""
+        """Keep these episodes (ROLLOUT_SCHEMA). One process a unit. Raises OSError on a full disk."""
         parts = self._parts()
         number = int(parts[-1].stem) + 1 if parts else 0
         path = self.directory / f"{number:06d}.parquet"
-        _write_atomically(path, _parquet_bytes(_conform(episodes, ROLLOUT_SCHEMA, str(path))))
+        content = _parquet_bytes(_conform(episodes, ROLLOUT_SCHEMA, str(path)))
+        write_atomically(path, partial(_write_bytes, content))
 
     def read(self) -> pa.Table | None:
         """All episodes kept so far in the order they came (ROLLOUT_SCHEMA), None if there are none."""
@@ -202,24 +204,8 @@ class Journal:
         return sorted(self.directory.glob("[0-9]*.parquet"))
 
 
-def _write_atomically(path: Path, content: bytes) -> None:
-    """After a kill or a power cut at any moment the file is absent, the old one or the new one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException as error:
-        temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StoreError(
-                f"{path}: the disk is full, {len(content)} bytes do not fit; free some space and run the same "
-                "command again, it goes on from what is stored"
-            ) from error
-        raise
+def _write_bytes(content: bytes, path: Path) -> None:
+    path.write_bytes(content)
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:

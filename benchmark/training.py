@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from nnbench.api import Generator
-from nnbench.tasks.checkpoint import write_json
+from nnbench.tasks.files import file_sha256, write_json
 from nnbench.tasks.zoo import Zoo
 
 SHIPPED = Path(__file__).parent.parent / "methods" / "checkpoints"
@@ -63,7 +63,7 @@ def train(method: type[Generator], zoo: Zoo, seed: int) -> Trained:
         "task": zoo.task.name,
         "seed": seed,
         "zoo_sha256": zoo.sha256,
-        "files": {path.name: _sha256(path) for path in sorted(unfinished.iterdir())},
+        "files": {path.name: file_sha256(path) for path in sorted(unfinished.iterdir())},
         "wall_s": time.perf_counter() - began,
         "versions": {name: version(name) for name in ("nnbench", "torch", "numpy")},
     }
@@ -90,13 +90,9 @@ def _load(method: type[Generator], zoo: Zoo, folder: Path) -> Trained:
         theirs, ours = zoo_sha256[:12], zoo.sha256[:12]
         raise CheckpointError(f"{path}: trained on another zoo ({theirs}, this is {ours}); {remedy}")
     for name, recorded in files.items():
-        if not (folder / name).exists() or _sha256(folder / name) != recorded:
+        if not (folder / name).exists() or file_sha256(folder / name) != recorded:
             raise CheckpointError(f"{folder / name}: missing or changed since training; {remedy}")
     generator = method.load(folder, zoo.training_set(reads_ghn=method.reads_ghn))
     identity = {"method": manifest["method"], "zoo": zoo_sha256, "files": files}
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     return Trained(generator, digest, str(folder))
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

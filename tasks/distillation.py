@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from nnbench.tasks.architectures import load_splits
-from nnbench.tasks.checkpoint import load_training_state, save_training_state, write_atomically
+from nnbench.tasks.checkpoint import load_training_state, save_training_state
 from nnbench.tasks.expert import join_episodes
+from nnbench.tasks.files import write_atomically
 from nnbench.tasks.ghn import GHNEnsemble, act
 from nnbench.tasks.policy import GaussianActor, MixtureActor, PolicyActor, Weights
 from nnbench.tasks.simulation import SCENES_PER_WORKER, Rollout, Simulator

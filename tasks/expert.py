@@ -19,7 +19,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from nnbench.tasks.checkpoint import load_training_state, save_training_state, write_atomically
+from nnbench.tasks.checkpoint import load_training_state, save_training_state
+from nnbench.tasks.files import write_atomically
 from nnbench.tasks.policy import Actor, GaussianActor, Weights
 from nnbench.tasks.simulation import SCENES_PER_WORKER, Episodes, Rollout, Simulator
 

@@ -4,7 +4,6 @@ On disk are the GHNs (bfloat16), the expert they were distilled from, an index o
 of every file. Policies are not stored: the GHNs write them when first asked for.
 """
 
-import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -18,9 +17,9 @@ from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
 from nnbench.tasks.architectures import Architecture, architecture_name, load_splits, parse_architecture
-from nnbench.tasks.checkpoint import write_atomically, write_json
 from nnbench.tasks.distillation import DistillationConfig, build_pool, train_ensemble
 from nnbench.tasks.expert import join_episodes, load_expert
+from nnbench.tasks.files import file_sha256, write_atomically, write_json
 from nnbench.tasks.ghn import GHNEnsemble
 from nnbench.tasks.policy import PolicyActor, Weights
 from nnbench.tasks.simulation import SCENES_PER_WORKER, Rollout, Simulator, Task, load_task
@@ -98,7 +97,7 @@ class Zoo:
         for row in _read_index(directory):
             if row["valid"]:
                 valid.setdefault(parse_architecture(row["arch"]), set()).add(row["ghn_seed"])
-        return cls(task, ensemble, valid, _sha256(directory / "manifest.json"))
+        return cls(task, ensemble, valid, file_sha256(directory / "manifest.json"))
 
     def hypernetwork_policies(self, arch: Architecture) -> dict[int, Weights]:
         """GHN seed to what that GHN writes for this architecture, held out or not: for metrics and floors."""
@@ -132,7 +131,7 @@ def verify(directory: Path, task_name: str) -> dict[str, Any]:
     if splits != load_splits().sha256:
         raise ZooError(f"{path}: built for another split of the architectures; build the zoo anew")
     for name in _FILES:
-        if not (directory / name).exists() or _sha256(directory / name) != recorded.get(name):
+        if not (directory / name).exists() or file_sha256(directory / name) != recorded.get(name):
             raise ZooError(f"{directory / name}: missing or changed since the zoo was built; restore it or build anew")
     return manifest
 
@@ -170,7 +169,7 @@ def build_zoo(
             "policies": len(rows),
             "valid_policies": sum(row["valid"] for row in rows),
             "splits_sha256": load_splits().sha256,
-            "files": {name: _sha256(out / name) for name in _FILES},
+            "files": {name: file_sha256(out / name) for name in _FILES},
             "versions": {name: version(name) for name in ("mani_skill", "sapien", "torch", "numpy")},
         },
     )
@@ -227,7 +226,3 @@ def _read_index(directory: Path) -> list[dict[str, Any]]:
 
     rows: list[dict[str, Any]] = pq.read_table(directory / "index.parquet").to_pylist()
     return rows
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

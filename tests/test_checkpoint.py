@@ -1,11 +1,10 @@
-import os
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from nnbench.tasks.checkpoint import load_training_state, save_training_state, write_atomically, write_json
+from nnbench.tasks.checkpoint import load_training_state, save_training_state
 
 
 class _Run:
@@ -44,16 +43,3 @@ def test_a_state_of_something_else_is_named(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(ValueError, match="delete it to start anew"):
         load_training_state(path, {"model": run.model}, run.optimizer, run.generator)
-
-
-def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
-    path = tmp_path / "value.json"
-    write_json(path, 1)
-
-    def fill_disk(temporary: Path) -> None:
-        temporary.write_text("half")
-        raise OSError(28, os.strerror(28))
-
-    with pytest.raises(OSError, match=r"value.json: could not be written \(No space left on device\); free space"):
-        write_atomically(path, fill_disk)
-    assert path.read_text() == "1\n" and list(tmp_path.iterdir()) == [path]
