@@ -1,10 +1,14 @@
 """The command `nnbench`. Nothing heavy is imported before a verb needs it."""
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
+
+if TYPE_CHECKING:
+    from nnbench.protocol import Protocol
 
 _RESULTS = Path("results") / "runs"
 _RUNS = Path("runs")
@@ -12,6 +16,31 @@ _TASK = "PickCube-v1"
 
 _app = tyro.extras.SubcommandApp()
 _expert, _zoo = tyro.extras.SubcommandApp(), tyro.extras.SubcommandApp()
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """The protocol's numbers. Rows of different numbers are of different protocols and never share a table."""
+
+    n: int = 100
+    """Samples an architecture."""
+    top_k: int = 10
+    """How many of them, by mean return on the selection episodes, are tested."""
+    episodes: int = 50
+    """Selection episodes."""
+    test_episodes: int = 200
+    """Test episodes."""
+
+    def protocol(self) -> "Protocol":
+        from nnbench.protocol import Protocol
+
+        return Protocol(
+            samples=self.n,
+            top=self.top_k,
+            selection_episodes=self.episodes,
+            screening_episodes=min(Protocol.screening_episodes, self.episodes),
+            test_episodes=self.test_episodes,
+        )
 
 
 @_app.command
@@ -23,6 +52,7 @@ def run(
     workers: int | None = None,
     results: Path = _RESULTS,
     plugin: tuple[Path, ...] = (),
+    scale: Annotated[_Scale, tyro.conf.OmitArgPrefixes] = _Scale(),
 ) -> None:
     """Generate, roll out, score and store; prints the rows of Table 2. Goes on where an interrupted run stopped.
 
@@ -38,14 +68,14 @@ def run(
     from tqdm import tqdm
 
     from nnbench.evaluation import architectures_of, evaluate
-    from nnbench.protocol import Protocol, Unit
+    from nnbench.protocol import Unit
     from nnbench.registry import load_method
     from nnbench.store import Store
     from nnbench.tasks.simulation import Simulator
     from nnbench.tasks.zoo import Zoo
     from nnbench.training import obtain
 
-    protocol, store = Protocol(), Store(results)
+    protocol, store = scale.protocol(), Store(results)
     loaded = [load_method(name, plugin) for name in method]
     zoo = Zoo.open(task)
     work = []
@@ -67,7 +97,7 @@ def run(
         with Simulator(zoo.task, workers) as simulator:
             for unit, generator in tqdm(work, desc=f"{task} {split}", unit="arch", disable=None):
                 tqdm.write(evaluate(unit, generator, zoo, simulator, store))
-    _print_table(results, task, per_architecture=False)
+    _print_table(results, task, protocol, per_architecture=False)
 
 
 @_app.command
@@ -76,6 +106,7 @@ def table(
     task: str = _TASK,
     results: Path = _RESULTS,
     per_architecture: bool = False,
+    scale: Annotated[_Scale, tyro.conf.OmitArgPrefixes] = _Scale(),
 ) -> None:
     """Print a table of the paper from stored rows: measured with intervals, beside what the paper reports.
 
@@ -86,7 +117,7 @@ def table(
         per_architecture: Also one row an architecture.
     """
     del number
-    _print_table(results, task, per_architecture)
+    _print_table(results, task, scale.protocol(), per_architecture)
 
 
 @_app.command
@@ -210,14 +241,12 @@ def zoo_verify(task: str = _TASK, directory: Path | None = None) -> None:
     )
 
 
-def _print_table(results: Path, task: str, per_architecture: bool) -> None:
+def _print_table(results: Path, task: str, protocol: "Protocol", per_architecture: bool) -> None:
     from rich.console import Console
 
-    from nnbench.protocol import Protocol
     from nnbench.store import Store
     from nnbench.tables import table2
 
-    protocol = Protocol()
     rows = Store(results).rows(protocol=protocol, task=task)
     console = Console(width=None if sys.stdout.isatty() else 120)
     console.print(table2(rows, protocol, [task], per_architecture=per_architecture))

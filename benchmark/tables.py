@@ -316,8 +316,9 @@ def _interval(interval: Interval, scale: float) -> str:
 
 
 def _caption(protocol: Protocol) -> str:
+    reduced = "" if protocol == Protocol() else "NOT THE BENCHMARK'S PROTOCOL, a first look only. "
     return (
-        f"Protocol {protocol.short}: {protocol.samples} samples an architecture, the top {protocol.top} by mean return "
+        f"{reduced}Protocol {protocol.short}: {protocol.samples} samples an architecture, the top {protocol.top} by mean return "
         f"on {protocol.selection_episodes} selection episodes, scored on {protocol.test_episodes} test episodes that "
         "chose nothing. A split's row is the mean over its architectures. [low, high]: 95% bootstrap interval over "
         "test episodes and distinct networks. selection %: the same policies on the episodes that chose them, "
