@@ -15,7 +15,7 @@ _RUNS = Path("runs")
 _TASK = "PickCube-v1"
 
 _app = tyro.extras.SubcommandApp()
-_expert, _zoo = tyro.extras.SubcommandApp(), tyro.extras.SubcommandApp()
+_expert, _zoo, _bench = (tyro.extras.SubcommandApp() for _ in range(3))
 
 
 @dataclass(frozen=True)
@@ -241,6 +241,41 @@ def zoo_verify(task: str = _TASK, directory: Path | None = None) -> None:
     )
 
 
+@_bench.command(name="sim")
+def bench_sim(task: str = "all", json: bool = False) -> None:
+    """Control steps a second: ManiSkill's `env.step`, this engine with 1 and 2 workers, and PhysX alone.
+
+    Args:
+        task: Environment, or `all`.
+        json: Print one JSON object a task.
+    """
+    import json as json_format
+
+    from nnbench.tasks.simulation import TASKS, load_task
+    from nnbench.tasks.speed import measure_speed
+
+    for name in TASKS if task == "all" else (task,):
+        speed = measure_speed(load_task(name))
+        if json:
+            print(json_format.dumps({"task": name} | {key: round(value, 1) for key, value in speed.items()}))
+        else:
+            one, two = speed["engine_1"], speed["engine_2"]
+            print(
+                f"{name}: env.step {speed['env_step']:,.0f} control steps/s, 1 worker {one:,.0f} "
+                f"({one / speed['env_step']:.1f} times that, {one / speed['physx_only']:.0%} of PhysX alone, "
+                f"{speed['physx_only']:,.0f}), 2 workers {two:,.0f} ({two / one:.2f} times one)"
+            )
+
+
+@_app.command
+def doctor() -> None:
+    """Try what this machine can do, and say what to install for what is missing."""
+    from nnbench.doctor import examine
+
+    for finding in examine():
+        print(f"{'yes' if finding.works else 'no ':3}  {finding.ability}: {finding.detail}")
+
+
 def _print_table(results: Path, task: str, protocol: "Protocol", per_architecture: bool) -> None:
     from rich.console import Console
 
@@ -253,6 +288,7 @@ def _print_table(results: Path, task: str, protocol: "Protocol", per_architectur
 
 
 _app.command(_expert, name="expert", help="The PPO expert that a zoo is distilled from.")
+_app.command(_bench, name="bench", help="How fast this machine is.")
 _app.command(_zoo, name="zoo", help="The policies that generators learn from.")
 
 

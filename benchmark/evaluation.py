@@ -19,8 +19,9 @@ from nnbench.metrics import nearest_policies
 from nnbench.protocol import Protocol, Unit
 from nnbench.store import EPISODE_SCHEMA, ROLLOUT_SCHEMA, Journal, Store
 from nnbench.tasks.architectures import Architecture, architecture_name, load_splits
+from nnbench.tasks.engine import Episodes
 from nnbench.tasks.policy import PolicyActor, Weights, check_weights, weights_sha256
-from nnbench.tasks.simulation import SCENES_PER_WORKER, Episodes, Rollout, Simulator
+from nnbench.tasks.simulation import SCENES_PER_WORKER, Rollout, Simulator
 from nnbench.tasks.zoo import Zoo
 
 _RACE_STEP = 5

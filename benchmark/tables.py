@@ -318,12 +318,12 @@ def _interval(interval: Interval, scale: float) -> str:
 def _caption(protocol: Protocol) -> str:
     reduced = "" if protocol == Protocol() else "NOT THE BENCHMARK'S PROTOCOL, a first look only. "
     return (
-        f"{reduced}Protocol {protocol.short}: {protocol.samples} samples an architecture, the top {protocol.top} by mean return "
-        f"on {protocol.selection_episodes} selection episodes, scored on {protocol.test_episodes} test episodes that "
-        "chose nothing. A split's row is the mean over its architectures. [low, high]: 95% bootstrap interval over "
-        "test episodes and distinct networks. selection %: the same policies on the episodes that chose them, "
-        f"optimistic. all {protocol.samples} %: every sample on the first {protocol.screening_episodes} of those, "
-        "nothing selected. L2 to GHN: median distance "
+        f"{reduced}Protocol {protocol.short}: {protocol.samples} samples an architecture, the top {protocol.top} by "
+        f"mean return on {protocol.selection_episodes} selection episodes, scored on {protocol.test_episodes} test "
+        "episodes that chose nothing. A split's row is the mean over its architectures. [low, high]: 95% bootstrap "
+        "interval over test episodes and distinct networks. selection %: the same policies on the episodes that chose "
+        f"them, optimistic. all {protocol.samples} %: every sample on the first {protocol.screening_episodes} of "
+        "those, nothing selected. L2 to GHN: median distance "
         "of the top to the nearest hypernetwork policy. networks, GHN seeds: distinct among the top. reported: "
         f"printed in Table 2 of arXiv {ARXIV_ID}, not measured here; its ± is undefined there. "
         f"{MISSING}: not measured, or not reported."

@@ -63,7 +63,7 @@ class Config:
     warmup: int = 300
     ema: float = 0.9995
     timesteps: int = 1000
-    sampling_steps: int = 50
+    sampling_steps: int = 20
 
 
 DEFAULT = Config()

@@ -20,9 +20,10 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from nnbench.tasks.checkpoint import load_training_state, save_training_state
+from nnbench.tasks.engine import Episodes
 from nnbench.tasks.files import write_atomically
 from nnbench.tasks.policy import Actor, GaussianActor, Weights
-from nnbench.tasks.simulation import SCENES_PER_WORKER, Episodes, Rollout, Simulator
+from nnbench.tasks.simulation import SCENES_PER_WORKER, Rollout, Simulator
 
 VALIDATION_SEEDS = range(500_000, 500_100)
 """Episodes on which the best iterate is chosen; disjoint from training, selection and test episodes."""

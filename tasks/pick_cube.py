@@ -1,22 +1,18 @@
 """PickCube-v1: grasp the red cube and bring it to the goal, as ManiSkill 3.0.1 defines it.
 
-This restates ManiSkill's `PickCubeEnv` for all scenes at once; `tests/test_simulation.py` compares the two.
+This restates ManiSkill's `PickCubeEnv` for all scenes at once; `tests/test_engine.py` compares the two.
 """
 
 import numpy as np
 
-from nnbench.tasks.simulation import Evaluation, State, Task
+from nnbench.tasks.engine import Evaluation, State, Task, closeness
 
 _GOAL_RADIUS_M = 0.025
 _STATIC_RAD_S = 0.2
 
 
-def _closeness(distance: np.ndarray) -> np.ndarray:
-    return 1 - np.tanh(5 * distance)
-
-
 def _evaluate(state: State) -> Evaluation:
-    cube, goal = state.bodies["cube"], state.bodies["goal_site"][:, :3]
+    cube, goal = state.poses["cube"], state.poses["goal_site"][:, :3]
     tcp_to_cube = cube[:, :3] - state.tcp_pose[:, :3]
     cube_to_goal = goal - cube[:, :3]
     goal_distance = np.linalg.norm(cube_to_goal, axis=1)
@@ -24,9 +20,9 @@ def _evaluate(state: State) -> Evaluation:
 
     placed = goal_distance <= _GOAL_RADIUS_M
     success = placed & (np.abs(arm_velocity).max(axis=1) <= _STATIC_RAD_S)
-    reward = _closeness(np.linalg.norm(tcp_to_cube, axis=1))
-    reward = reward + state.grasped + _closeness(goal_distance) * state.grasped
-    reward = reward + _closeness(np.linalg.norm(arm_velocity, axis=1)) * placed
+    reward = closeness(np.linalg.norm(tcp_to_cube, axis=1))
+    reward = reward + state.grasped + closeness(goal_distance) * state.grasped
+    reward = reward + closeness(np.linalg.norm(arm_velocity, axis=1)) * placed
     reward[success] = 5.0
 
     observation = np.concatenate(
@@ -41,6 +37,6 @@ PICK_CUBE = Task(
     action_dim=8,
     horizon=50,
     bodies=("cube", "goal_site"),
-    grasped="cube",
     evaluate=_evaluate,
+    grasped="cube",
 )

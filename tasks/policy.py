@@ -99,6 +99,12 @@ class PolicyActor:
         return cls(tuple(weights), tuple(biases), np.asarray(index))
 
     def __call__(self, observations: np.ndarray) -> np.ndarray:
+        """Raises ValueError where the policies read observations of another size."""
+        if observations.shape[1] != self.weights[0].shape[2]:
+            raise ValueError(
+                f"the policies read {self.weights[0].shape[2]} numbers, the task's observation has "
+                f"{observations.shape[1]}; are they policies of another task?"
+            )
         hidden = observations[:, :, None]  # (K, O, 1)
         for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             hidden = weight[self.index] @ hidden + bias[self.index, :, None]  # (K, out, 1)

@@ -18,11 +18,12 @@ from tqdm import tqdm
 
 from nnbench.tasks.architectures import Architecture, architecture_name, load_splits, parse_architecture
 from nnbench.tasks.distillation import DistillationConfig, build_pool, train_ensemble
+from nnbench.tasks.engine import Task
 from nnbench.tasks.expert import join_episodes, load_expert
 from nnbench.tasks.files import file_sha256, write_atomically, write_json
 from nnbench.tasks.ghn import GHNEnsemble
 from nnbench.tasks.policy import PolicyActor, Weights
-from nnbench.tasks.simulation import SCENES_PER_WORKER, Rollout, Simulator, Task, load_task
+from nnbench.tasks.simulation import SCENES_PER_WORKER, Rollout, Simulator, load_task
 
 SHIPPED = Path(__file__).parent / "zoos"
 """The zoos that come with the package, one folder a task."""

@@ -10,8 +10,9 @@ import torch
 from nnbench.evaluation import architectures_of, evaluate
 from nnbench.protocol import Protocol, Unit
 from nnbench.store import Store
+from nnbench.tasks.engine import Episodes
 from nnbench.tasks.policy import InvalidWeights, PolicyActor, Weights, random_policy
-from nnbench.tasks.simulation import Episodes, Rollout, Simulator
+from nnbench.tasks.simulation import Rollout, Simulator
 from nnbench.tasks.zoo import Zoo
 
 ARCH = (16, 16, 16, 32)

@@ -1,0 +1,128 @@
+"""What this machine can do, tried rather than guessed, and what to install for what is missing."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One ability of the machine."""
+
+    ability: str
+    works: bool
+    detail: str
+    """What was found; where it does not work also what is lost and what to install."""
+
+
+def examine() -> list[Finding]:
+    """Try everything nnbench could use; takes some seconds. A failed trial is a finding, never an exception."""
+    checks: dict[str, Callable[[], tuple[bool, str]]] = {
+        "physics on CPU": _cpu_physics,
+        "physics on CUDA": _cuda_physics,
+        "rendering": _rendering,
+        "bfloat16 matrix units": _matrix_units,
+        "SLURM": _slurm,
+    }
+    findings = []
+    for ability, check in checks.items():
+        try:
+            works, detail = check()
+        except Exception as error:  # whatever a broken installation raises belongs into the report
+            works, detail = False, f"{type(error).__name__}: {error}"
+        findings.append(Finding(ability, works, detail))
+    return findings
+
+
+def _cpu_physics() -> tuple[bool, str]:
+    import numpy as np
+
+    from nnbench.tasks.engine import Engine
+    from nnbench.tasks.simulation import load_task
+
+    task = load_task("PickCube-v1")
+    engine = Engine(task, 1)
+    engine.reset(engine.capture_initial_states([0]))
+    began = time.perf_counter()
+    for _ in range(task.horizon):
+        engine.step(np.zeros((1, task.action_dim), np.float32))
+    rate = task.horizon / (time.perf_counter() - began)
+    return (
+        True,
+        f"{task.name} steps; {os.cpu_count()} cores, one scene makes {rate:,.0f} control steps/s on one of them",
+    )
+
+
+def _cuda_physics() -> tuple[bool, str]:
+    import torch
+
+    if not torch.cuda.is_available():
+        build = f"a build for CUDA {torch.version.cuda}" if torch.version.cuda else "a build without CUDA"
+        return False, (
+            f"torch {torch.__version__} ({build}) finds no GPU. Nothing needs one; to use one, install NVIDIA's driver "
+            "and a torch built for CUDA"
+        )
+    trial = (
+        "from nnbench.tasks.headless import import_mani_skill; import_mani_skill(); import gymnasium\n"
+        "env = gymnasium.make('PickCube-v1', num_envs=2, obs_mode='state', sim_backend='physx_cuda',"
+        " render_backend='none')\n"
+        "env.reset(seed=0); env.step(env.action_space.sample())"
+    )
+    done = _python(trial)
+    name = torch.cuda.get_device_name()
+    if done.returncode == 0:
+        return True, f"{name}: ManiSkill steps two environments"
+    return False, f"{name}: ManiSkill cannot step on it: {_last_line(done.stderr)}"
+
+
+def _rendering() -> tuple[bool, str]:
+    trial = (
+        "import sapien, sapien.render\n"
+        "scene = sapien.Scene([sapien.physx.PhysxCpuSystem(), sapien.render.RenderSystem()])\n"
+        "camera = scene.add_camera('camera', 32, 32, 1.0, 0.1, 10.0)\n"
+        "scene.update_render(); camera.take_picture(); assert camera.get_picture('Color').shape == (32, 32, 4)\n"
+        "print(scene.render_system.device.name)"
+    )
+    done = _python(trial)  # a driver that fails can take its process with it
+    if done.returncode == 0:
+        return True, f"a camera takes pictures through {_last_line(done.stdout)}"
+    return False, (
+        f"no Vulkan device takes pictures ({_last_line(done.stderr)}). Only videos need one. With a GPU install its "
+        "driver and `libvulkan1`; without, install `chromium` for its SwiftShader and set VK_ICD_FILENAMES to its "
+        "vk_swiftshader_icd.json"
+    )
+
+
+def _matrix_units() -> tuple[bool, str]:
+    import torch
+
+    if torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False):
+        return True, f"{torch.cuda.get_device_name()}: generators train in bfloat16"
+    if torch.cpu._is_amx_tile_supported():
+        return True, "this CPU has AMX: generators train in bfloat16"
+    return False, (
+        "neither a GPU with bfloat16 nor a CPU with AMX (Intel Sapphire Rapids or later): generators train in float32, "
+        "several times slower. Nothing to install"
+    )
+
+
+def _slurm() -> tuple[bool, str]:
+    if shutil.which("sbatch") is None:
+        return False, "no `sbatch` on the PATH. Nothing needs it; on a cluster, run nnbench on a login node"
+    done = subprocess.run(["sinfo", "--noheader", "--format=%P"], capture_output=True, text=True, timeout=20)
+    if done.returncode == 0:
+        return True, "partitions: " + (", ".join(done.stdout.split()) or "none")
+    return False, f"`sbatch` is here but no controller answers: {_last_line(done.stderr)}; ask your administrators"
+
+
+def _python(code: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, timeout=120)
+
+
+def _last_line(text: str) -> str:
+    lines = text.strip().splitlines()
+    return lines[-1] if lines else "it ended without a word"
