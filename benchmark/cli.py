@@ -157,6 +157,7 @@ def expert_train(
     steps: int = 2_600_000,
     seed: int = 0,
     workers: int | None = None,
+    start: Path | None = None,
     out: Path = _RUNS / "expert",
 ) -> None:
     """Train a task's PPO expert and score it on 200 fresh episodes. Goes on where an interrupted training stopped.
@@ -166,13 +167,15 @@ def expert_train(
         steps: Control steps to simulate.
         seed: Seed of the training.
         workers: Simulation processes, default one a core.
+        start: Another task's expert.safetensors to begin with; the two tasks must have the same observations.
         out: Folder for the expert, its log and its training state.
     """
     from nnbench.tasks.expert import ExpertConfig, load_expert, score_expert, train_expert
     from nnbench.tasks.simulation import Simulator, load_task
 
     with Simulator(load_task(task), workers) as simulator:
-        path = train_expert(simulator, out / task, ExpertConfig(steps=steps, seed=seed))
+        begin = load_expert(start) if start else None
+        path = train_expert(simulator, out / task, ExpertConfig(steps=steps, seed=seed), begin)
         print(f"{path}: {score_expert(simulator, load_expert(path))}")
 
 
@@ -299,9 +302,10 @@ def main() -> None:
     except KeyboardInterrupt:
         print("nnbench: interrupted; the same command goes on from what is stored", file=sys.stderr)
         sys.exit(130)
-    except (ValueError, RuntimeError, PermissionError, OSError) as error:
+    except (ValueError, RuntimeError, FloatingPointError, OSError) as error:
         # Our own errors say what, where and the remedy; a traceback would bury that. Anything else is a bug of ours.
-        if not type(error).__module__.startswith("nnbench.") and type(error) not in (ValueError, OSError):
+        ours = type(error).__module__.startswith("nnbench.")
+        if not ours and type(error) not in (ValueError, FloatingPointError, OSError, PermissionError):
             raise
         print(f"nnbench: {error}", file=sys.stderr)
         sys.exit(1)

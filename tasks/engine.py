@@ -149,6 +149,12 @@ class _Scene:
         self.fingers = env.agent.finger1_link._objs[0], env.agent.finger2_link._objs[0]
         self.bodies: dict[str, Any] = {name: getattr(env, name)._bodies[0] for name in task.bodies}
         self.grasped: Any = getattr(env, task.grasped)._bodies[0] if task.grasped else None
+        # Further from the hand than this the body cannot touch the fingers, open as they are after a reset.
+        tcp = self.tcp.entity_pose.p
+        self.reach_m = 0.0
+        if self.grasped is not None:
+            body = _radius(self.grasped, self.grasped.entity_pose.p)
+            self.reach_m = body + max(_radius(finger, tcp) for finger in self.fingers)
 
     def place(self, initial_state: np.ndarray) -> None:
         """Put robot and bodies, at rest, where a row of `Engine.capture_initial_states` says.
@@ -184,8 +190,6 @@ class _Scene:
 
         Plain floats: this runs once a scene and control step, on a dozen numbers, where numpy is ten times slower.
         """
-        if self.grasped is None:
-            return False
         impulses = [[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]  # N s on the body's side of each finger
         touching = [False, False]
         for contact in self.system.get_contacts():
@@ -289,13 +293,20 @@ class Engine:
     def observe(self, count: int) -> Evaluation:
         """What the task makes of the first `count` scenes as they are now."""
         scenes = self._scenes[:count]
+        tcp_pose = _poses([scene.tcp.entity_pose for scene in scenes])
+        poses = {name: _poses([scene.bodies[name].entity_pose for scene in scenes]) for name in self.task.bodies}
+        grasped = np.zeros(count, bool)
+        if self.task.grasped is not None:
+            distance = np.linalg.norm(poses[self.task.grasped][:, :3] - tcp_pose[:, :3], axis=1)
+            for k, scene in enumerate(scenes):
+                grasped[k] = distance[k] < scene.reach_m and scene.is_grasping()
         self._qpos = np.array([scene.robot.get_qpos() for scene in scenes])
         state = State(
             qpos=self._qpos,
             qvel=np.array([scene.robot.get_qvel() for scene in scenes]),
-            tcp_pose=_poses([scene.tcp.entity_pose for scene in scenes]),
-            grasped=np.array([scene.is_grasping() for scene in scenes]),
-            poses={name: _poses([scene.bodies[name].entity_pose for scene in scenes]) for name in self.task.bodies},
+            tcp_pose=tcp_pose,
+            grasped=grasped,
+            poses=poses,
             velocities={name: _velocities([scene.bodies[name] for scene in scenes]) for name in self.task.velocities},
         )
         return self.task.evaluate(state)
@@ -303,6 +314,12 @@ class Engine:
 
 def _poses(poses: list[Any]) -> np.ndarray:
     return np.concatenate([np.array([pose.p for pose in poses]), np.array([pose.q for pose in poses])], axis=1)
+
+
+def _radius(body: Any, centre: np.ndarray) -> float:
+    """Within this distance (m) of `centre` lies all of the body's bounding box."""
+    low, high = body.get_global_aabb_fast()
+    return float(np.linalg.norm(np.maximum(np.abs(low - centre), np.abs(high - centre))))
 
 
 def _velocities(bodies: list[Any]) -> np.ndarray:

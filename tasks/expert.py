@@ -86,10 +86,13 @@ def _tanh_network(widths: tuple[int, ...], last_gain: float) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-def train_expert(simulator: Simulator, directory: Path, config: ExpertConfig | None = None) -> Path:
+def train_expert(
+    simulator: Simulator, directory: Path, config: ExpertConfig | None = None, start: Weights | None = None
+) -> Path:
     """Train, resuming from `directory` if it holds a run; returns the path of the best iterate's actor.
 
-    `log.csv` there has one line an iteration.
+    `start` is the actor to begin with, an expert of a task with the same observations; ValueError where it does not
+    fit. `log.csv` has one line an iteration.
     """
     config = config or ExpertConfig()
     task = simulator.task
@@ -98,6 +101,14 @@ def train_expert(simulator: Simulator, directory: Path, config: ExpertConfig | N
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         agent = ActorCritic(task.observation_dim, task.action_dim, config.hidden)
+    if start is not None:
+        try:
+            agent.actor.load_state_dict(start)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())
+            raise ValueError(f"{task.name}: the actor to start from does not fit ({reason})") from error
+        # A third of a fresh policy's noise: enough to try other things, not so much that nothing it can do succeeds.
+        nn.init.constant_(agent.log_std, math.log(0.2))
     optimizer = torch.optim.Adam(agent.parameters(), lr=config.learning_rate, eps=1e-5)
 
     state, best, log = directory / "state.safetensors", directory / "expert.safetensors", directory / "log.csv"

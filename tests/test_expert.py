@@ -15,6 +15,7 @@ from nnbench.tasks.expert import (
 )
 from nnbench.tasks.policy import GaussianActor
 from nnbench.tasks.simulation import Simulator
+from nnbench.tasks.zoo import SHIPPED
 
 
 def test_advantages_are_the_discounted_sum_of_td_errors() -> None:
@@ -40,6 +41,17 @@ def test_training_writes_an_expert_and_a_finished_run_is_not_run_again(simulator
     assert train_expert(simulator, tmp_path, config) == path
     assert len(list(csv.DictReader((tmp_path / "log.csv").open()))) == 2
     assert all(torch.equal(load_expert(path)[key], value) for key, value in state.items())
+
+
+def test_training_can_begin_with_another_tasks_expert(simulator: Simulator, tmp_path: Path) -> None:
+    expert = load_expert(SHIPPED / "PickCube-v1" / "expert.safetensors")
+    config = ExpertConfig(steps=1_000, episodes=20)
+    train_expert(simulator, tmp_path / "from expert", config, expert)
+    (row,) = csv.DictReader((tmp_path / "from expert" / "log.csv").open())
+    assert float(row["return"]) > 25  # a fresh policy makes 2 or 3
+
+    with pytest.raises(ValueError, match="PickCube-v1: the actor to start from does not fit .*size mismatch"):
+        train_expert(simulator, tmp_path / "misfit", ExpertConfig(steps=1_000, episodes=20, hidden=(8, 8)), expert)
 
 
 def test_episodes_of_different_purposes_are_disjoint() -> None:
