@@ -13,11 +13,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import nnbench.methods
 from nnbench.api import Generator
 from nnbench.tasks.files import file_sha256, write_json
 from nnbench.tasks.zoo import Zoo
 
-SHIPPED = Path(__file__).parent.parent / "methods" / "checkpoints"
+SHIPPED = Path(nnbench.methods.__path__[0]) / "checkpoints"
 TRAINED = Path("runs") / "methods"
 """Where `nnbench train` writes, below the current folder."""
 

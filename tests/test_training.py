@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+import nnbench.methods
 from nnbench import training
+from nnbench.registry import load_method
 from nnbench.tasks.zoo import HeldOutAccess, Zoo
 from nnbench.training import CheckpointError, obtain, train
 
@@ -57,6 +59,15 @@ def test_trains_where_nothing_is_there_and_loads_where_something_is(method: Any,
     assert first.sha256 == again.sha256 and first.source == str(tmp_path / "own/remembers/PickCube-v1/seed-0")
     other = train(method, zoo, seed=1)
     assert other.generator.count == first.generator.count + 1 and other.sha256 != first.sha256  # type: ignore[attr-defined]
+
+
+def test_what_ships_is_found_in_the_installed_package(
+    zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delattr(training, "train")
+    package = Path(nnbench.methods.__path__[0])
+    assert Path(obtain(load_method("nnit"), zoo, seed=0).source) == package / "checkpoints/nnit/PickCube-v1/seed-0"
 
 
 def test_the_users_own_comes_before_the_shipped(method: Any, zoo: Zoo, tmp_path: Path) -> None:
