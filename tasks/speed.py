@@ -14,23 +14,21 @@ from nnbench.tasks.engine import Engine, Task
 from nnbench.tasks.policy import GaussianActor
 from nnbench.tasks.simulation import SCENES_PER_WORKER, Rollout, Simulator
 
-_EPISODES = 4 * SCENES_PER_WORKER
 
-
-def measure_speed(task: Task, rounds: int = 3) -> dict[str, float]:
+def measure_speed(task: Task, rounds: int = 7) -> dict[str, float]:
     """Control steps a second: `env_step`, `engine_1` and `engine_2` (workers), `physx_only`.
 
-    Each is the median of the rounds; within one the first three take turns, so that a busy machine slows all of them.
+    Each is the median of the rounds, and the four take turns, so that a machine busy with other things slows all.
     """
-    env_step, physx_only = _env_step(task), _physx_only(task)
-    with Simulator(task, 1) as one:
-        engine_1 = _simulator(one)
-        turns = [(env_step(), engine_1(), physx_only()) for _ in range(rounds)]
-    with Simulator(task, 2) as two:
-        engine_2 = _simulator(two)
-        pairs = [engine_2() for _ in range(rounds)]
-    slow, single, alone = (median(values) for values in zip(*turns, strict=True))
-    return {"env_step": slow, "engine_1": single, "engine_2": median(pairs), "physx_only": alone}
+    with Simulator(task, 1) as one, Simulator(task, 2) as two:
+        measures = {
+            "env_step": _env_step(task),
+            "engine_1": _simulator(one, 2 * SCENES_PER_WORKER),
+            "engine_2": _simulator(two, 4 * SCENES_PER_WORKER),
+            "physx_only": _physx_only(task),
+        }
+        turns = [{name: measure() for name, measure in measures.items()} for _ in range(rounds)]
+    return {name: median(turn[name] for turn in turns) for name in measures}
 
 
 def wild_actor(task: Task, seed: int) -> GaussianActor:
@@ -47,7 +45,7 @@ def _env_step(task: Task) -> Callable[[], float]:
     actor = wild_actor(task, 0)
 
     def measure() -> float:
-        elapsed, episodes = 0.0, 4
+        elapsed, episodes = 0.0, 2
         for seed in range(episodes):
             env.reset(seed=seed)
             actions = torch.from_numpy(actor(np.zeros((task.horizon, task.observation_dim), np.float32)))
@@ -79,17 +77,17 @@ def _physx_only(task: Task) -> Callable[[], float]:
     return measure
 
 
-def _simulator(simulator: Simulator) -> Callable[[], float]:
+def _simulator(simulator: Simulator, episodes: int) -> Callable[[], float]:
     task = simulator.task
     units = [
         Rollout(wild_actor(task, int(seeds[0])), seeds)
-        for seeds in np.split(np.arange(_EPISODES), _EPISODES // SCENES_PER_WORKER)
+        for seeds in np.split(np.arange(episodes), episodes // SCENES_PER_WORKER)
     ]
     simulator.episodes(units)  # the workers are up and their bank of initial states is full
 
     def measure() -> float:
         began = time.perf_counter()
         simulator.episodes(units)
-        return _EPISODES * task.horizon / (time.perf_counter() - began)
+        return episodes * task.horizon / (time.perf_counter() - began)
 
     return measure
