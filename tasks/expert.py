@@ -107,8 +107,10 @@ def train_expert(
         except RuntimeError as error:
             reason = " ".join(str(error).split())
             raise ValueError(f"{task.name}: the actor to start from does not fit ({reason})") from error
-        # A third of a fresh policy's noise: enough to try other things, not so much that nothing it can do succeeds.
-        nn.init.constant_(agent.log_std, math.log(0.2))
+        # Little noise for the arm, or nothing it can do succeeds any more; much for the gripper (the last action),
+        # which an expert of another task drives far beyond its limit, so that little noise would never open it.
+        nn.init.constant_(agent.log_std, math.log(0.25))
+        nn.init.constant_(agent.log_std[-1:], 0.0)
     optimizer = torch.optim.Adam(agent.parameters(), lr=config.learning_rate, eps=1e-5)
 
     state, best, log = directory / "state.safetensors", directory / "expert.safetensors", directory / "log.csv"
