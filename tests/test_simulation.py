@@ -38,6 +38,26 @@ def test_action_that_is_not_finite_names_episode_and_step(simulator: Simulator) 
         simulator.episodes([Rollout(PolicyActor.stack([policy], np.zeros(1, int)), np.array([41]))])
 
 
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "error", "message"),
+    [
+        (
+            35,
+            8,
+            ValueError,
+            "the policies read 35 numbers, the task's observation has 42; are they policies of another",
+        ),
+        (42, 7, SimulationError, r"PickCube-v1: the policy's actions have shape \(1, 7\), expected \(1, 8\)"),
+    ],
+)
+def test_policies_of_another_task_are_refused(
+    simulator: Simulator, inputs: int, outputs: int, error: type[Exception], message: str
+) -> None:
+    policy = random_policy((16, 16, 16, 32), inputs, outputs, torch.Generator().manual_seed(0))
+    with pytest.raises(error, match=message):
+        simulator.episodes([Rollout(PolicyActor.stack([policy], np.zeros(1, int)), np.array([41]))])
+
+
 @pytest.mark.parametrize("count", [0, 26])
 def test_units_of_impossible_size_are_refused(simulator: Simulator, count: int) -> None:
     policy = random_policy((16, 16, 16, 32), 42, 8, torch.Generator().manual_seed(0))
