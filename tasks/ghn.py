@@ -1,7 +1,9 @@
 """Graph hypernetworks (GHNs) that write policies of any architecture, S of them side by side.
 
 After HyperPPO's MLP GHN (Hegde et al. 2023; paper, section 3.2 eq. 2 and section 4): a chain of parameter nodes, one
-sweep of message passing forth and one back, and a decoder whose 1x1 convolutions on a 1x1 map are a perceptron.
+sweep of message passing forth and one back, and a decoder from a node's features to its weight matrix. There are two:
+`conv1x1` is HyperPPO's, whose 1x1 convolutions on a 1x1 map are a perceptron without any locality; `upsample` is a
+convolutional network that really grows a map, since the paper says that it is the decoder's locality that counts.
 The S networks share nothing but the code: batching them makes training S seeds cost little more than one.
 
 S hypernetworks, A architectures, N = 11 nodes, D = 16 features, M = 64 the largest width.
@@ -9,6 +11,7 @@ S hypernetworks, A architectures, N = 11 nodes, D = 16 features, M = 64 the larg
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +23,8 @@ from nnbench.tasks.policy import Weights
 MAX_WIDTH = 64
 _FEATURES = 16
 _HIDDEN_LAYERS = 4
+
+Decoder = Literal["conv1x1", "upsample"]
 
 
 class _Linear(nn.Module):
@@ -51,10 +56,59 @@ class _GRUCell(nn.Module):
         return new + update * (state - new)  # (S, A, D)
 
 
+class _Convolution(nn.Module):
+    """S 3x3 convolutions, each initialised as `nn.Conv2d` is."""
+
+    def __init__(self, inputs: int, outputs: int, generators: Sequence[torch.Generator]) -> None:
+        super().__init__()
+        bound = 1 / math.sqrt(9 * inputs)
+        self.weight = nn.Parameter(_uniform((outputs, inputs, 3, 3), bound, generators))  # (S, out, in, 3, 3)
+        self.bias = nn.Parameter(_uniform((outputs,), bound, generators))  # (S, out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, S in, H, W) to (B, S out, H, W)."""
+        return F.conv2d(x, self.weight.flatten(0, 1), self.bias.flatten(), padding=1, groups=len(self.weight))
+
+
+class _Perceptron(nn.ModuleList):
+    """S perceptrons. As a decoder it is HyperPPO's: every entry of the field has weights of its own."""
+
+    def __init__(self, widths: tuple[int, ...], generators: Sequence[torch.Generator]) -> None:
+        super().__init__([_Linear(i, o, generators) for i, o in zip(widths, widths[1:], strict=False)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(S, B, in) to (S, B, out)."""
+        for i, layer in enumerate(self):
+            x = layer(x) if i == len(self) - 1 else F.relu(layer(x))
+        return x
+
+
+class _Upsampler(nn.Module):
+    """From a 4x4 map to the field in four doublings, each followed by a convolution: neighbours share their weights."""
+
+    def __init__(self, generators: Sequence[torch.Generator]) -> None:
+        super().__init__()
+        channels = (64, 32, 32, 16, 1)
+        self.seed_map = _Linear(_FEATURES, channels[0] * 16, generators)
+        self.layers = nn.ModuleList(
+            [_Convolution(i, o, generators) for i, o in zip(channels, channels[1:], strict=False)]
+        )
+
+    def forward(self, h: Tensor) -> Tensor:
+        """(S, B, D) to (S, B, M M)."""
+        seeds, count, _ = h.shape
+        x = self.seed_map(h).view(seeds, count, -1, 4, 4).transpose(0, 1).flatten(1, 2)  # (B, S C, 4, 4)
+        for layer in self.layers:
+            x = layer(F.interpolate(F.relu(x), scale_factor=2))
+        return x.transpose(0, 1).flatten(2)  # one channel a seed is left
+
+
 class GHNEnsemble(nn.Module):
     """S independent GHNs, the s-th initialised from `seeds[s]` alone."""
 
-    def __init__(self, seeds: Sequence[int], observation_dim: int, action_dim: int) -> None:
+    def __init__(
+        self, seeds: Sequence[int], observation_dim: int, action_dim: int, decoder: Decoder = "conv1x1"
+    ) -> None:
         super().__init__()
         if max(observation_dim, action_dim) > MAX_WIDTH:
             raise ValueError(f"observation {observation_dim}, action {action_dim}: expected at most {MAX_WIDTH} each")
@@ -65,10 +119,9 @@ class GHNEnsemble(nn.Module):
         self.update = _GRUCell(_FEATURES, g)
         self.norm_scale = nn.Parameter(torch.ones(len(seeds), 1, _FEATURES))
         self.norm_shift = nn.Parameter(torch.zeros(len(seeds), 1, _FEATURES))
-        self.weight_decoder = nn.ModuleList(
-            [_Linear(_FEATURES, 64, g), _Linear(64, 128, g), _Linear(128, MAX_WIDTH**2, g)]
-        )
-        self.bias_decoder = nn.ModuleList([_Linear(_FEATURES, 32, g), _Linear(32, MAX_WIDTH, g)])
+        perceptron = decoder == "conv1x1"
+        self.weight_decoder = _Perceptron((_FEATURES, 64, 128, MAX_WIDTH**2), g) if perceptron else _Upsampler(g)
+        self.bias_decoder = _Perceptron((_FEATURES, 32, MAX_WIDTH), g)
 
     def forward(self, widths: Tensor) -> tuple[Tensor, Tensor]:
         """Hidden widths (S, A, 4) to zero-padded weights (S, A, 5, M, M), (out, in), and biases (S, A, 5, M)."""
@@ -88,8 +141,11 @@ class GHNEnsemble(nn.Module):
         h = F.layer_norm(torch.cat(nodes, dim=1), (_FEATURES,)) * self.norm_scale + self.norm_shift
         h = h.view(seeds, last + 1, archs, _FEATURES).transpose(1, 2)  # (S, A, N, D)
 
-        weights = _decode(self.weight_decoder, h[:, :, 1::2]).unflatten(-1, (MAX_WIDTH, MAX_WIDTH))
-        biases = torch.tanh(0.2 * _decode(self.bias_decoder, h[:, :, 2::2]))
+        weights, biases = (
+            decode(h[:, :, first::2].flatten(1, 2)).unflatten(1, (archs, -1))
+            for decode, first in ((self.weight_decoder, 1), (self.bias_decoder, 2))
+        )
+        weights, biases = weights.unflatten(-1, (MAX_WIDTH, MAX_WIDTH)), torch.tanh(0.2 * biases)
         index = torch.arange(MAX_WIDTH, device=widths.device)
         rows, columns = index < out[..., None], index < inputs[..., None]  # (S, A, 5, M)
         # Slicing the decoder's field to (out, in) is a mask here; He scaling makes layers of any fan-in behave alike.
@@ -122,13 +178,6 @@ def act(weights: Tensor, biases: Tensor, observations: Tensor) -> Tensor:
         if layer < layers - 1:
             hidden = F.relu(hidden)
     return hidden
-
-
-def _decode(layers: nn.ModuleList, h: Tensor) -> Tensor:
-    x = h.flatten(1, 2)  # (S, A 5, D)
-    for i, layer in enumerate(layers):
-        x = layer(x) if i == len(layers) - 1 else F.relu(layer(x))
-    return x.unflatten(1, h.shape[1:3])
 
 
 def _uniform(shape: tuple[int, ...], bound: float, generators: Sequence[torch.Generator]) -> Tensor:

@@ -3,12 +3,15 @@ import pytest
 import torch
 
 from nnbench.tasks.architectures import load_splits
-from nnbench.tasks.ghn import GHNEnsemble, act
+from nnbench.tasks.ghn import Decoder, GHNEnsemble, act
 from nnbench.tasks.policy import PolicyActor, check_weights
 
+DECODERS: tuple[Decoder, ...] = ("conv1x1", "upsample")
 
-def test_a_member_depends_on_its_own_seed_alone() -> None:
-    together, alone = GHNEnsemble([3, 5], 42, 8), GHNEnsemble([5], 42, 8)
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_a_member_depends_on_its_own_seed_alone(decoder: Decoder) -> None:
+    together, alone = GHNEnsemble([3, 5], 42, 8, decoder), GHNEnsemble([5], 42, 8, decoder)
     arch = (16, 64, 32, 16)
     for key, value in alone.policies(arch)[5].items():
         torch.testing.assert_close(together.policies(arch)[5][key], value)
@@ -28,12 +31,22 @@ def test_policies_of_every_architecture_are_what_training_sees() -> None:
         )
 
 
-def test_gradient_reaches_every_parameter() -> None:
-    ensemble = GHNEnsemble([0, 1], 42, 8)
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_gradient_reaches_every_parameter(decoder: Decoder) -> None:
+    ensemble = GHNEnsemble([0, 1], 42, 8, decoder)
     weights, biases = ensemble(torch.tensor([(16, 32, 64, 32), (64, 64, 64, 64)]).expand(2, 2, 4))
     act(weights, biases, torch.randn(2, 2, 16, 42)).square().sum().backward()
     for name, parameter in ensemble.named_parameters():
         assert parameter.grad is not None and bool(parameter.grad.flatten(1).any(dim=1).all()), name
+
+
+def test_only_the_upsampling_decoder_makes_neighbours_alike() -> None:
+    correlations = {}
+    for decoder in DECODERS:
+        policy = GHNEnsemble([0], 42, 8, decoder).policies((64, 64, 64, 64))[0]
+        weight = policy["2.weight"]
+        correlations[decoder] = torch.corrcoef(torch.stack([weight[1:].flatten(), weight[:-1].flatten()]))[0, 1].item()
+    assert abs(correlations["conv1x1"]) < 0.1 and correlations["upsample"] > 0.3
 
 
 def test_what_cannot_be_written_is_refused() -> None:
