@@ -63,6 +63,8 @@ class Task:
     """Those of the bodies whose velocities the task reads."""
     registers: str | None = None
     """Module whose import registers the environment with gymnasium, where ManiSkill does not."""
+    teacher: Callable[[Actor], Actor] | None = None
+    """What makes of another task's expert one that now and then succeeds here too, for a new expert to begin with."""
 
 
 class Episodes(NamedTuple):

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from nnbench.tasks.checkpoint import load_training_state, save_training_state
 from nnbench.tasks.engine import Episodes
 from nnbench.tasks.files import write_atomically
-from nnbench.tasks.policy import Actor, GaussianActor, Weights
+from nnbench.tasks.policy import Actor, GaussianActor, MixtureActor, Weights
 from nnbench.tasks.simulation import SCENES_PER_WORKER, Rollout, Simulator
 
 VALIDATION_SEEDS = range(500_000, 500_100)
@@ -52,6 +52,12 @@ class ExpertConfig:
     gradient_norm: float = 0.5
     kl_limit: float = 0.1
     validate_every: int = 20
+    lessons: int = 10
+    """Iterations of imitating a teacher before PPO, where there is one."""
+    lesson_updates: int = 300
+    """Adam steps a lesson, on 1,024 of all states gathered so far."""
+    taught_std: float = 0.2
+    """Standard deviation of the actions of an actor that does not begin from nothing."""
     seed: int = 0
 
 
@@ -91,8 +97,8 @@ def train_expert(
 ) -> Path:
     """Train, resuming from `directory` if it holds a run; returns the path of the best iterate's actor.
 
-    `start` is the actor to begin with, an expert of a task with the same observations; ValueError where it does not
-    fit. `log.csv` has one line an iteration.
+    `start` is the actor to begin with, an expert of a task with the same observations, taught first where the task has
+    a teacher; ValueError where it does not fit. `log.csv` has one line an iteration.
     """
     config = config or ExpertConfig()
     task = simulator.task
@@ -107,10 +113,7 @@ def train_expert(
         except RuntimeError as error:
             reason = " ".join(str(error).split())
             raise ValueError(f"{task.name}: the actor to start from does not fit ({reason})") from error
-        # Little noise for the arm, or nothing it can do succeeds any more; much for the gripper (the last action),
-        # which an expert of another task drives far beyond its limit, so that little noise would never open it.
-        nn.init.constant_(agent.log_std, math.log(0.25))
-        nn.init.constant_(agent.log_std[-1:], 0.0)
+        nn.init.constant_(agent.log_std, math.log(config.taught_std))
     optimizer = torch.optim.Adam(agent.parameters(), lr=config.learning_rate, eps=1e-5)
 
     state, best, log = directory / "state.safetensors", directory / "expert.safetensors", directory / "log.csv"
@@ -118,6 +121,8 @@ def train_expert(
     if state.exists():
         progress = load_training_state(state, {"agent": agent}, optimizer, generator)
         iteration, best_score = progress["iteration"], progress["best_score"]
+    elif start is not None and task.teacher is not None:
+        _imitate(simulator, agent.actor, task.teacher(GaussianActor.from_state_dict(start)), config, generator)
     steps_per_iteration = config.episodes * task.horizon
     iterations = math.ceil(config.steps / steps_per_iteration)
     _keep_lines(log, 1 + iteration)
@@ -185,6 +190,38 @@ def join_episodes(parts: list[Episodes]) -> Episodes:
     """Concatenate along the episodes."""
     columns: list[tuple[Any, ...]] = list(zip(*parts, strict=True))
     return Episodes._make(None if column[0] is None else np.concatenate(column) for column in columns)
+
+
+def _imitate(
+    simulator: Simulator, actor: nn.Sequential, teacher: Actor, config: ExpertConfig, generator: torch.Generator
+) -> None:
+    """DAgger (Ross et al. 2011): states that the actor visits, ever less with the teacher's help, as it would act."""
+    optimizer = torch.optim.Adam(actor.parameters(), lr=config.learning_rate)
+    states, actions = [], []
+    for lesson in tqdm(range(config.lessons), desc=f"lessons {simulator.task.name}", disable=None):
+        rng = np.random.default_rng([config.seed, lesson])
+        seeds = rng.choice(config.initial_states, config.episodes, replace=False)
+        help_, quiet = np.full(SCENES_PER_WORKER, 0.5**lesson), np.zeros(SCENES_PER_WORKER, np.float32)
+        student = GaussianActor.from_state_dict(actor.state_dict())
+        units = []
+        for start in range(0, config.episodes, SCENES_PER_WORKER):
+            part = seeds[start : start + SCENES_PER_WORKER]
+            mixture = np.random.default_rng(rng.integers(2**63))
+            mixed = MixtureActor(teacher, student, help_[: len(part)], quiet[: len(part)], mixture)
+            units.append(Rollout(mixed, part, record=True))
+        observations = join_episodes(simulator.episodes(units)).observations
+        assert observations is not None
+        visited = observations[:, :-1].reshape(-1, simulator.task.observation_dim)
+        states.append(torch.from_numpy(visited))
+        # Beyond its limits an action does nothing more, and what is far beyond is hard to unlearn.
+        actions.append(torch.from_numpy(teacher(visited).clip(-1.5, 1.5)))
+        seen, wanted = torch.cat(states), torch.cat(actions)
+        for _ in range(config.lesson_updates):
+            batch = torch.randint(len(seen), (1024,), generator=generator)
+            loss = (actor(seen[batch]) - wanted[batch]).square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
 
 
 def _collect(simulator: Simulator, agent: ActorCritic, config: ExpertConfig, iteration: int) -> Episodes:

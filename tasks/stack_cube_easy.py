@@ -5,9 +5,12 @@ ManiSkill 3.0.1's StackCube-v1, its success and its dense reward, with the obser
 is where the red cube comes to rest. `stack_cube_easy_env.py` is the environment; `tests/test_engine.py` compares them.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from nnbench.tasks.engine import Evaluation, State, Task, closeness
+from nnbench.tasks.policy import Actor
 
 _EDGE_M = 0.04
 _OFFSET_XY_M = float(np.linalg.norm([0.02, 0.02])) + 0.005
@@ -41,6 +44,22 @@ def _evaluate(state: State) -> Evaluation:
     return Evaluation(observation.astype(np.float32), (reward / 8).astype(np.float32), success)
 
 
+@dataclass(frozen=True)
+class LettingGo:
+    """PickCube's expert carries the cube to the goal and holds it there; this one then stands still and lets go."""
+
+    carrier: Actor
+
+    def __call__(self, observations: np.ndarray) -> np.ndarray:
+        actions = self.carrier(observations)
+        cube_to_goal = observations[:, 39:42]
+        there = (np.linalg.norm(cube_to_goal[:, :2], axis=1) <= _OFFSET_XY_M) & (
+            np.abs(cube_to_goal[:, 2]) <= _OFFSET_Z_M
+        )
+        actions[there] = np.array([0, 0, 0, 0, 0, 0, 0, 1], np.float32)
+        return actions
+
+
 STACK_CUBE_EASY = Task(
     name="StackCubeEasy-v1",
     observation_dim=42,
@@ -51,4 +70,5 @@ STACK_CUBE_EASY = Task(
     grasped="cubeA",
     velocities=("cubeA",),
     registers="nnbench.tasks.stack_cube_easy_env",
+    teacher=LettingGo,
 )

@@ -8,13 +8,15 @@ import torch
 from nnbench.tasks.expert import (
     SCORING_SEEDS,
     VALIDATION_SEEDS,
+    ActorCritic,
     ExpertConfig,
     _generalised_advantages,
+    _imitate,
     load_expert,
     train_expert,
 )
 from nnbench.tasks.policy import GaussianActor
-from nnbench.tasks.simulation import Simulator
+from nnbench.tasks.simulation import Rollout, Simulator
 from nnbench.tasks.zoo import SHIPPED
 
 
@@ -52,6 +54,21 @@ def test_training_can_begin_with_another_tasks_expert(simulator: Simulator, tmp_
 
     with pytest.raises(ValueError, match="PickCube-v1: the actor to start from does not fit .*size mismatch"):
         train_expert(simulator, tmp_path / "misfit", ExpertConfig(steps=1_000, episodes=20, hidden=(8, 8)), expert)
+
+
+def test_a_teacher_is_imitated(simulator: Simulator) -> None:
+    teacher = GaussianActor.from_state_dict(load_expert(SHIPPED / "PickCube-v1" / "expert.safetensors"))
+    config = ExpertConfig(episodes=20, lessons=2, lesson_updates=200, learning_rate=1e-3)
+    student = ActorCritic(42, 8, (32, 32)).actor
+    states = torch.from_numpy(simulator.episodes([Rollout(teacher, np.arange(900, 910), True)])[0].observations)
+    wanted = torch.from_numpy(teacher(states.flatten(0, 1).numpy()).clip(-1.5, 1.5))
+
+    def error() -> float:
+        return float((student(states.flatten(0, 1)) - wanted).square().mean().detach() / wanted.square().mean())
+
+    before = error()
+    _imitate(simulator, student, teacher, config, torch.Generator().manual_seed(0))
+    assert error() < 0.3 < 0.8 < before
 
 
 def test_episodes_of_different_purposes_are_disjoint() -> None:
