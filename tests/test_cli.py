@@ -34,13 +34,13 @@ def test_methods_are_listed_with_a_plugin(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("raise RuntimeError('listing must not import')\n")
     done = _nnbench("methods", "--plugin", "mine.py", cwd=tmp_path)
     assert done.returncode == 0
-    assert [line.split()[0] for line in done.stdout.splitlines()] == ["ghn", "mine", "nnit"]
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["ghn", "mine", "nearest", "nnit", "random"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["run", "--method", "nit"], "unknown method 'nit'; did you mean 'nnit'? known: ghn, nnit"),
+        (["run", "--method", "nit"], "unknown method 'nit'; did you mean 'nnit'? known: ghn, nearest, nnit, random"),
         (["run", "--method", "ghn", "--task", "PickCub"], "unknown task 'PickCub': expected one of PickCube-v1"),
         (["zoo", "verify", "--directory", "nowhere"], "nowhere: no zoo of PickCube-v1 here"),
         (["expert", "score", "--path", "nothing"], "nothing: no expert"),
