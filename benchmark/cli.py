@@ -48,6 +48,7 @@ def run(
     method: tuple[str, ...],
     split: Literal["seen", "unseen", "outside"] = "unseen",
     task: str = _TASK,
+    archs: str | None = None,
     seed: int = 0,
     workers: int | None = None,
     results: Path = _RESULTS,
@@ -60,6 +61,7 @@ def run(
         method: Methods to measure; `nnbench methods` lists them.
         split: 8 of the training architectures, the 8 held out, or the 9 outside the space.
         task: ManiSkill environment.
+        archs: Only these of the split, as in 32-32-16-64,16-16-16-32; `all` with `seen` for the 64 training ones.
         seed: Seed of the method's training and of its samples.
         workers: Simulation processes, default one a core. Results do not depend on it.
         results: Folder of finished and unfinished work.
@@ -82,7 +84,7 @@ def run(
     for kind in loaded:
         trained = obtain(kind, zoo, seed)
         print(f"{kind.name}: {trained.source}")
-        for arch in architectures_of(split):
+        for arch in architectures_of(split, archs):
             unit = Unit(
                 protocol=protocol,
                 task=task,

@@ -18,7 +18,7 @@ from nnbench.api import Generator
 from nnbench.metrics import nearest_policies
 from nnbench.protocol import Protocol, Unit
 from nnbench.store import EPISODE_SCHEMA, ROLLOUT_SCHEMA, Journal, Store
-from nnbench.tasks.architectures import Architecture, architecture_name, load_splits
+from nnbench.tasks.architectures import Architecture, architecture_name, load_splits, parse_architecture
 from nnbench.tasks.engine import Episodes
 from nnbench.tasks.policy import PolicyActor, Weights, check_weights, weights_sha256
 from nnbench.tasks.simulation import SCENES_PER_WORKER, Rollout, Simulator
@@ -207,10 +207,24 @@ class _Race:
         self.journal.append(pa.Table.from_pylist(rows, ROLLOUT_SCHEMA))
 
 
-def architectures_of(split: str) -> tuple[Architecture, ...]:
-    """The architectures that a split's rows are about. Raises ValueError for an unknown split."""
+def architectures_of(split: str, only: str | None = None) -> tuple[Architecture, ...]:
+    """The architectures that a split's rows are about, or those of them that `only` names (comma between them).
+
+    `only="all"` stands for the 64 training architectures, of which the split `seen` has 8. Raises ValueError for an
+    unknown split and for an architecture that is none of it.
+    """
     splits = load_splits()
     known = {"seen": splits.seen, "unseen": splits.unseen, "outside": splits.outside}
     if split not in known:
         raise ValueError(f"unknown split {split!r}: expected one of {', '.join(known)}")
-    return known[split]
+    if only is None:
+        return known[split]
+    allowed = splits.train if split == "seen" else known[split]
+    if only == "all":
+        return allowed
+    chosen = tuple(parse_architecture(name) for name in only.split(","))
+    for arch in chosen:
+        if arch not in allowed:
+            expected = ", ".join(map(architecture_name, allowed))
+            raise ValueError(f"{architecture_name(arch)} is not in the split {split}: expected some of {expected}")
+    return chosen

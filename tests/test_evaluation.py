@@ -136,3 +136,12 @@ def test_unknown_split_is_refused() -> None:
     assert len(architectures_of("unseen")) == 8 and len(architectures_of("outside")) == 9
     with pytest.raises(ValueError, match="unknown split 'unsen': expected one of seen, unseen, outside"):
         architectures_of("unsen")
+
+
+def test_a_splits_architectures_can_be_named() -> None:
+    assert architectures_of("unseen", "16-16-16-32,32-32-16-64") == ((16, 16, 16, 32), (32, 32, 16, 64))
+    assert len(architectures_of("seen")) == 8 and len(architectures_of("seen", "all")) == 64
+    with pytest.raises(ValueError, match="16-16-16-64 is not in the split unseen: expected some of 32-32-16-64, "):
+        architectures_of("unseen", "16-16-16-64")
+    with pytest.raises(ValueError, match="architecture '16-x': expected hidden widths joined by '-'"):
+        architectures_of("unseen", "16-x")
