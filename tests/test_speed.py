@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from nnbench.tasks.architectures import load_splits
 from nnbench.tasks.engine import Engine, make_environment
-from nnbench.tasks.simulation import SCENES_PER_WORKER, TASKS
+from nnbench.tasks.policy import PolicyActor
+from nnbench.tasks.simulation import SCENES_PER_WORKER, TASKS, Rollout, Simulator
 from nnbench.tasks.speed import measure_speed, wild_actor
+from nnbench.tasks.zoo import Zoo
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -43,6 +46,20 @@ def test_physx_alone(name: str, benchmark: Any) -> None:
     benchmark.pedantic(
         engine.simulate, args=(SCENES_PER_WORKER,), setup=lambda: engine.drive(actor(observation)), rounds=50
     )
+
+
+def test_a_hundred_policies_on_fifty_episodes_each(benchmark: Any, simulator: Simulator, zoo: Zoo) -> None:
+    """Measured: 5,000 episodes of hypernetwork policies, which hold the cube; otherwise a hundred."""
+    count = 100 if benchmark.enabled else 2
+    archs = load_splits().train
+    policies = [zoo.hypernetwork_policies(archs[i % len(archs)])[i % 16] for i in range(count)]
+    units = [
+        Rollout(PolicyActor.stack([policy], np.zeros(SCENES_PER_WORKER, int)), seeds)
+        for policy in policies
+        for seeds in np.split(np.arange(600_000, 600_050), 50 // SCENES_PER_WORKER)
+    ]
+    episodes = benchmark.pedantic(simulator.episodes, args=(units,), rounds=1)
+    assert sum(len(part.seeds) for part in episodes) == 50 * count
 
 
 def test_all_four_are_measured() -> None:
