@@ -281,6 +281,29 @@ def doctor() -> None:
         print(f"{'yes' if finding.works else 'no ':3}  {finding.ability}: {finding.detail}")
 
 
+@_zoo.command(name="ls")
+def zoo_list(task: str = _TASK, directory: Path | None = None, json: bool = False) -> None:
+    """List a zoo's architectures: policies, how many are trained on, their mean return and success.
+
+    Args:
+        task: ManiSkill environment.
+        directory: Folder of the zoo, default the one that comes with the package.
+        json: Print one JSON object an architecture.
+    """
+    import json as json_format
+
+    from nnbench.tasks.zoo import SHIPPED, list_architectures
+
+    for row in list_architectures(directory or SHIPPED / task, task):
+        if json:
+            print(json_format.dumps(row))
+        else:
+            print(
+                f"{row['arch']:12} {row['partition']:8} {row['valid']:3} of {row['policies']:3} valid   "
+                f"return {row['return']:5.2f}   success at end {row['success_at_end']:.3f}"
+            )
+
+
 def _print_table(results: Path, task: str, protocol: "Protocol", per_architecture: bool) -> None:
     from rich.console import Console
 

@@ -1,9 +1,10 @@
-"""The zoo: an ensemble of GHNs, the policies they write, and each training policy's validation score.
+"""The zoo: an ensemble of GHNs, the policies they write, and each policy's validation score.
 
 On disk are the GHNs (bfloat16), the expert they were distilled from, an index of scores and a manifest with the hash
 of every file. Policies are not stored: the GHNs write them when first asked for.
 """
 
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -13,7 +14,7 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save, save_file
 from tqdm import tqdm
 
 from nnbench.tasks.architectures import Architecture, architecture_name, load_splits, parse_architecture
@@ -41,13 +42,22 @@ class HeldOutAccess(PermissionError):
 
 @dataclass(frozen=True)
 class Filter:
-    """Which policies enter the training set (paper, table 5, PickCube-v1), and on how many episodes they are judged."""
+    """Which policies enter the training set (paper, table 5), and on how many episodes that is judged."""
 
     min_return: float = 35.0
     min_success: float = 0.9
-    episodes: int = 10
-    """The paper judges on 64."""
+    episodes: int = 64
     first_seed: int = 500_200
+    best: int = 100
+    """At most this many policies an architecture, by mean return."""
+
+
+FILTERS = {
+    "PickCube-v1": Filter(),
+    "PushCube-v1": Filter(),
+    "StackCubeEasy-v1": Filter(min_return=30.0, min_success=0.8),
+}
+"""The paper's thresholds."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +127,29 @@ class Zoo:
         return TrainingSet(self.task, self.sha256, load_splits().train, networks, hypernetworks)
 
 
+def list_architectures(directory: Path, task_name: str) -> list[dict[str, Any]]:
+    """What a zoo holds of each architecture: policies, how many are trained on, their mean return and success.
+
+    Raises ZooError as `verify` does.
+    """
+    verify(directory, task_name)
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for row in _read_index(directory):
+        groups.setdefault(row["arch"], []).append(row)
+    splits = load_splits()
+    return [
+        {
+            "arch": arch,
+            "partition": splits.partition(parse_architecture(arch)),
+            "policies": len(rows),
+            "valid": sum(row["valid"] for row in rows),
+            "return": float(np.mean([row["return"] for row in rows])),
+            "success_at_end": float(np.mean([row["success_at_end"] for row in rows])),
+        }
+        for arch, rows in groups.items()
+    ]
+
+
 def verify(directory: Path, task_name: str) -> dict[str, Any]:
     """The manifest of a whole and unchanged zoo. Raises ZooError naming the file and the remedy."""
     path = directory / "manifest.json"
@@ -146,15 +179,21 @@ def build_zoo(
     config: DistillationConfig | None = None,
     policy_filter: Filter | None = None,
 ) -> None:
-    """Expert to zoo: pilot, pool, ensemble, validation. Finished stages in `work` are not made again."""
-    config, policy_filter = config or DistillationConfig(), policy_filter or Filter()
+    """Expert to zoo: pilot, pool, ensemble, validation. Finished stages in `work` are not made again.
+
+    Raises ZooError where they were made from another expert or with other numbers.
+    """
     task, expert = simulator.task, load_expert(expert_path)
+    config, policy_filter = config or DistillationConfig(), policy_filter or FILTERS[task.name]
+    _refuse_other_work(work, {"expert_sha256": file_sha256(expert_path), "distillation": asdict(config)})
     pool = build_pool(simulator, expert, work, config)
     ensemble = train_ensemble(pool, ghn_seeds, work / "ensemble", config)
     # What ships is rounded to bfloat16, so that is what is validated.
     tensors = {key: value.to(torch.bfloat16).contiguous() for key, value in ensemble.state_dict().items()}
     ensemble.load_state_dict(tensors)
-    rows = _validate(simulator, ensemble, work / "validation", policy_filter)
+    judged = hashlib.sha256(save(tensors) + json.dumps(asdict(policy_filter)).encode()).hexdigest()
+    validation = work / f"validation-{judged[:12]}"
+    rows = _keep_best(_validate(simulator, ensemble, validation, policy_filter), policy_filter)
 
     write_atomically(out / "ghns.safetensors", lambda temporary: save_file(tensors, temporary))
     write_atomically(out / "expert.safetensors", lambda temporary: temporary.write_bytes(expert_path.read_bytes()))
@@ -167,7 +206,7 @@ def build_zoo(
             "ghn_training_architectures": "train",
             "distillation": asdict(config),
             "filter": asdict(policy_filter),
-            "policies": len(rows),
+            "policies": sum(row["partition"] == "train" for row in rows),
             "valid_policies": sum(row["valid"] for row in rows),
             "splits_sha256": load_splits().sha256,
             "files": {name: file_sha256(out / name) for name in _FILES},
@@ -176,13 +215,26 @@ def build_zoo(
     )
 
 
+def _refuse_other_work(work: Path, made_with: dict[str, Any]) -> None:
+    path = work / "made-with.json"
+    made_with = json.loads(json.dumps(made_with))  # as it reads back: tuples are lists
+    if not path.exists() and not (work / "pool.safetensors").exists():
+        write_json(path, made_with)
+    elif not path.exists() or json.loads(path.read_text()) != made_with:
+        raise ZooError(
+            f"{work}: holds work of another expert or with other numbers; delete it, or choose another --work"
+        )
+
+
 def _validate(
     simulator: Simulator, ensemble: GHNEnsemble, directory: Path, policy_filter: Filter
 ) -> list[dict[str, Any]]:
-    """Roll out every training policy; one file an architecture in `directory`, finished ones are kept."""
+    """Roll out every policy of all 81 architectures; one file each in `directory`, finished ones are kept."""
     rows: list[dict[str, Any]] = []
     episode_seeds = np.arange(policy_filter.first_seed, policy_filter.first_seed + policy_filter.episodes)
-    for arch in tqdm(load_splits().train, desc=f"validate {simulator.task.name}", unit="arch", disable=None):
+    splits = load_splits()
+    archs = splits.train + splits.unseen + splits.outside
+    for arch in tqdm(archs, desc=f"validate {simulator.task.name}", unit="arch", disable=None):
         path = directory / f"{architecture_name(arch)}.json"
         if not path.exists():
             policies = ensemble.policies(arch)
@@ -195,23 +247,45 @@ def _validate(
             ]
             episodes = join_episodes(simulator.episodes(units))
             scores = []
-            for position, ghn_seed in enumerate(policies):
+            for position, (ghn_seed, policy) in enumerate(policies.items()):
                 mine = owner == position
-                score: dict[str, Any] = {
-                    "ghn_seed": ghn_seed,
-                    "arch": architecture_name(arch),
-                    "episodes": len(episode_seeds),
-                    "return": float(episodes.returns[mine].mean()),
-                    "success_once": float(episodes.success_once[mine].mean()),
-                    "success_at_end": float(episodes.success_at_end[mine].mean()),
-                }
-                passed = (
-                    score["return"] >= policy_filter.min_return and score["success_at_end"] >= policy_filter.min_success
+                scores.append(
+                    {
+                        "task": simulator.task.name,
+                        "ghn_seed": ghn_seed,
+                        "arch": architecture_name(arch),
+                        "partition": splits.partition(arch),
+                        "parameters": sum(value.numel() for value in policy.values()),
+                        "episodes": len(episode_seeds),
+                        "return": float(episodes.returns[mine].mean()),
+                        "success_once": float(episodes.success_once[mine].mean()),
+                        "success_at_end": float(episodes.success_at_end[mine].mean()),
+                    }
                 )
-                scores.append(score | {"valid": passed})
             write_json(path, scores)
         rows += json.loads(path.read_text())
     return rows
+
+
+def _keep_best(rows: list[dict[str, Any]], policy_filter: Filter) -> list[dict[str, Any]]:
+    """Add `valid`, whether a policy is in the training set, and `reason`, why it is not."""
+    kept: dict[str, int] = {}
+    judged = []
+    for row in sorted(rows, key=lambda row: -row["return"]):
+        arch, reason = row["arch"], ""
+        if row["return"] < policy_filter.min_return:
+            reason = f"return {row['return']:.2f} < {policy_filter.min_return:g}"
+        elif row["success_at_end"] < policy_filter.min_success:
+            reason = f"success {row['success_at_end']:.3f} < {policy_filter.min_success:g}"
+        elif row["partition"] != "train":
+            reason = "held out" if row["partition"] == "unseen" else "outside the space"
+        elif kept.get(arch, 0) == policy_filter.best:
+            reason = f"not among the best {policy_filter.best}"
+        else:
+            kept[arch] = kept.get(arch, 0) + 1
+        judged.append(row | {"valid": reason == "", "reason": reason})
+    order = {(row["arch"], row["ghn_seed"]): position for position, row in enumerate(rows)}
+    return sorted(judged, key=lambda row: order[row["arch"], row["ghn_seed"]])
 
 
 def _write_index(directory: Path, rows: list[dict[str, Any]]) -> None:

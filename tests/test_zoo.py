@@ -1,15 +1,38 @@
 import json
 import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import time
 from pathlib import Path
+from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 
 from nnbench.tasks.architectures import load_splits
-from nnbench.tasks.policy import check_weights
-from nnbench.tasks.zoo import SHIPPED, HeldOutAccess, Zoo, ZooError
+from nnbench.tasks.distillation import DistillationConfig
+from nnbench.tasks.policy import check_weights, flatten_weights
+from nnbench.tasks.simulation import Simulator
+from nnbench.tasks.zoo import (
+    SHIPPED,
+    Filter,
+    HeldOutAccess,
+    Zoo,
+    ZooError,
+    _keep_best,
+    build_zoo,
+    list_architectures,
+)
 
 TASK = "PickCube-v1"
+EXPERT = SHIPPED / TASK / "expert.safetensors"
+TINY = DistillationConfig(
+    iterations=1, episodes=10, pilot_updates=2, pilot_batch=8, pool_episodes=9, updates=4, batch=8, architectures=4
+)
+LENIENT = Filter(min_return=0.0, min_success=0.0, episodes=1)
 
 
 def test_training_set_holds_validated_policies_of_every_training_architecture(zoo: Zoo) -> None:
@@ -34,8 +57,6 @@ def test_held_out_networks_are_out_of_reach(zoo: Zoo, arch: tuple[int, ...]) -> 
 
 
 def test_policies_that_failed_validation_are_left_out(zoo: Zoo, tmp_path: Path) -> None:
-    import pyarrow.parquet as pq
-
     index = pq.read_table(SHIPPED / TASK / "index.parquet").to_pylist()
     failed = [row for row in index if not row["valid"]]
     assert all(row["success_at_end"] < 0.9 or row["return"] < 35 for row in failed)
@@ -77,3 +98,81 @@ def test_a_folder_that_is_no_zoo_of_this_task_and_split_is_refused(tmp_path: Pat
     (copy / "manifest.json").write_text("{")
     with pytest.raises(ZooError, match="not a zoo's manifest"):
         Zoo.open(TASK, copy)
+
+
+@pytest.fixture(scope="module")
+def tiny(simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tiny")
+    build_zoo(simulator, EXPERT, folder / "work", folder / "zoo", [0, 1], TINY, LENIENT)
+    return folder / "zoo"
+
+
+def test_a_zoo_is_built_from_scratch(tiny: Path) -> None:
+    index = pq.read_table(tiny / "index.parquet").to_pylist()
+    splits = load_splits()
+    assert [(row["arch"], row["ghn_seed"]) for row in index] == [
+        ("-".join(map(str, arch)), seed) for arch in splits.train + splits.unseen + splits.outside for seed in (0, 1)
+    ]
+    assert {row["reason"] for row in index if row["partition"] == "train"} == {""}
+    assert {row["reason"] for row in index if row["partition"] == "unseen"} == {"held out"}
+    assert {row["reason"] for row in index if row["partition"] == "outside"} == {"outside the space"}
+    zoo = Zoo.open(TASK, tiny)
+    networks = zoo.training_set(reads_ghn=False).networks(splits.train[0])
+    assert set(networks) == {0, 1} and index[0]["parameters"] == flatten_weights(networks[0]).numel()
+    listed = list_architectures(tiny, TASK)
+    assert len(listed) == 81 and listed[0]["valid"] == listed[0]["policies"] == 2 and listed[-1]["valid"] == 0
+
+
+def test_a_killed_build_goes_on_and_ends_with_the_same_zoo(simulator: Simulator, tiny: Path, tmp_path: Path) -> None:
+    script = textwrap.dedent(
+        f"""
+        import sys
+        from pathlib import Path
+        sys.path.insert(0, {str(Path(__file__).parent)!r})
+        from nnbench.tasks.simulation import Simulator, load_task
+        from test_zoo import EXPERT, LENIENT, TASK, TINY, build_zoo
+        if __name__ == "__main__":
+            with Simulator(load_task(TASK), 1) as simulator:
+                build_zoo(simulator, EXPERT, Path("work"), Path("zoo"), [0, 1], TINY, LENIENT)
+        """
+    )
+    for stage in ("work/pool.safetensors", "work/validation-*/64-*.json"):  # after the pool, in the validation
+        process = subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path)
+        while not list(tmp_path.glob(stage)):
+            assert process.poll() is None, "it ended before it could be killed"
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    build_zoo(simulator, EXPERT, tmp_path / "work", tmp_path / "zoo", [0, 1], TINY, LENIENT)
+    for path in tiny.iterdir():
+        assert (tmp_path / "zoo" / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+def test_work_of_other_numbers_is_refused(simulator: Simulator, tiny: Path) -> None:
+    other = DistillationConfig(updates=5)
+    with pytest.raises(ZooError, match="work: holds work of another expert or with other numbers; delete it"):
+        build_zoo(simulator, EXPERT, tiny.parent / "work", tiny.parent / "zoo", [0, 1], other, LENIENT)
+
+
+def test_the_filter_keeps_the_best_and_says_why_not_the_others() -> None:
+    def row(seed: int, total: float, success: float, partition: str = "train") -> dict[str, Any]:
+        return {"arch": "a", "ghn_seed": seed, "return": total, "success_at_end": success, "partition": partition}
+
+    rows = [
+        row(0, 36, 0.95),
+        row(1, 39, 0.85),
+        row(2, 34.99, 1),
+        row(3, 38, 0.9),
+        row(4, 37, 1),
+        row(5, 40, 1, "unseen"),
+    ]
+    judged = _keep_best(rows, Filter(best=2))
+    assert [row["reason"] for row in judged] == [
+        "not among the best 2",
+        "success 0.850 < 0.9",
+        "return 34.99 < 35",
+        "",
+        "",
+        "held out",
+    ]
+    assert [row["valid"] for row in judged] == [False, False, False, True, True, False]
