@@ -9,7 +9,7 @@ T steps an episode, N episodes an iteration, O and A the observation and action 
 
 import csv
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +114,8 @@ def train_expert(
             reason = " ".join(str(error).split())
             raise ValueError(f"{task.name}: the actor to start from does not fit ({reason})") from error
         nn.init.constant_(agent.log_std, math.log(config.taught_std))
+        # With less noise the same step of the mean action is a larger step of the distribution.
+        config = replace(config, learning_rate=config.learning_rate / 3)
     optimizer = torch.optim.Adam(agent.parameters(), lr=config.learning_rate, eps=1e-5)
 
     state, best, log = directory / "state.safetensors", directory / "expert.safetensors", directory / "log.csv"
