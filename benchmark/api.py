@@ -26,7 +26,7 @@ from nnbench.tasks.architectures import Architecture
 from nnbench.tasks.policy import Weights
 from nnbench.tasks.zoo import TrainingSet
 
-__all__ = ["Architecture", "Generator", "TrainingSet", "Weights"]
+__all__ = ["Architecture", "Generator", "TrainingSet", "Untrained", "Weights"]
 
 
 class Generator(Protocol):
@@ -61,3 +61,25 @@ class Generator(Protocol):
     def load(cls, directory: Path, training: TrainingSet) -> Self:
         """Read what `save` wrote. Raises ValueError naming the file where it does not fit."""
         ...
+
+
+class Untrained:
+    """What methods share that learn nothing and store nothing, as floors do: they only keep the training set."""
+
+    reads_ghn: ClassVar[bool] = False
+
+    def __init__(self, training: TrainingSet) -> None:
+        self.training = training
+
+    @classmethod
+    def fit(cls, training: TrainingSet, *, seed: int, directory: Path) -> Self:
+        """Look at nothing yet."""
+        return cls(training)
+
+    def save(self, directory: Path) -> None:
+        """Nothing to write."""
+
+    @classmethod
+    def load(cls, directory: Path, training: TrainingSet) -> Self:
+        """Nothing to read."""
+        return cls(training)

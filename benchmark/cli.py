@@ -1,14 +1,13 @@
 """The command `nnbench`. Nothing heavy is imported before a verb needs it."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import tyro
 
-if TYPE_CHECKING:
-    from nnbench.protocol import Protocol
+from nnbench.protocol import Protocol
 
 _RESULTS = Path("results") / "runs"
 _RUNS = Path("runs")
@@ -22,18 +21,16 @@ _expert, _zoo, _bench = (tyro.extras.SubcommandApp() for _ in range(3))
 class _Scale:
     """The protocol's numbers. Rows of different numbers are of different protocols and never share a table."""
 
-    n: int = 100
+    n: int = Protocol.samples
     """Samples an architecture."""
-    top_k: int = 10
+    top_k: int = Protocol.top
     """How many of them, by mean return on the selection episodes, are tested."""
-    episodes: int = 50
+    episodes: int = Protocol.selection_episodes
     """Selection episodes."""
-    test_episodes: int = 200
+    test_episodes: int = Protocol.test_episodes
     """Test episodes."""
 
-    def protocol(self) -> "Protocol":
-        from nnbench.protocol import Protocol
-
+    def protocol(self) -> Protocol:
         return Protocol(
             samples=self.n,
             top=self.top_k,
@@ -203,46 +200,61 @@ def expert_score(task: str = _TASK, path: Path | None = None, workers: int | Non
 @_zoo.command(name="build")
 def zoo_build(
     task: str = _TASK,
+    preset: Literal["cpu", "paper"] = "cpu",
+    seeds: int | None = None,
+    held_out: bool = False,
     expert: Path | None = None,
-    ghns: int = 16,
     workers: int | None = None,
     work: Path = _RUNS / "distillation",
     out: Path = _RUNS / "zoo",
 ) -> None:
-    """Distil an expert into GHNs and validate the policies they write. Finished stages are not made again.
+    """Distil an expert into GHNs and validate the policies they write. Goes on where a killed build stopped.
 
     Args:
         task: ManiSkill environment.
+        preset: The paper's numbers, for a cluster, or those for two cores.
+        seeds: Number of hypernetworks, default the preset's; their seeds are 0, 1, ...
+        held_out: Let the hypernetworks learn the held-out architectures too.
         expert: An expert.safetensors, default the one that `nnbench expert train` wrote.
-        ghns: Number of hypernetworks; their seeds are 0, 1, ...
         workers: Simulation processes, default one a core.
         work: Folder for what is needed only while building.
         out: Folder for the zoo.
     """
+    from nnbench.tasks import distillation
     from nnbench.tasks.simulation import Simulator, load_task
     from nnbench.tasks.zoo import build_zoo
 
     expert = expert or _RUNS / "expert" / task / "expert.safetensors"
+    count, config = distillation.preset(preset, load_task(task).name)
+    config = replace(config, architectures="space" if held_out else "train")
     with Simulator(load_task(task), workers) as simulator:
-        build_zoo(simulator, expert, work / task, out / task, range(ghns))
+        build_zoo(simulator, expert, work / task, out / task, range(seeds or count), config)
     zoo_verify(task, out / task)
 
 
 @_zoo.command(name="verify")
-def zoo_verify(task: str = _TASK, directory: Path | None = None) -> None:
-    """Check a zoo's files against its manifest.
+def zoo_verify(
+    task: str = _TASK, directory: Path | None = None, policies: int = 16, workers: int | None = None
+) -> None:
+    """Check a zoo's files against its manifest, and roll out some policies again to the recorded scores.
 
     Args:
         task: ManiSkill environment.
         directory: Folder of the zoo, default the one that comes with the package.
+        policies: How many policies are rolled out, 0 for none.
+        workers: Simulation processes, default one a core.
     """
-    from nnbench.tasks.zoo import SHIPPED, verify
+    from nnbench.tasks.simulation import Simulator, load_task
+    from nnbench.tasks.zoo import SHIPPED, roll_out_again, verify
 
     directory = directory or SHIPPED / task
     manifest = verify(directory, task)
+    if policies > 0:
+        with Simulator(load_task(task), workers) as simulator:
+            roll_out_again(simulator, directory, policies)
     print(
         f"{directory}: whole; {len(manifest['ghn_seeds'])} GHNs, {manifest['valid_policies']} of "
-        f"{manifest['policies']} training policies are valid"
+        f"{manifest['policies']} training policies are valid; {policies} scored again as recorded"
     )
 
 
@@ -304,7 +316,7 @@ def zoo_list(task: str = _TASK, directory: Path | None = None, json: bool = Fals
             )
 
 
-def _print_table(results: Path, task: str, protocol: "Protocol", per_architecture: bool) -> None:
+def _print_table(results: Path, task: str, protocol: Protocol, per_architecture: bool) -> None:
     from rich.console import Console
 
     from nnbench.store import Store

@@ -5,28 +5,18 @@ perfectly recalls its data source would produce. With S hypernetworks there are 
 repeat them.
 """
 
-from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 
-from nnbench.tasks.architectures import Architecture
-from nnbench.tasks.policy import Weights
-from nnbench.tasks.zoo import TrainingSet
+from nnbench.api import Architecture, Untrained, Weights
 
 
-class Method:
+class Method(Untrained):
     """Nothing is learned and nothing stored: the zoo is the model."""
 
     name: ClassVar[str] = "ghn"
     reads_ghn: ClassVar[bool] = True
-
-    def __init__(self, training: TrainingSet) -> None:
-        self.training = training
-
-    @classmethod
-    def fit(cls, training: TrainingSet, *, seed: int, directory: Path) -> Self:
-        return cls(training)
 
     def generate(self, arch: Architecture, n: int, *, seed: int = 0) -> list[Weights]:
         """n policies; of S hypernetworks each writes floor(n / S) or ceil(n / S), in an order drawn anew each round."""
@@ -35,10 +25,3 @@ class Method:
         rounds = [rng.permutation(sorted(policies)) for _ in range(-(-n // len(policies)))]
         order = [int(ghn_seed) for drawn in rounds for ghn_seed in drawn][:n]
         return [{key: value.clone() for key, value in policies[ghn_seed].items()} for ghn_seed in order]
-
-    def save(self, directory: Path) -> None:
-        """Nothing to write."""
-
-    @classmethod
-    def load(cls, directory: Path, training: TrainingSet) -> Self:
-        return cls(training)

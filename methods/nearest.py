@@ -6,29 +6,19 @@ What a generator is worth on an architecture it never saw is what it does beyond
 """
 
 import math
-from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 import torch
 
-from nnbench.tasks.architectures import Architecture, parameter_shapes
-from nnbench.tasks.policy import Weights
-from nnbench.tasks.zoo import TrainingSet
+from nnbench.api import Architecture, TrainingSet, Untrained, Weights
+from nnbench.tasks.architectures import parameter_shapes
 
 
-class Method:
+class Method(Untrained):
     """Nothing is learned and nothing stored: the training set is the model."""
 
     name: ClassVar[str] = "nearest"
-    reads_ghn: ClassVar[bool] = False
-
-    def __init__(self, training: TrainingSet) -> None:
-        self.training = training
-
-    @classmethod
-    def fit(cls, training: TrainingSet, *, seed: int, directory: Path) -> Self:
-        return cls(training)
 
     def generate(self, arch: Architecture, n: int, *, seed: int = 0) -> list[Weights]:
         """n policies made of the networks of the nearest architectures, each used once before any is used again."""
@@ -41,13 +31,6 @@ class Method:
         rng = np.random.default_rng((seed, *arch))
         order = np.concatenate([rng.permutation(len(sources)) for _ in range(math.ceil(n / len(sources)))])[:n]
         return [resize(sources[i], arch, task.observation_dim, task.action_dim) for i in order]
-
-    def save(self, directory: Path) -> None:
-        """Nothing to write."""
-
-    @classmethod
-    def load(cls, directory: Path, training: TrainingSet) -> Self:
-        return cls(training)
 
 
 def nearest_architectures(arch: Architecture, training: TrainingSet) -> list[Architecture]:

@@ -36,14 +36,12 @@ from tqdm import tqdm
 
 from nnbench.tasks.architectures import Architecture, architecture_name, layer_widths
 from nnbench.tasks.checkpoint import load_training_state, save_training_state
-from nnbench.tasks.policy import Weights, flatten_weights
+from nnbench.tasks.policy import Weights
 from nnbench.tasks.zoo import TrainingSet
 
 VOCABULARY = (16, 32, 64)
 """Hidden widths that have an embedding (section 5.1.1); the largest also bounds the patch grid."""
 HIDDEN_LAYERS = 4
-TARGET_STD = 0.538
-"""Standard deviation of the diffused weights (appendix A); the value of Peebles et al. 2022."""
 CHECKPOINT_EVERY = 250
 GENERATE_BATCH = 50
 
@@ -240,12 +238,10 @@ class Corpus:
 def build_corpora(training: TrainingSet, patch: int, device: torch.device) -> tuple[list[Corpus], float]:
     """All training networks as normalised patches, one corpus an architecture, and the scale that normalises them.
 
-    One scalar for all layers and architectures (appendix A), from the parameters alone: padding is no weight. An
-    architecture of which the zoo validated no network has no corpus.
+    An architecture of which the zoo validated no network has no corpus.
     """
+    scale = training.scale
     policies = {arch: list(training.networks(arch).values()) for arch in training.architectures}
-    values = torch.cat([flatten_weights(weights) for group in policies.values() for weights in group])
-    scale = TARGET_STD / values.std().item()
     corpora = []
     for arch in [arch for arch, group in policies.items() if group]:
         grids = patch_grids(arch, training.task.observation_dim, training.task.action_dim, patch)

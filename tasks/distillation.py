@@ -1,16 +1,18 @@
-"""From one expert to an ensemble of hypernetworks: DAgger for a pilot, supervised distillation for the ensemble.
+"""From one expert to an ensemble of hypernetworks, by DAgger or from a pool of states that DAgger gathered.
 
-A pilot GHN learns by DAgger (Ross et al. 2011; paper, appendix A): rolled out on random training architectures, mixed
-with the expert, every visited state labelled with the expert's action. States gathered with the finished pilot then
-make one pool, on which any number of further GHNs are trained without simulation. The paper trains each of its
-128 GHNs by DAgger; the pool costs one of them. Held-out architectures take part in neither stage.
+A GHN learns by DAgger (Ross et al. 2011; paper, appendix A): rolled out on random training architectures, mixed with
+the expert, every visited state labelled with the expert's action. The paper trains each of its 128 GHNs so. Two cores
+cannot: there one GHN, the pilot, learns so, and the states gathered with it make one pool, on which any number of
+further GHNs learn without simulation.
 """
 
 import math
+import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -18,42 +20,92 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from nnbench.tasks.architectures import load_splits
+from nnbench.tasks.architectures import Architecture, load_splits
 from nnbench.tasks.checkpoint import load_training_state, save_training_state
 from nnbench.tasks.expert import join_episodes
 from nnbench.tasks.files import write_atomically
-from nnbench.tasks.ghn import GHNEnsemble, act
+from nnbench.tasks.ghn import GHNConfig, GHNEnsemble, act
 from nnbench.tasks.policy import GaussianActor, MixtureActor, PolicyActor, Weights
 from nnbench.tasks.simulation import SCENES_PER_WORKER, Rollout, Simulator
 
+_SIDE_BY_SIDE = 8
+"""GHNs trained at a time on a pool."""
+
 
 @dataclass(frozen=True, kw_only=True)
-class DistillationConfig:
-    """The numbers of both stages; the values are this project's, chosen for two CPU cores."""
+class DaggerConfig:
+    """One GHN that simulates while it learns."""
 
     iterations: int = 25
-    """DAgger iterations of the pilot."""
     episodes: int = 150
     """Episodes an iteration."""
     beta: float = 0.85
     """In iteration i the expert acts with probability beta^i."""
-    pilot_updates: int = 80
+    buffer: int = 1_000_000
+    """States that are learned from, the latest."""
+    updates: int = 80
     """Adam steps an iteration."""
-    pilot_batch: int = 512
-    """States an architecture and step."""
-    pilot_learning_rate: float = 1e-3
-    pool_episodes: int = 4_500
-    """Pool episodes, spread evenly over the nine pairs of `pool_betas` and `pool_noises`."""
-    pool_betas: tuple[float, ...] = (0.0, 0.3, 0.7)
-    pool_noises: tuple[float, ...] = (0.0, 0.1, 0.3)
-    updates: int = 4_000
-    """Adam steps of an ensemble member."""
-    batch: int = 256
-    learning_rate: float = 2e-3
     architectures: int = 8
     """Architectures a step."""
+    batch: int = 512
+    """States an architecture and step."""
+    learning_rate: float = 1e-3
+    """At the start, falling as a cosine to `final_learning_rate`."""
+    final_learning_rate: float = 1e-4
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolConfig:
+    """Many GHNs that learn from the states one has gathered."""
+
+    episodes: int = 4_500
+    """Spread evenly over the pairs of `betas`, the expert's share of the actions, and `noises`, their spread."""
+    betas: tuple[float, ...] = (0.0, 0.3, 0.7)
+    noises: tuple[float, ...] = (0.0, 0.1, 0.3)
+    updates: int = 4_000
+    """Adam steps of a GHN."""
+    architectures: int = 8
+    """Architectures a step."""
+    batch: int = 256
+    """States an architecture and step."""
+    learning_rate: float = 2e-3
+    """The peak: a short warm-up, then a cosine to almost zero."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillationConfig:
+    """From expert to ensemble. The defaults are this project's, chosen for two CPU cores."""
+
+    dagger: DaggerConfig = field(default_factory=DaggerConfig)
+    """Of the pilot, or of every GHN where there is no pool."""
+    pool: PoolConfig | None = field(default_factory=PoolConfig)
+    ghn: GHNConfig = field(default_factory=GHNConfig)
+    architectures: Literal["train", "space"] = "train"
+    """The 64 that generators learn from, or all 72 of the space, the held-out ones among them."""
     gradient_norm: float = 1.0
     seed: int = 0
+
+
+def preset(name: Literal["cpu", "paper"], task_name: str) -> tuple[int, DistillationConfig]:
+    """How many GHNs, and how they are trained.
+
+    `paper` is its appendix A and table 5, where every GHN has a buffer of its own. Those leave the episodes and the
+    Adam steps of an iteration open, the batch, the optimiser and the clipping: these are ours.
+    """
+    if name == "cpu":
+        return 32, DistillationConfig()
+    stack = task_name == "StackCubeEasy-v1"
+    architectures = 16 if stack else 8
+    dagger = DaggerConfig(
+        iterations=1500 if stack else 500,
+        episodes=64,
+        beta=0.98 if stack else 0.97,
+        updates=100,
+        architectures=architectures,
+        batch=4096 // architectures,
+        final_learning_rate=7e-4,
+    )
+    return 128, DistillationConfig(dagger=dagger, pool=None)
 
 
 @dataclass(frozen=True)
@@ -69,90 +121,118 @@ class LabelledStates:
         write_atomically(path, partial(save_file, tensors))
 
     @classmethod
-    def load(cls, *paths: Path) -> "LabelledStates":
-        """Concatenate files that `save` wrote."""
-        parts = [load_file(path) for path in paths]
-        return cls(*(torch.cat([part[key] for part in parts]) for key in ("observations", "actions")))
+    def load(cls, path: Path) -> "LabelledStates":
+        """Read what `save` wrote."""
+        return cls(**load_file(path))
+
+    @classmethod
+    def join(cls, parts: Sequence["LabelledStates"]) -> "LabelledStates":
+        """Concatenate."""
+        return cls(torch.cat([part.observations for part in parts]), torch.cat([part.actions for part in parts]))
+
+    def latest(self, count: int) -> "LabelledStates":
+        """The last `count`, or all."""
+        return LabelledStates(self.observations[-count:], self.actions[-count:])
 
 
-def build_pool(simulator: Simulator, expert: Weights, directory: Path, config: DistillationConfig) -> LabelledStates:
-    """Train the pilot and gather the pool; files in `directory` are kept and not made again."""
-    pool_file = directory / "pool.safetensors"
-    if pool_file.exists():
-        return LabelledStates.load(pool_file)
-    pilot = _train_pilot(simulator, expert, directory / "pilot", config)
-    pairs = [(beta, noise) for beta in config.pool_betas for noise in config.pool_noises]
-    repeats = math.ceil(config.pool_episodes / len(pairs))
-    beta, noise = (np.repeat([pair[i] for pair in pairs], repeats) for i in (0, 1))
-    pool = _gather(simulator, expert, pilot, beta, noise, stream=(config.seed, 1), description="pool")
-    pool.save(pool_file)
-    return pool
-
-
-def train_ensemble(
-    pool: LabelledStates, seeds: Sequence[int], directory: Path, config: DistillationConfig, group: int = 8
+def distil(
+    simulator: Simulator, expert: Weights, seeds: Sequence[int], directory: Path, config: DistillationConfig
 ) -> GHNEnsemble:
-    """GHNs trained on the pool, `group` side by side; finished groups in `directory` are kept."""
-    observation_dim, action_dim = pool.observations.shape[1], pool.actions.shape[1]
+    """The GHNs of these seeds. What is finished in `directory` is kept and not made again."""
+    group = _SIDE_BY_SIDE if config.pool else 1
     members = []
     for start in range(0, len(seeds), group):
         part = tuple(seeds[start : start + group])
-        path = directory / f"ghns-{part[0]}-{part[-1]}.safetensors"
+        path = directory / "ensemble" / f"ghns-{part[0]}-{part[-1]}.safetensors"
         if not path.exists():
-            ensemble = GHNEnsemble(part, observation_dim, action_dim)
-            optimizer = torch.optim.Adam(ensemble.parameters(), config.learning_rate, fused=True)
-            # One cycle: a short warm-up, then a cosine to almost zero.
-            schedule = torch.optim.lr_scheduler.OneCycleLR(
-                optimizer, config.learning_rate, config.updates, pct_start=0.05, cycle_momentum=False
-            )
-            _fit(ensemble, optimizer, pool, config.updates, config.batch, config, schedule.step, f"GHNs {part}")
+            if config.pool:
+                ensemble = _learn_from(build_pool(simulator, expert, directory, config), part, config)
+            else:
+                ensemble = _dagger(simulator, expert, part[0], directory / f"dagger-{part[0]}", config)
             tensors = {key: value.contiguous() for key, value in ensemble.state_dict().items()}
             write_atomically(path, partial(save_file, tensors))
+            shutil.rmtree(directory / f"dagger-{part[0]}", ignore_errors=True)  # its buffer is large
         members.append(load_file(path))
-    whole = GHNEnsemble(seeds, observation_dim, action_dim)
+    whole = GHNEnsemble(seeds, simulator.task.observation_dim, simulator.task.action_dim, config.ghn)
     whole.load_state_dict({key: torch.cat([member[key] for member in members]) for key in members[0]})
     return whole
 
 
-def _train_pilot(simulator: Simulator, expert: Weights, directory: Path, config: DistillationConfig) -> GHNEnsemble:
-    task = simulator.task
-    directory.mkdir(parents=True, exist_ok=True)
+def build_pool(simulator: Simulator, expert: Weights, directory: Path, config: DistillationConfig) -> LabelledStates:
+    """Train the pilot and gather the pool; files in `directory` are kept and not made again."""
+    pool_file, numbers = directory / "pool.safetensors", config.pool
+    assert numbers is not None
+    if pool_file.exists():
+        return LabelledStates.load(pool_file)
     # The pilot only gathers states; its seed lies outside the ensemble's.
-    pilot = GHNEnsemble([1_000_000 + config.seed], task.observation_dim, task.action_dim)
-    optimizer = torch.optim.Adam(pilot.parameters(), config.pilot_learning_rate, fused=True)
+    pilot = _dagger(simulator, expert, 1_000_000 + config.seed, directory / "pilot", config)
+    pairs = [(beta, noise) for beta in numbers.betas for noise in numbers.noises]
+    repeats = math.ceil(numbers.episodes / len(pairs))
+    beta, noise = (np.repeat([pair[i] for pair in pairs], repeats) for i in (0, 1))
+    pool = _gather(simulator, expert, pilot, _architectures(config), beta, noise, (config.seed, 1), "pool")
+    pool.save(pool_file)
+    return pool
+
+
+def _architectures(config: DistillationConfig) -> tuple[Architecture, ...]:
+    splits = load_splits()
+    return splits.train if config.architectures == "train" else splits.train + splits.unseen
+
+
+def _learn_from(pool: LabelledStates, seeds: Sequence[int], config: DistillationConfig) -> GHNEnsemble:
+    numbers = config.pool
+    assert numbers is not None
+    ensemble = GHNEnsemble(seeds, pool.observations.shape[1], pool.actions.shape[1], config.ghn)
+    optimizer = torch.optim.Adam(ensemble.parameters(), numbers.learning_rate, fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, numbers.learning_rate, numbers.updates, pct_start=0.05, cycle_momentum=False
+    )
+    _fit(ensemble, optimizer, pool, numbers, config, schedule.step, description=f"GHNs {seeds[0]}-{seeds[-1]}")
+    return ensemble
+
+
+def _dagger(
+    simulator: Simulator, expert: Weights, seed: int, directory: Path, config: DistillationConfig
+) -> GHNEnsemble:
+    """One GHN. An iteration finished in `directory` is kept."""
+    task, numbers = simulator.task, config.dagger
+    student = GHNEnsemble([seed], task.observation_dim, task.action_dim, config.ghn)
+    optimizer = torch.optim.Adam(student.parameters(), numbers.learning_rate, fused=True)
     state, first = directory / "state.safetensors", 0
-    generator = torch.Generator().manual_seed(config.seed)
+    generator = torch.Generator().manual_seed(seed)
     if state.exists():
-        first = load_training_state(state, {"pilot": pilot}, optimizer, generator)["iteration"]
-    files = [directory / f"states-{i:03d}.safetensors" for i in range(config.iterations)]
-    for i in range(first, config.iterations):
-        beta, noise = np.full(config.episodes, config.beta**i), np.zeros(config.episodes)
-        name = f"pilot {i + 1}/{config.iterations}"
-        gathered = _gather(simulator, expert, pilot, beta, noise, (config.seed, 0, i), name)
-        gathered.save(files[i])
+        first = load_training_state(state, {"student": student}, optimizer, generator)["iteration"]
+    files = [directory / f"states-{i:04d}.safetensors" for i in range(numbers.iterations)]
+    gathered = [LabelledStates.load(path) for path in files[:first]]
+    lowest, highest = numbers.final_learning_rate, numbers.learning_rate
+    for i in range(first, numbers.iterations):
+        beta, noise = np.full(numbers.episodes, numbers.beta**i), np.zeros(numbers.episodes)
+        name = f"GHN {seed} {i + 1}/{numbers.iterations}"
+        gathered.append(_gather(simulator, expert, student, _architectures(config), beta, noise, (seed, 0, i), name))
+        gathered[i].save(files[i])
         for group in optimizer.param_groups:
-            group["lr"] = config.pilot_learning_rate * (0.55 + 0.45 * math.cos(math.pi * i / config.iterations))
-        states = LabelledStates.load(*files[: i + 1])
-        _fit(pilot, optimizer, states, config.pilot_updates, config.pilot_batch, config, description=name, stream=i)
-        save_training_state(state, {"pilot": pilot}, optimizer, generator, {"iteration": i + 1})
-    return pilot
+            group["lr"] = lowest + (highest - lowest) * (1 + math.cos(math.pi * i / numbers.iterations)) / 2
+        states = LabelledStates.join(gathered).latest(numbers.buffer)
+        _fit(student, optimizer, states, numbers, config, description=name, stream=i)
+        save_training_state(state, {"student": student}, optimizer, generator, {"iteration": i + 1})
+    return student
 
 
 def _gather(
     simulator: Simulator,
     expert: Weights,
     student: GHNEnsemble,
+    architectures: Sequence[Architecture],
     beta: np.ndarray,
     noise: np.ndarray,
     stream: tuple[int, ...],
     description: str,
 ) -> LabelledStates:
-    """Episode n: the student on a random training architecture, mixed with the expert (beta[n]), with noise[n]."""
+    """Episode n: the student on a random architecture, mixed with the expert (beta[n]), with noise[n]."""
     rng = np.random.default_rng(stream)
-    train = load_splits().train
-    policies = [student.policies(arch)[student.seeds[0]] for arch in train]
+    policies = [student.policies(arch)[student.seeds[0]] for arch in architectures]
     seeds = rng.integers(500_000, size=len(beta))  # below every validation, selection and test seed
-    archs = rng.integers(len(train), size=len(beta))
+    archs = rng.integers(len(architectures), size=len(beta))
     teacher = GaussianActor.from_state_dict(expert)
     units = []
     for start in range(0, len(beta), SCENES_PER_WORKER):
@@ -178,22 +258,22 @@ def _fit(
     ensemble: GHNEnsemble,
     optimizer: torch.optim.Optimizer,
     states: LabelledStates,
-    updates: int,
-    batch: int,
+    numbers: DaggerConfig | PoolConfig,
     config: DistillationConfig,
     after_step: Callable[[], None] | None = None,
-    description: str = "GHN",
+    *,
+    description: str,
     stream: int = 0,
 ) -> None:
     """Mean squared error of the written policies' actions, every member on batches of its own."""
-    train = torch.tensor(load_splits().train)  # (64, 4)
+    widths = torch.tensor(_architectures(config))  # (64 or 72, 4)
     generators = [torch.Generator().manual_seed(1_000_003 * stream + seed) for seed in ensemble.seeds]
-    bar = tqdm(range(updates), desc=description, leave=False, disable=None)
+    bar = tqdm(range(numbers.updates), desc=description, leave=False, disable=None)
     for step in bar:
-        pick = torch.stack([torch.randperm(len(train), generator=g)[: config.architectures] for g in generators])
-        shape = (config.architectures, batch)
+        pick = torch.stack([torch.randperm(len(widths), generator=g)[: numbers.architectures] for g in generators])
+        shape = (numbers.architectures, numbers.batch)
         index = torch.stack([torch.randint(len(states.actions), shape, generator=g) for g in generators])  # (S, A, B)
-        weights, biases = ensemble(train[pick])
+        weights, biases = ensemble(widths[pick])
         actions = act(weights, biases, states.observations[index])[..., : states.actions.shape[1]]
         loss = (actions - states.actions[index]).square().mean(dim=(1, 2, 3))  # (S,)
         optimizer.zero_grad()

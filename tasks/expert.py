@@ -8,6 +8,8 @@ T steps an episode, N episodes an iteration, O and A the observation and action 
 """
 
 import csv
+import hashlib
+import json
 import math
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,8 +17,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save, save_file
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from nnbench.tasks.checkpoint import load_training_state, save_training_state
@@ -40,6 +43,8 @@ class ExpertConfig:
     episodes: int = 100
     """Episodes an iteration (N), from `initial_states` distinct initial states."""
     initial_states: int = 8192
+    retried: float = 0.5
+    """At most this share of an iteration's episodes begins where the last attempt failed (cf. Jiang et al. 2021)."""
     hidden: tuple[int, ...] = (256, 256, 256)
     gamma: float = 0.8
     gae_lambda: float = 0.9
@@ -51,11 +56,14 @@ class ExpertConfig:
     value_coefficient: float = 0.5
     gradient_norm: float = 0.5
     kl_limit: float = 0.1
+    averaging: float = 0.95
+    """The expert is the average of the actors of all iterations, each weighing this much less than the next."""
     validate_every: int = 20
-    lessons: int = 10
+    lessons: int = 15
     """Iterations of imitating a teacher before PPO, where there is one."""
-    lesson_updates: int = 300
+    lesson_updates: int = 500
     """Adam steps a lesson, on 1,024 of all states gathered so far."""
+    lesson_learning_rate: float = 5e-4
     taught_std: float = 0.2
     """Standard deviation of the actions of an actor that does not begin from nothing."""
     seed: int = 0
@@ -117,12 +125,20 @@ def train_expert(
         # With less noise the same step of the mean action is a larger step of the distribution.
         config = replace(config, learning_rate=config.learning_rate / 3)
     optimizer = torch.optim.Adam(agent.parameters(), lr=config.learning_rate, eps=1e-5)
+    average = AveragedModel(agent.actor, multi_avg_fn=get_ema_multi_avg_fn(config.averaging))
+    modules = {"agent": agent, "average": average}
 
     state, best, log = directory / "state.safetensors", directory / "expert.safetensors", directory / "log.csv"
-    iteration, best_score = 0, -math.inf
+    run = json.loads(json.dumps(asdict(config))) | {"start": _fingerprint(start) if start else None}
+    iteration, best_score, failed = 0, -math.inf, set[int]()
     if state.exists():
-        progress = load_training_state(state, {"agent": agent}, optimizer, generator)
-        iteration, best_score = progress["iteration"], progress["best_score"]
+        progress = load_training_state(state, modules, optimizer, generator)
+        if progress["run"] != run:
+            raise ValueError(
+                f"{state}: a training with another configuration or start; delete it to start anew, or train into "
+                "another directory"
+            )
+        iteration, best_score, failed = progress["iteration"], progress["best_score"], set(progress["failed"])
     elif start is not None and task.teacher is not None:
         _imitate(simulator, agent.actor, task.teacher(GaussianActor.from_state_dict(start)), config, generator)
     steps_per_iteration = config.episodes * task.horizon
@@ -132,28 +148,34 @@ def train_expert(
     while iteration < iterations:
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * (1 - iteration / iterations)
-        episodes = _collect(simulator, agent, config, iteration)
+        rng = np.random.default_rng([config.seed, iteration])
+        retried = rng.permutation(sorted(failed))[: int(config.retried * config.episodes)].astype(np.int64)
+        fresh = rng.choice(config.initial_states, config.episodes - len(retried), replace=False)
+        seeds = np.concatenate([fresh, retried])
+        episodes = _collect(simulator, agent, seeds, rng)
+        failed = failed - set(seeds.tolist()) | set(seeds[~episodes.success_at_end].tolist())
         kl = _update(agent, optimizer, episodes, config, generator)
+        average.update_parameters(agent.actor)
         iteration += 1
         row = {
             "iteration": iteration,
             "steps": iteration * steps_per_iteration,
-            "return": float(episodes.returns.mean()),
-            "success_once": float(episodes.success_once.mean()),
-            "success_at_end": float(episodes.success_at_end.mean()),
+            "return": float(episodes.returns[: len(fresh)].mean()),
+            "success_once": float(episodes.success_once[: len(fresh)].mean()),
+            "success_at_end": float(episodes.success_at_end[: len(fresh)].mean()),
             "std": float(agent.log_std.detach().exp().mean()),
             "kl": kl,
             "validation_return": "",
             "validation_success_at_end": "",
         }
         if iteration % config.validate_every == 0 or iteration == iterations:
-            actor = GaussianActor.from_state_dict(agent.actor.state_dict())
-            validation = roll_out(simulator, actor, np.array(VALIDATION_SEEDS))
+            actor = average.module.state_dict()
+            validation = roll_out(simulator, GaussianActor.from_state_dict(actor), np.array(VALIDATION_SEEDS))
             score = float(validation.returns.mean())
             row |= {"validation_return": score, "validation_success_at_end": float(validation.success_at_end.mean())}
             if score > best_score:
                 best_score = score
-                _save_actor(best, agent, config, row)
+                _save_actor(best, actor, config, row)
         bar.update()
         bar.set_postfix({key: f"{row[key]:.2f}" for key in ("return", "success_at_end")})
         with log.open("a", newline="") as file:
@@ -162,8 +184,8 @@ def train_expert(
                 writer.writeheader()
             writer.writerow(row)
         if iteration % 20 == 0 or iteration == iterations:
-            progress = {"iteration": iteration, "best_score": best_score}
-            save_training_state(state, {"agent": agent}, optimizer, generator, progress)
+            progress = {"run": run, "iteration": iteration, "best_score": best_score, "failed": sorted(failed)}
+            save_training_state(state, modules, optimizer, generator, progress)
     bar.close()
     return best
 
@@ -198,7 +220,7 @@ def _imitate(
     simulator: Simulator, actor: nn.Sequential, teacher: Actor, config: ExpertConfig, generator: torch.Generator
 ) -> None:
     """DAgger (Ross et al. 2011): states that the actor visits, ever less with the teacher's help, as it would act."""
-    optimizer = torch.optim.Adam(actor.parameters(), lr=config.learning_rate)
+    optimizer = torch.optim.Adam(actor.parameters(), lr=config.lesson_learning_rate)
     states, actions = [], []
     for lesson in tqdm(range(config.lessons), desc=f"lessons {simulator.task.name}", disable=None):
         rng = np.random.default_rng([config.seed, lesson])
@@ -226,9 +248,7 @@ def _imitate(
             optimizer.step()
 
 
-def _collect(simulator: Simulator, agent: ActorCritic, config: ExpertConfig, iteration: int) -> Episodes:
-    rng = np.random.default_rng([config.seed, iteration])
-    seeds = rng.choice(config.initial_states, config.episodes, replace=False)
+def _collect(simulator: Simulator, agent: ActorCritic, seeds: np.ndarray, rng: np.random.Generator) -> Episodes:
     weights, std = agent.actor.state_dict(), agent.log_std.detach().exp().numpy()
     units = [
         Rollout(
@@ -236,7 +256,7 @@ def _collect(simulator: Simulator, agent: ActorCritic, config: ExpertConfig, ite
             seeds[start : start + SCENES_PER_WORKER],
             record=True,
         )
-        for start in range(0, config.episodes, SCENES_PER_WORKER)
+        for start in range(0, len(seeds), SCENES_PER_WORKER)
     ]
     return join_episodes(simulator.episodes(units))
 
@@ -290,10 +310,14 @@ def _generalised_advantages(rewards: Tensor, values: Tensor, config: ExpertConfi
     return advantages
 
 
-def _save_actor(path: Path, agent: ActorCritic, config: ExpertConfig, row: dict[str, object]) -> None:
-    tensors = {key: value.contiguous() for key, value in agent.actor.state_dict().items()}
+def _save_actor(path: Path, actor: Weights, config: ExpertConfig, row: dict[str, object]) -> None:
+    tensors = {key: value.contiguous() for key, value in actor.items()}
     metadata = {key: str(value) for key, value in (asdict(config) | row).items()}
     write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata))
+
+
+def _fingerprint(weights: Weights) -> str:
+    return hashlib.sha256(save({key: value.contiguous() for key, value in weights.items()})).hexdigest()
 
 
 def _keep_lines(path: Path, count: int) -> None:

@@ -6,11 +6,13 @@ sweep of message passing forth and one back, and a decoder from a node's feature
 convolutional network that really grows a map, since the paper says that it is the decoder's locality that counts.
 The S networks share nothing but the code: batching them makes training S seeds cost little more than one.
 
-S hypernetworks, A architectures, N = 11 nodes, D = 16 features, M = 64 the largest width.
+S hypernetworks, A architectures, L layers, N = 2 L + 1 nodes, D = 16 features, M the largest width.
 """
 
+import copy
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -20,11 +22,18 @@ from torch import Tensor, nn
 from nnbench.tasks.architectures import Architecture, parameter_shapes
 from nnbench.tasks.policy import Weights
 
-MAX_WIDTH = 64
 _FEATURES = 16
-_HIDDEN_LAYERS = 4
 
-Decoder = Literal["conv1x1", "upsample"]
+
+@dataclass(frozen=True, kw_only=True)
+class GHNConfig:
+    """The decoder; everything else is HyperPPO's."""
+
+    decoder: Literal["conv1x1", "upsample"] = "conv1x1"
+    channels: int = 128
+    """Of the map before the last layer: `conv1x1` only."""
+    max_width: int = 64
+    """Side of the field that weight matrices are cut from (M)."""
 
 
 class _Linear(nn.Module):
@@ -84,11 +93,12 @@ class _Perceptron(nn.ModuleList):
 
 
 class _Upsampler(nn.Module):
-    """From a 4x4 map to the field in four doublings, each followed by a convolution: neighbours share their weights."""
+    """From a 4x4 map to the field in doublings, each followed by a convolution: neighbours share their weights."""
 
-    def __init__(self, generators: Sequence[torch.Generator]) -> None:
+    def __init__(self, side: int, generators: Sequence[torch.Generator]) -> None:
         super().__init__()
-        channels = (64, 32, 32, 16, 1)
+        doublings = int(math.log2(side)) - 2
+        channels = (*[64, 32, 32, 16, 16, 16][:doublings], 1)
         self.seed_map = _Linear(_FEATURES, channels[0] * 16, generators)
         self.layers = nn.ModuleList(
             [_Convolution(i, o, generators) for i, o in zip(channels, channels[1:], strict=False)]
@@ -107,32 +117,38 @@ class GHNEnsemble(nn.Module):
     """S independent GHNs, the s-th initialised from `seeds[s]` alone."""
 
     def __init__(
-        self, seeds: Sequence[int], observation_dim: int, action_dim: int, decoder: Decoder = "conv1x1"
+        self, seeds: Sequence[int], observation_dim: int, action_dim: int, config: GHNConfig | None = None
     ) -> None:
         super().__init__()
-        if max(observation_dim, action_dim) > MAX_WIDTH:
-            raise ValueError(f"observation {observation_dim}, action {action_dim}: expected at most {MAX_WIDTH} each")
+        config = config or GHNConfig()
+        side = config.max_width
+        if max(observation_dim, action_dim) > side:
+            raise ValueError(f"observation {observation_dim}, action {action_dim}: expected at most {side} each")
+        if side < 8 or side & (side - 1):
+            raise ValueError(f"a field of {side} x {side} weights: expected a power of two from 8 on")
         self.seeds, self.observation_dim, self.action_dim = tuple(seeds), observation_dim, action_dim
+        self.max_width = side
         g = [torch.Generator().manual_seed(seed) for seed in seeds]
         self.encode = _Linear(1, _FEATURES, g)
         self.message_in, self.message_out = _Linear(_FEATURES, _FEATURES, g), _Linear(_FEATURES, _FEATURES, g)
         self.update = _GRUCell(_FEATURES, g)
         self.norm_scale = nn.Parameter(torch.ones(len(seeds), 1, _FEATURES))
         self.norm_shift = nn.Parameter(torch.zeros(len(seeds), 1, _FEATURES))
-        perceptron = decoder == "conv1x1"
-        self.weight_decoder = _Perceptron((_FEATURES, 64, 128, MAX_WIDTH**2), g) if perceptron else _Upsampler(g)
-        self.bias_decoder = _Perceptron((_FEATURES, 32, MAX_WIDTH), g)
+        perceptron = config.decoder == "conv1x1"
+        widths = (_FEATURES, 64, config.channels, side**2)
+        self.weight_decoder = _Perceptron(widths, g) if perceptron else _Upsampler(side, g)
+        self.bias_decoder = _Perceptron((_FEATURES, 32, side), g)
 
     def forward(self, widths: Tensor) -> tuple[Tensor, Tensor]:
-        """Hidden widths (S, A, 4) to zero-padded weights (S, A, 5, M, M), (out, in), and biases (S, A, 5, M)."""
+        """Hidden widths (S, A, L - 1) to zero-padded weights (S, A, L, M, M), (out, in), and biases (S, A, L, M)."""
         seeds, archs, _ = widths.shape
         ends = widths.new_full((seeds, archs, 1), self.action_dim)
-        out = torch.cat([widths, ends], dim=2)  # (S, A, 5) output width of each layer
-        inputs = torch.cat([torch.full_like(ends, self.observation_dim), widths], dim=2)  # (S, A, 5)
+        out = torch.cat([widths, ends], dim=2)  # (S, A, L) output width of each layer
+        inputs = torch.cat([torch.full_like(ends, self.observation_dim), widths], dim=2)  # (S, A, L)
 
         # Nodes: the input, then weight and bias of each layer; a parameter node's feature is its layer's output width.
         features = torch.cat([torch.zeros_like(ends), out.repeat_interleave(2, dim=2)], dim=2)  # (S, A, N)
-        h = self.encode(features.float().view(seeds, -1, 1)).view(seeds, archs, -1, _FEATURES)
+        h = self.encode(features.to(self.norm_scale).view(seeds, -1, 1)).view(seeds, archs, -1, _FEATURES)
         nodes = list(h.unbind(dim=2))  # N of (S, A, D)
         last = len(nodes) - 1
         for here, there in [(i - 1, i) for i in range(1, last + 1)] + [(i + 1, i) for i in reversed(range(last))]:
@@ -145,31 +161,35 @@ class GHNEnsemble(nn.Module):
             decode(h[:, :, first::2].flatten(1, 2)).unflatten(1, (archs, -1))
             for decode, first in ((self.weight_decoder, 1), (self.bias_decoder, 2))
         )
-        weights, biases = weights.unflatten(-1, (MAX_WIDTH, MAX_WIDTH)), torch.tanh(0.2 * biases)
-        index = torch.arange(MAX_WIDTH, device=widths.device)
-        rows, columns = index < out[..., None], index < inputs[..., None]  # (S, A, 5, M)
+        weights, biases = weights.unflatten(-1, (self.max_width, self.max_width)), torch.tanh(0.2 * biases)
+        index = torch.arange(self.max_width, device=widths.device)
+        rows, columns = index < out[..., None], index < inputs[..., None]  # (S, A, L, M)
         # Slicing the decoder's field to (out, in) is a mask here; He scaling makes layers of any fan-in behave alike.
-        scale = torch.sqrt(2 / inputs.float())[..., None, None]
+        scale = torch.sqrt(2 / inputs.to(weights))[..., None, None]
         return weights * scale * (rows[..., :, None] & columns[..., None, :]), biases * rows
 
     @torch.no_grad()
     def policies(self, arch: Architecture) -> dict[int, Weights]:
-        """What each hypernetwork writes for this architecture, by its seed; widths up to M."""
-        if len(arch) != _HIDDEN_LAYERS or max(arch) > MAX_WIDTH:
-            raise ValueError(f"architecture {arch}: expected {_HIDDEN_LAYERS} hidden widths of at most {MAX_WIDTH}")
-        weights, biases = self(torch.tensor(arch).expand(len(self.seeds), 1, _HIDDEN_LAYERS))
+        """What each hypernetwork writes for this architecture, by its seed; widths up to M.
+
+        Computed in double precision and rounded, so that every machine writes the same single-precision weights.
+        """
+        if not arch or max(arch) > self.max_width:
+            raise ValueError(f"architecture {arch}: expected hidden widths of at most {self.max_width}")
+        exact = copy.deepcopy(self).double()
+        weights, biases = exact(torch.tensor(arch).expand(len(self.seeds), 1, len(arch)))
         written: dict[int, Weights] = {}
         for s, seed in enumerate(self.seeds):
             policy: Weights = {}
             for key, shape in parameter_shapes(arch, self.observation_dim, self.action_dim).items():
                 field = (weights if key.endswith("weight") else biases)[s, 0, int(key.split(".")[0]) // 2]
-                policy[key] = field[tuple(slice(size) for size in shape)].clone()
+                policy[key] = field[tuple(slice(size) for size in shape)].float()
             written[seed] = policy
         return written
 
 
 def act(weights: Tensor, biases: Tensor, observations: Tensor) -> Tensor:
-    """Actions of padded policies: (S, A, 5, M, M), (S, A, 5, M) and observations (S, A, B, O) to (S, A, B, M)."""
+    """Actions of padded policies: (S, A, L, M, M), (S, A, L, M) and observations (S, A, B, O) to (S, A, B, M)."""
     hidden = observations
     layers = weights.shape[2]
     for layer in range(layers):

@@ -75,10 +75,11 @@ class PolicyActor:
 
     Layers are zero-padded to their widest policy, which changes nothing: a padded unit has zero weight and bias, and
     relu(0) = 0. Each row is its own matrix-vector product, so what a policy does cannot depend on its neighbours.
+    Products are summed in double precision and the action rounded, so that it hardly depends on the machine either.
     """
 
-    weights: tuple[np.ndarray, ...]  # per layer (P, out, in)
-    biases: tuple[np.ndarray, ...]  # per layer (P, out)
+    weights: tuple[np.ndarray, ...]  # per layer (P, out, in), float64
+    biases: tuple[np.ndarray, ...]  # per layer (P, out), float64
     index: np.ndarray  # (K,)
 
     @classmethod
@@ -89,8 +90,8 @@ class PolicyActor:
         for layer in range(layers):
             blocks = [policy[f"{2 * layer}.weight"].numpy() for policy in policies]
             out, inputs = (max(block.shape[axis] for block in blocks) for axis in (0, 1))
-            weight = np.zeros((len(policies), out, inputs), np.float32)
-            bias = np.zeros((len(policies), out), np.float32)
+            weight = np.zeros((len(policies), out, inputs))
+            bias = np.zeros((len(policies), out))
             for p, block in enumerate(blocks):
                 weight[p, : block.shape[0], : block.shape[1]] = block
                 bias[p, : block.shape[0]] = policies[p][f"{2 * layer}.bias"].numpy()
@@ -110,7 +111,7 @@ class PolicyActor:
             hidden = weight[self.index] @ hidden + bias[self.index, :, None]  # (K, out, 1)
             if layer < len(self.weights) - 1:
                 hidden = np.maximum(hidden, 0)
-        return hidden[:, :, 0]
+        return hidden[:, :, 0].astype(np.float32)
 
 
 @dataclass(frozen=True)

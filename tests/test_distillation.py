@@ -1,17 +1,30 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from nnbench.tasks.distillation import DistillationConfig, LabelledStates, build_pool, train_ensemble
+from nnbench.tasks.distillation import (
+    DaggerConfig,
+    DistillationConfig,
+    LabelledStates,
+    PoolConfig,
+    _learn_from,
+    build_pool,
+    distil,
+    preset,
+)
 from nnbench.tasks.expert import load_expert
+from nnbench.tasks.ghn import GHNConfig, GHNEnsemble
 from nnbench.tasks.policy import GaussianActor
 from nnbench.tasks.simulation import Simulator
 from nnbench.tasks.zoo import SHIPPED
 
 CONFIG = DistillationConfig(
-    iterations=2, episodes=10, pilot_updates=2, pilot_batch=16, pool_episodes=18, updates=30, batch=32, architectures=4
+    dagger=DaggerConfig(iterations=2, episodes=10, updates=2, batch=16),
+    pool=PoolConfig(episodes=18, updates=30, batch=32, architectures=4),
+    ghn=GHNConfig(channels=32),
 )
 
 
@@ -38,16 +51,14 @@ def test_pool_holds_the_experts_actions_and_is_made_once(
     assert torch.equal(again.observations, pool.observations)
 
 
-def test_ensemble_learns_and_a_member_does_not_depend_on_its_group(tmp_path: Path) -> None:
+def test_ensemble_learns_and_a_member_does_not_depend_on_its_group() -> None:
     rng = torch.Generator().manual_seed(0)
     observations = torch.randn(500, 42, generator=rng)
     states = LabelledStates(observations, torch.full((500, 8), 0.5))
-    together = train_ensemble(states, [0, 1], tmp_path / "together", CONFIG, group=2)
-    apart = train_ensemble(states, [0, 1], tmp_path / "apart", CONFIG, group=1)
-    for (name, a), b in zip(together.state_dict().items(), apart.state_dict().values(), strict=True):
-        torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-3, msg=name)
-
-    untrained = train_ensemble(states, [0, 1], tmp_path / "none", DistillationConfig(updates=2, learning_rate=1e-9))
+    together, alone = _learn_from(states, [0, 1], CONFIG), _learn_from(states, [1], CONFIG)
+    for (name, a), b in zip(together.state_dict().items(), alone.state_dict().values(), strict=True):
+        torch.testing.assert_close(a[1:], b, atol=1e-4, rtol=1e-3, msg=name)
+    untrained = GHNEnsemble([0, 1], 42, 8, CONFIG.ghn)
 
     def error(ensemble: Any) -> float:
         policy = ensemble.policies((32, 32, 16, 64))[1]
@@ -58,3 +69,32 @@ def test_ensemble_learns_and_a_member_does_not_depend_on_its_group(tmp_path: Pat
         return float((x - states.actions).square().mean())
 
     assert error(together) < 0.5 * error(untrained)
+
+
+def test_without_a_pool_every_hypernetwork_has_a_buffer_of_its_own(
+    simulator: Simulator, expert: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    config = replace(CONFIG, pool=None, dagger=replace(CONFIG.dagger, buffer=600))
+    ensemble = distil(simulator, expert, [0, 1], tmp_path, config)
+    assert ensemble.seeds == (0, 1)
+    weights = [ensemble.policies((32, 32, 16, 64))[seed]["2.weight"] for seed in (0, 1)]
+    assert not torch.equal(*weights)
+    assert [path.name for path in sorted(tmp_path.rglob("*.safetensors"))] == [  # finished buffers are removed
+        "ghns-0-0.safetensors",
+        "ghns-1-1.safetensors",
+    ]
+
+
+def test_only_the_latest_states_are_kept_in_a_buffer() -> None:
+    parts = [LabelledStates(torch.full((2, 1), float(i)), torch.full((2, 1), -float(i))) for i in range(3)]
+    buffer = LabelledStates.join(parts).latest(3)
+    assert buffer.observations.flatten().tolist() == [1, 2, 2] and buffer.actions.flatten().tolist() == [-1, -2, -2]
+
+
+def test_the_papers_preset_is_its_table_5() -> None:
+    for task, iterations, beta, architectures in (("PushCube-v1", 500, 0.97, 8), ("StackCubeEasy-v1", 1500, 0.98, 16)):
+        seeds, config = preset("paper", task)
+        dagger = config.dagger
+        assert seeds == 128 and config.pool is None and config.architectures == "train"
+        assert (dagger.iterations, dagger.beta, dagger.architectures) == (iterations, beta, architectures)
+        assert (dagger.learning_rate, dagger.final_learning_rate, dagger.buffer) == (1e-3, 7e-4, 1_000_000)

@@ -1,5 +1,7 @@
 import csv
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,6 +47,30 @@ def test_training_writes_an_expert_and_a_finished_run_is_not_run_again(simulator
     assert all(torch.equal(load_expert(path)[key], value) for key, value in state.items())
 
 
+def test_what_failed_is_tried_again(simulator: Simulator, tmp_path: Path) -> None:
+    asked: list[np.ndarray] = []
+
+    class Listening:
+        task = simulator.task
+
+        def episodes(self, units: list[Rollout]) -> Any:
+            asked.append(np.concatenate([unit.seeds for unit in units]))
+            return simulator.episodes(units)
+
+    config = ExpertConfig(steps=2_000, episodes=20, hidden=(8, 8), minibatches=2, retried=0.3)
+    train_expert(Listening(), tmp_path, config)  # type: ignore[arg-type]
+    first, second, _ = asked  # the last is validation
+    again = set(second) & set(first)
+    assert len(second) == 20 and 6 <= len(again) < 9  # a fresh policy fails everywhere; chance may add one
+
+
+def test_a_run_of_other_numbers_is_not_gone_on_with(simulator: Simulator, tmp_path: Path) -> None:
+    config = ExpertConfig(steps=1_000, episodes=20, hidden=(8, 8), minibatches=2)
+    train_expert(simulator, tmp_path, config)
+    with pytest.raises(ValueError, match="state.safetensors: a training with another configuration or start; delete"):
+        train_expert(simulator, tmp_path, replace(config, gamma=0.9))
+
+
 def test_training_can_begin_with_another_tasks_expert(simulator: Simulator, tmp_path: Path) -> None:
     expert = load_expert(SHIPPED / "PickCube-v1" / "expert.safetensors")
     config = ExpertConfig(steps=1_000, episodes=20)
@@ -58,7 +84,7 @@ def test_training_can_begin_with_another_tasks_expert(simulator: Simulator, tmp_
 
 def test_a_teacher_is_imitated(simulator: Simulator) -> None:
     teacher = GaussianActor.from_state_dict(load_expert(SHIPPED / "PickCube-v1" / "expert.safetensors"))
-    config = ExpertConfig(episodes=20, lessons=2, lesson_updates=200, learning_rate=1e-3)
+    config = ExpertConfig(episodes=20, lessons=2, lesson_updates=200, lesson_learning_rate=1e-3)
     student = ActorCritic(42, 8, (32, 32)).actor
     states = torch.from_numpy(simulator.episodes([Rollout(teacher, np.arange(900, 910), True)])[0].observations)
     wanted = torch.from_numpy(teacher(states.flatten(0, 1).numpy()).clip(-1.5, 1.5))

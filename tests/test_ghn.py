@@ -1,16 +1,19 @@
+import copy
+from typing import Literal
+
 import numpy as np
 import pytest
 import torch
 
 from nnbench.tasks.architectures import load_splits
-from nnbench.tasks.ghn import Decoder, GHNEnsemble, act
+from nnbench.tasks.ghn import GHNConfig, GHNEnsemble, act
 from nnbench.tasks.policy import PolicyActor, check_weights
 
-DECODERS: tuple[Decoder, ...] = ("conv1x1", "upsample")
+DECODERS = (GHNConfig(decoder="conv1x1"), GHNConfig(decoder="upsample"))
 
 
 @pytest.mark.parametrize("decoder", DECODERS)
-def test_a_member_depends_on_its_own_seed_alone(decoder: Decoder) -> None:
+def test_a_member_depends_on_its_own_seed_alone(decoder: GHNConfig) -> None:
     together, alone = GHNEnsemble([3, 5], 42, 8, decoder), GHNEnsemble([5], 42, 8, decoder)
     arch = (16, 64, 32, 16)
     for key, value in alone.policies(arch)[5].items():
@@ -32,7 +35,7 @@ def test_policies_of_every_architecture_are_what_training_sees() -> None:
 
 
 @pytest.mark.parametrize("decoder", DECODERS)
-def test_gradient_reaches_every_parameter(decoder: Decoder) -> None:
+def test_gradient_reaches_every_parameter(decoder: GHNConfig) -> None:
     ensemble = GHNEnsemble([0, 1], 42, 8, decoder)
     weights, biases = ensemble(torch.tensor([(16, 32, 64, 32), (64, 64, 64, 64)]).expand(2, 2, 4))
     act(weights, biases, torch.randn(2, 2, 16, 42)).square().sum().backward()
@@ -45,12 +48,30 @@ def test_only_the_upsampling_decoder_makes_neighbours_alike() -> None:
     for decoder in DECODERS:
         policy = GHNEnsemble([0], 42, 8, decoder).policies((64, 64, 64, 64))[0]
         weight = policy["2.weight"]
-        correlations[decoder] = torch.corrcoef(torch.stack([weight[1:].flatten(), weight[:-1].flatten()]))[0, 1].item()
+        correlations[decoder.decoder] = torch.corrcoef(torch.stack([weight[1:].flatten(), weight[:-1].flatten()]))[
+            0, 1
+        ].item()
     assert abs(correlations["conv1x1"]) < 0.1 and correlations["upsample"] > 0.3
 
 
 def test_what_cannot_be_written_is_refused() -> None:
-    with pytest.raises(ValueError, match="expected 4 hidden widths of at most 64"):
+    with pytest.raises(ValueError, match="expected hidden widths of at most 64"):
         GHNEnsemble([0], 42, 8).policies((128, 16, 16, 32))
     with pytest.raises(ValueError, match="expected at most 64 each"):
         GHNEnsemble([0], 65, 8)
+    with pytest.raises(ValueError, match="expected a power of two"):
+        GHNEnsemble([0], 42, 8, GHNConfig(max_width=96))
+
+
+@pytest.mark.parametrize("decoder", ["conv1x1", "upsample"])
+def test_wider_and_shallower_policies_can_be_written(decoder: Literal["conv1x1", "upsample"]) -> None:
+    ensemble = GHNEnsemble([0], 42, 8, GHNConfig(decoder=decoder, channels=8, max_width=256))
+    check_weights(ensemble.policies((256, 128, 256))[0], (256, 128, 256), 42, 8, "ghn")
+
+
+def test_every_machine_writes_the_same_weights() -> None:
+    ensemble = GHNEnsemble([0], 42, 8)
+    once = ensemble.policies((64, 64, 64, 64))[0]
+    widths = torch.tensor([(64, 64, 64, 64)] * 7).expand(1, 7, 4)  # other shapes, other kernels
+    again = copy.deepcopy(ensemble).double()(widths)[0][0, 3, 1].float()
+    assert torch.equal(once["2.weight"], again)

@@ -14,6 +14,7 @@ from nnbench.methods import nnit
 from nnbench.methods.nnit import Config, Method
 from nnbench.tasks.architectures import Architecture, load_splits
 from nnbench.tasks.policy import Weights, check_weights, flatten_weights, random_policy
+from nnbench.tasks.zoo import TrainingSet
 
 OBSERVATION_DIM, ACTION_DIM = 42, 8
 ALL_ARCHITECTURES = load_splits().train + load_splits().unseen + load_splits().outside
@@ -23,18 +24,14 @@ TINY = Config(width=32, depth=1, heads=2, batch=4, steps=20, warmup=5, sampling_
 SMALL = Config(width=64, depth=2, heads=2, batch=16, steps=400, peak_lr=3e-3, warmup=20, ema=0.95, sampling_steps=20)
 
 
-class Zoo:
-    """Two random networks for each architecture, in the shape of a TrainingSet."""
+def toy_zoo(observation_dim: int = OBSERVATION_DIM, sha256: str = "a" * 64) -> TrainingSet:
+    """Two random networks for each architecture."""
+    task: Any = SimpleNamespace(name="pick_cube", observation_dim=observation_dim, action_dim=ACTION_DIM)
 
-    def __init__(self, observation_dim: int = OBSERVATION_DIM, sha256: str = "a" * 64) -> None:
-        self.task = SimpleNamespace(name="pick_cube", observation_dim=observation_dim, action_dim=ACTION_DIM)
-        self.sha256 = sha256
-        self.architectures = (NEVER_VALID, *TRAINED)
+    def networks(arch: Architecture) -> dict[int, Weights]:
+        return {} if arch == NEVER_VALID else {seed: policy(arch, seed, observation_dim) for seed in (0, 1)}
 
-    def networks(self, arch: Architecture) -> dict[int, Weights]:
-        if arch == NEVER_VALID:
-            return {}
-        return {seed: policy(arch, seed, self.task.observation_dim) for seed in (0, 1)}
+    return TrainingSet(task, sha256, (NEVER_VALID, *TRAINED), networks, None)
 
 
 def policy(arch: Architecture, seed: int, observation_dim: int = OBSERVATION_DIM) -> Weights:
@@ -46,7 +43,7 @@ def policy(arch: Architecture, seed: int, observation_dim: int = OBSERVATION_DIM
 
 
 def fit(directory: Path, zoo: Any = None, seed: int = 0, config: Config = TINY) -> Method:
-    return Method.fit(zoo or Zoo(), seed=seed, directory=directory, config=config)
+    return Method.fit(zoo or toy_zoo(), seed=seed, directory=directory, config=config)
 
 
 def same(first: Weights, second: Weights) -> bool:
@@ -80,8 +77,8 @@ def test_a_patch_lies_where_its_position_says() -> None:
 
 
 def test_weights_are_normalised_by_one_scale_that_padding_does_not_move() -> None:
-    corpora, scale = nnit.build_corpora(Zoo(), 16, torch.device("cpu"))
-    values = torch.cat([flatten_weights(w) for arch in TRAINED for w in Zoo().networks(arch).values()])
+    corpora, scale = nnit.build_corpora(toy_zoo(), 16, torch.device("cpu"))
+    values = torch.cat([flatten_weights(w) for arch in TRAINED for w in toy_zoo().networks(arch).values()])
     assert (scale * values).std().item() == pytest.approx(0.538)
     assert torch.equal(corpora[1].patches[1], nnit.patchify(policy(TRAINED[1], 1), 16) * scale)
 
@@ -93,7 +90,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Method:
 
 def test_learns_to_write_the_training_networks(fitted: Method) -> None:
     for arch in TRAINED:
-        known = Zoo().networks(arch)
+        known = toy_zoo().networks(arch)
         untrained = min(distance(policy(arch, seed=99), other) for other in known.values())
         samples = fitted.generate(arch, 16)
         nearest = [min(known, key=lambda seed: distance(sample, known[seed])) for sample in samples]
@@ -159,7 +156,7 @@ def test_global_randomness_is_neither_used_nor_moved(tmp_path: Path) -> None:
     method = fit(tmp_path)
     first = method.generate(TRAINED[0], 2)
     method.save(tmp_path / "saved")
-    Method.load(tmp_path / "saved", Zoo())
+    Method.load(tmp_path / "saved", toy_zoo())
     assert torch.equal(torch.get_rng_state(), before)
     torch.manual_seed(2)
     second = fit(tmp_path / "again").generate(TRAINED[0], 2)
@@ -186,7 +183,7 @@ def test_a_sample_depends_on_architecture_seed_and_its_number_alone(
 
 def test_a_saved_model_generates_the_same(fitted: Method, tmp_path: Path) -> None:
     fitted.save(tmp_path)
-    loaded = Method.load(tmp_path, Zoo())
+    loaded = Method.load(tmp_path, toy_zoo())
     assert all(map(same, loaded.generate(TRAINED[1], 2, seed=3), fitted.generate(TRAINED[1], 2, seed=3)))
     manifest = json.loads((tmp_path / "config.json").read_text())
     assert manifest["config"]["steps"] == SMALL.steps
@@ -195,15 +192,15 @@ def test_a_saved_model_generates_the_same(fitted: Method, tmp_path: Path) -> Non
 
 def test_load_says_what_does_not_fit(fitted: Method, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"config\.json.*train"):
-        Method.load(tmp_path, Zoo())
+        Method.load(tmp_path, toy_zoo())
     fitted.save(tmp_path)
     with pytest.raises(ValueError, match=r"config\.json: trained for observation_dim 42, expected 35; train again"):
-        Method.load(tmp_path, Zoo(observation_dim=35))
+        Method.load(tmp_path, toy_zoo(observation_dim=35))
     with pytest.raises(ValueError, match=r"zoo_sha256 'aaa.*expected 'bbb.*train again"):
-        Method.load(tmp_path, Zoo(sha256="b" * 64))
+        Method.load(tmp_path, toy_zoo(sha256="b" * 64))
     (tmp_path / "model.safetensors").write_bytes(b"cut short")
     with pytest.raises(ValueError, match=r"model\.safetensors.*train again"):
-        Method.load(tmp_path, Zoo())
+        Method.load(tmp_path, toy_zoo())
 
 
 @pytest.mark.parametrize("arch", [(24, 32, 32, 32), (32, 32, 32), (32, 32, 32, 32, 32)])

@@ -5,15 +5,19 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
 
 from nnbench.tasks.architectures import load_splits
-from nnbench.tasks.distillation import DistillationConfig
+from nnbench.tasks.distillation import DaggerConfig, DistillationConfig, PoolConfig
+from nnbench.tasks.files import file_sha256
+from nnbench.tasks.ghn import GHNConfig
 from nnbench.tasks.policy import check_weights, flatten_weights
 from nnbench.tasks.simulation import Simulator
 from nnbench.tasks.zoo import (
@@ -25,12 +29,15 @@ from nnbench.tasks.zoo import (
     _keep_best,
     build_zoo,
     list_architectures,
+    roll_out_again,
 )
 
 TASK = "PickCube-v1"
 EXPERT = SHIPPED / TASK / "expert.safetensors"
 TINY = DistillationConfig(
-    iterations=1, episodes=10, pilot_updates=2, pilot_batch=8, pool_episodes=9, updates=4, batch=8, architectures=4
+    dagger=DaggerConfig(iterations=1, episodes=10, updates=2, batch=8),
+    pool=PoolConfig(episodes=9, updates=4, batch=8, architectures=4),
+    ghn=GHNConfig(channels=16),
 )
 LENIENT = Filter(min_return=0.0, min_success=0.0, episodes=1)
 
@@ -123,11 +130,32 @@ def test_a_zoo_is_built_from_scratch(tiny: Path) -> None:
     assert len(listed) == 81 and listed[0]["valid"] == listed[0]["policies"] == 2 and listed[-1]["valid"] == 0
 
 
+def test_policies_roll_out_again_to_their_records(simulator: Simulator, tiny: Path, tmp_path: Path) -> None:
+    roll_out_again(simulator, tiny, 5)
+    index = pq.read_table(tiny / "index.parquet").to_pylist()
+    index[0]["return"] += 0.01
+    copy = tmp_path / "zoo"
+    shutil.copytree(tiny, copy)
+    pq.write_table(pa.Table.from_pylist(index), copy / "index.parquet")
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["files"]["index.parquet"] = file_sha256(copy / "index.parquet")
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ZooError, match="index.parquet: GHN 0 on .* scored .*, recorded is"):
+        roll_out_again(simulator, copy, 5)
+
+
+def test_training_weights_are_scaled_to_one_spread(tiny: Path) -> None:
+    training = Zoo.open(TASK, tiny).training_set(reads_ghn=False)
+    weights = [flatten_weights(w) for arch in training.architectures for w in training.networks(arch).values()]
+    assert float((torch.cat(weights) * training.scale).std()) == pytest.approx(0.538, rel=1e-5)
+
+
 def test_a_killed_build_goes_on_and_ends_with_the_same_zoo(simulator: Simulator, tiny: Path, tmp_path: Path) -> None:
     script = textwrap.dedent(
         f"""
         import sys
-        from pathlib import Path
+        from dataclasses import replace
+from pathlib import Path
         sys.path.insert(0, {str(Path(__file__).parent)!r})
         from nnbench.tasks.simulation import Simulator, load_task
         from test_zoo import EXPERT, LENIENT, TASK, TINY, build_zoo
@@ -149,7 +177,7 @@ def test_a_killed_build_goes_on_and_ends_with_the_same_zoo(simulator: Simulator,
 
 
 def test_work_of_other_numbers_is_refused(simulator: Simulator, tiny: Path) -> None:
-    other = DistillationConfig(updates=5)
+    other = replace(TINY, seed=1)
     with pytest.raises(ZooError, match="work: holds work of another expert or with other numbers; delete it"):
         build_zoo(simulator, EXPERT, tiny.parent / "work", tiny.parent / "zoo", [0, 1], other, LENIENT)
 
