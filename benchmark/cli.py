@@ -258,6 +258,32 @@ def zoo_verify(
     )
 
 
+@_zoo.command(name="alignment")
+def zoo_alignment(
+    task: str = _TASK,
+    workers: int | None = None,
+    pool: Path = _RUNS / "distillation",
+    work: Path = _RUNS / "alignment",
+    out: Path = Path("results") / "alignment",
+) -> None:
+    """Train policies through hypernetworks and without one, and compare their scores and weights (the paper's table 1).
+
+    Args:
+        task: ManiSkill environment.
+        workers: Simulation processes, default one a core.
+        pool: The `--work` folder of `nnbench zoo build`, for the states to learn from.
+        work: Folder for finished policies.
+        out: Folder for the rows.
+    """
+    from nnbench.tasks.alignment import AlignmentConfig, compare, summarise
+    from nnbench.tasks.simulation import Simulator, load_task
+
+    with Simulator(load_task(task), workers) as simulator:
+        rows = compare(simulator, pool / task, work / task, out, AlignmentConfig())
+    for side, columns in summarise(rows).items():
+        print(f"{side:9}" + "".join(f"  {name} {value:.3f}" for name, value in columns.items()))
+
+
 @_bench.command(name="sim")
 def bench_sim(task: str = "all", json: bool = False) -> None:
     """Control steps a second: ManiSkill's `env.step`, this engine with 1 and 2 workers, and PhysX alone.

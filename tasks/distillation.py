@@ -8,11 +8,11 @@ further GHNs learn without simulation.
 
 import math
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -108,6 +108,16 @@ def preset(name: Literal["cpu", "paper"], task_name: str) -> tuple[int, Distilla
     return 128, DistillationConfig(dagger=dagger, pool=None)
 
 
+class Ensemble(Protocol):
+    """S networks that write policies, each of a seed of its own, as `GHNEnsemble`."""
+
+    seeds: tuple[int, ...]
+
+    def __call__(self, widths: Tensor) -> tuple[Tensor, Tensor]: ...
+
+    def parameters(self) -> Iterator[nn.Parameter]: ...
+
+
 @dataclass(frozen=True)
 class LabelledStates:
     """Visited states and the expert's action in each, clamped to what the robot executes."""
@@ -146,7 +156,9 @@ def distil(
         path = directory / "ensemble" / f"ghns-{part[0]}-{part[-1]}.safetensors"
         if not path.exists():
             if config.pool:
-                ensemble = _learn_from(build_pool(simulator, expert, directory, config), part, config)
+                ensemble = GHNEnsemble(part, simulator.task.observation_dim, simulator.task.action_dim, config.ghn)
+                pool = build_pool(simulator, expert, directory, config)
+                learn_from(pool, ensemble, _architectures(config), config)
             else:
                 ensemble = _dagger(simulator, expert, part[0], directory / f"dagger-{part[0]}", config)
             tensors = {key: value.contiguous() for key, value in ensemble.state_dict().items()}
@@ -179,16 +191,18 @@ def _architectures(config: DistillationConfig) -> tuple[Architecture, ...]:
     return splits.train if config.architectures == "train" else splits.train + splits.unseen
 
 
-def _learn_from(pool: LabelledStates, seeds: Sequence[int], config: DistillationConfig) -> GHNEnsemble:
+def learn_from(
+    pool: LabelledStates, ensemble: Ensemble, architectures: Sequence[Architecture], config: DistillationConfig
+) -> None:
+    """Train all members on the pool, each on batches of its own."""
     numbers = config.pool
     assert numbers is not None
-    ensemble = GHNEnsemble(seeds, pool.observations.shape[1], pool.actions.shape[1], config.ghn)
     optimizer = torch.optim.Adam(ensemble.parameters(), numbers.learning_rate, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, numbers.learning_rate, numbers.updates, pct_start=0.05, cycle_momentum=False
     )
-    _fit(ensemble, optimizer, pool, numbers, config, schedule.step, description=f"GHNs {seeds[0]}-{seeds[-1]}")
-    return ensemble
+    name = f"{type(ensemble).__name__} {ensemble.seeds[0]}-{ensemble.seeds[-1]}"
+    _fit(ensemble, optimizer, pool, architectures, numbers, config.gradient_norm, schedule.step, description=name)
 
 
 def _dagger(
@@ -213,7 +227,16 @@ def _dagger(
         for group in optimizer.param_groups:
             group["lr"] = lowest + (highest - lowest) * (1 + math.cos(math.pi * i / numbers.iterations)) / 2
         states = LabelledStates.join(gathered).latest(numbers.buffer)
-        _fit(student, optimizer, states, numbers, config, description=name, stream=i)
+        _fit(
+            student,
+            optimizer,
+            states,
+            _architectures(config),
+            numbers,
+            config.gradient_norm,
+            description=name,
+            stream=i,
+        )
         save_training_state(state, {"student": student}, optimizer, generator, {"iteration": i + 1})
     return student
 
@@ -255,18 +278,19 @@ def _gather(
 
 
 def _fit(
-    ensemble: GHNEnsemble,
+    ensemble: Ensemble,
     optimizer: torch.optim.Optimizer,
     states: LabelledStates,
+    architectures: Sequence[Architecture],
     numbers: DaggerConfig | PoolConfig,
-    config: DistillationConfig,
+    gradient_norm: float,
     after_step: Callable[[], None] | None = None,
     *,
     description: str,
     stream: int = 0,
 ) -> None:
     """Mean squared error of the written policies' actions, every member on batches of its own."""
-    widths = torch.tensor(_architectures(config))  # (64 or 72, 4)
+    widths = torch.tensor(architectures)
     generators = [torch.Generator().manual_seed(1_000_003 * stream + seed) for seed in ensemble.seeds]
     bar = tqdm(range(numbers.updates), desc=description, leave=False, disable=None)
     for step in bar:
@@ -278,7 +302,7 @@ def _fit(
         loss = (actions - states.actions[index]).square().mean(dim=(1, 2, 3))  # (S,)
         optimizer.zero_grad()
         loss.sum().backward()
-        _clip_each(ensemble, config.gradient_norm)
+        _clip_each(ensemble, gradient_norm)
         optimizer.step()
         if after_step is not None:
             after_step()
@@ -286,7 +310,7 @@ def _fit(
             bar.set_postfix(loss=f"{loss.mean().item():.4f}")
 
 
-def _clip_each(ensemble: nn.Module, limit: float) -> None:
+def _clip_each(ensemble: Ensemble, limit: float) -> None:
     """Clip every member's gradient norm by itself."""
     gradients = [parameter.grad for parameter in ensemble.parameters() if parameter.grad is not None]
     square = sum(gradient.flatten(1).square().sum(dim=1) for gradient in gradients)

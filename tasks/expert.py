@@ -64,8 +64,10 @@ class ExpertConfig:
     lesson_updates: int = 500
     """Adam steps a lesson, on 1,024 of all states gathered so far."""
     lesson_learning_rate: float = 5e-4
-    taught_std: float = 0.2
+    taught_std: float = 0.15
     """Standard deviation of the actions of an actor that does not begin from nothing."""
+    critic_iterations: int = 10
+    """Iterations at the start in which only the critic learns, where the actor does not begin from nothing."""
     seed: int = 0
 
 
@@ -140,7 +142,11 @@ def train_expert(
             )
         iteration, best_score, failed = progress["iteration"], progress["best_score"], set(progress["failed"])
     elif start is not None and task.teacher is not None:
-        _imitate(simulator, agent.actor, task.teacher(GaussianActor.from_state_dict(start)), config, generator)
+        taught = directory / "taught.safetensors"
+        if not taught.exists():
+            _imitate(simulator, agent.actor, task.teacher(GaussianActor.from_state_dict(start)), config, generator)
+            _save_actor(taught, agent.actor.state_dict(), config, {})
+        agent.actor.load_state_dict(load_file(taught))
     steps_per_iteration = config.episodes * task.horizon
     iterations = math.ceil(config.steps / steps_per_iteration)
     _keep_lines(log, 1 + iteration)
@@ -153,8 +159,9 @@ def train_expert(
         fresh = rng.choice(config.initial_states, config.episodes - len(retried), replace=False)
         seeds = np.concatenate([fresh, retried])
         episodes = _collect(simulator, agent, seeds, rng)
-        failed = failed - set(seeds.tolist()) | set(seeds[~episodes.success_at_end].tolist())
-        kl = _update(agent, optimizer, episodes, config, generator)
+        failed = failed - set(seeds.tolist()) | set(seeds[~episodes.success_once].tolist())  # noise decides the end
+        only_critic = start is not None and iteration < config.critic_iterations
+        kl = _update(agent, optimizer, episodes, config, generator, only_critic=only_critic)
         average.update_parameters(agent.actor)
         iteration += 1
         row = {
@@ -267,6 +274,8 @@ def _update(
     episodes: Episodes,
     config: ExpertConfig,
     generator: torch.Generator,
+    *,
+    only_critic: bool,
 ) -> float:
     """PPO's epochs over one batch; returns the last approximate KL divergence from the acting policy."""
     assert episodes.observations is not None and episodes.actions is not None and episodes.rewards is not None
@@ -293,7 +302,7 @@ def _update(
             policy_loss = torch.max(-advantage * ratio, -advantage * clipped).mean()
             value_loss = 0.5 * (agent.value(states[batch]) - returns[batch]).square().mean()
             optimizer.zero_grad()
-            (policy_loss + config.value_coefficient * value_loss).backward()
+            (config.value_coefficient * value_loss + (0 if only_critic else policy_loss)).backward()
             nn.utils.clip_grad_norm_(agent.parameters(), config.gradient_norm)
             optimizer.step()
     return kl

@@ -63,6 +63,21 @@ def flatten_weights(weights: Weights) -> Tensor:
     return torch.cat([value.flatten() for value in weights.values()])
 
 
+def nearest_neighbours(policies: Sequence[Weights]) -> tuple[Tensor, Tensor]:
+    """L2 distance to the nearest other policy and cosine similarity to the most alike other one, (S,) each.
+
+    All policies must be of one architecture; of a single one both are NaN (paper, tables 1 and 6).
+    """
+    flat = torch.stack([flatten_weights(policy).double() for policy in policies])  # (S, P)
+    if len(flat) < 2:
+        return torch.full((1,), torch.nan), torch.full((1,), torch.nan)
+    # By matrix products a copy would come out at a small distance instead of 0.
+    distances = torch.cdist(flat, flat, compute_mode="donot_use_mm_for_euclid_dist").fill_diagonal_(torch.inf)
+    directions = flat / flat.norm(dim=1, keepdim=True)
+    cosines = (directions @ directions.T).fill_diagonal_(-torch.inf)
+    return distances.min(dim=1).values, cosines.max(dim=1).values
+
+
 class Actor(Protocol):
     """What the simulator asks for actions: observations (K, O) in, actions (K, A) out, both float32."""
 

@@ -24,7 +24,7 @@ from nnbench.tasks.engine import Task
 from nnbench.tasks.expert import join_episodes, load_expert
 from nnbench.tasks.files import file_sha256, write_atomically, write_json
 from nnbench.tasks.ghn import GHNConfig, GHNEnsemble
-from nnbench.tasks.policy import PolicyActor, Weights, flatten_weights
+from nnbench.tasks.policy import PolicyActor, Weights, flatten_weights, nearest_neighbours
 from nnbench.tasks.simulation import SCENES_PER_WORKER, Rollout, Simulator, load_task
 
 SHIPPED = Path(__file__).parent / "zoos"
@@ -188,7 +188,7 @@ def roll_out_again(simulator: Simulator, directory: Path, count: int) -> None:
     index = _read_index(directory)
     rows = [index[i] for i in np.linspace(0, len(index) - 1, count).round().astype(int)]
     policies = [zoo.hypernetwork_policies(parse_architecture(row["arch"]))[row["ghn_seed"]] for row in rows]
-    for row, score in zip(rows, _score(simulator, policies, Filter(**manifest["filter"])), strict=True):
+    for row, score in zip(rows, score_policies(simulator, policies, Filter(**manifest["filter"])), strict=True):
         same = abs(row["return"] - score["return"]) < 1e-4  # the last bits of a reward are the machine's
         if not same or any(row[name] != score[name] for name in ("success_once", "success_at_end")):
             recorded = {name: row[name] for name in score}
@@ -213,7 +213,7 @@ def build_zoo(
     """
     task, expert = simulator.task, load_expert(expert_path)
     config, policy_filter = config or DistillationConfig(), policy_filter or FILTERS[task.name]
-    _refuse_other_work(work, {"expert_sha256": file_sha256(expert_path), "distillation": asdict(config)})
+    refuse_other_work(work, {"expert_sha256": file_sha256(expert_path), "distillation": asdict(config)})
     ensemble = distil(simulator, expert, ghn_seeds, work, config)
     # What ships is rounded to bfloat16, so that is what is validated.
     tensors = {key: value.to(torch.bfloat16).contiguous() for key, value in ensemble.state_dict().items()}
@@ -221,10 +221,11 @@ def build_zoo(
     judged = hashlib.sha256(save(tensors) + json.dumps(asdict(policy_filter)).encode()).hexdigest()
     validation = work / f"validation-{judged[:12]}"
     rows = _keep_best(_validate(simulator, ensemble, validation, policy_filter), policy_filter)
+    _add_neighbours(rows, ensemble)
 
     write_atomically(out / "ghns.safetensors", lambda temporary: save_file(tensors, temporary))
     write_atomically(out / "expert.safetensors", lambda temporary: temporary.write_bytes(expert_path.read_bytes()))
-    _write_index(out, rows)
+    write_table(out / "index.parquet", rows)
     write_json(
         out / "manifest.json",
         {
@@ -236,15 +237,16 @@ def build_zoo(
             "valid_policies": sum(row["valid"] for row in rows),
             "splits_sha256": load_splits().sha256,
             "files": {name: file_sha256(out / name) for name in _FILES},
-            "versions": {name: version(name) for name in ("mani_skill", "sapien", "torch", "numpy")},
+            "versions": used_versions(),
         },
     )
 
 
-def _refuse_other_work(work: Path, made_with: dict[str, Any]) -> None:
+def refuse_other_work(work: Path, made_with: dict[str, Any]) -> None:
+    """Remember what the files in a folder are made with. Raises ZooError where that was something else."""
     path = work / "made-with.json"
     made_with = json.loads(json.dumps(made_with))  # as it reads back: tuples are lists
-    if not path.exists() and not (work / "pool.safetensors").exists():
+    if not path.exists() and not any(work.glob("*")):
         write_json(path, made_with)
     elif not path.exists() or json.loads(path.read_text()) != made_with:
         raise ZooError(
@@ -263,7 +265,7 @@ def _validate(
         path = directory / f"{architecture_name(arch)}.json"
         if not path.exists():
             policies = ensemble.policies(arch)
-            scores = _score(simulator, list(policies.values()), policy_filter)
+            scores = score_policies(simulator, list(policies.values()), policy_filter)
             described = [
                 {
                     "task": simulator.task.name,
@@ -280,7 +282,7 @@ def _validate(
     return rows
 
 
-def _score(simulator: Simulator, policies: list[Weights], policy_filter: Filter) -> list[dict[str, float]]:
+def score_policies(simulator: Simulator, policies: list[Weights], policy_filter: Filter) -> list[dict[str, float]]:
     """Mean return and success of every policy on the validation episodes."""
     count = policy_filter.episodes
     # All episodes of the first policy, then of the second, ...; cut where a worker is full.
@@ -318,17 +320,34 @@ def _keep_best(rows: list[dict[str, Any]], policy_filter: Filter) -> list[dict[s
             reason = f"not among the best {policy_filter.best}"
         else:
             kept[arch] = kept.get(arch, 0) + 1
-        judged.append(row | {"valid": reason == "", "reason": reason})
+        judged.append(row | {"valid": reason == "", "reason": reason, "nearest_l2": None, "nearest_cosine": None})
     order = {(row["arch"], row["ghn_seed"]): position for position, row in enumerate(rows)}
     return sorted(judged, key=lambda row: order[row["arch"], row["ghn_seed"]])
 
 
-def _write_index(directory: Path, rows: list[dict[str, Any]]) -> None:
+def _add_neighbours(rows: list[dict[str, Any]], ensemble: GHNEnsemble) -> None:
+    """How far the nearest other training policy of the architecture is, for the paper's table 6."""
+    for arch in load_splits().train:
+        mine = [row for row in rows if row["valid"] and row["arch"] == architecture_name(arch)]
+        if mine:
+            policies = ensemble.policies(arch)
+            distances, cosines = nearest_neighbours([policies[row["ghn_seed"]] for row in mine])
+            for row, distance, cosine in zip(mine, distances.tolist(), cosines.tolist(), strict=True):
+                row |= {"nearest_l2": distance, "nearest_cosine": cosine}
+
+
+def write_table(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Rows of equal columns as one parquet file, atomically."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     table = pa.Table.from_pylist(rows)
-    write_atomically(directory / "index.parquet", lambda temporary: pq.write_table(table, temporary))
+    write_atomically(path, lambda temporary: pq.write_table(table, temporary))
+
+
+def used_versions() -> dict[str, str]:
+    """Of the packages that decide the numbers."""
+    return {name: version(name) for name in ("mani_skill", "sapien", "torch", "numpy")}
 
 
 def _read_index(directory: Path) -> list[dict[str, Any]]:

@@ -5,14 +5,15 @@ from typing import Any
 import pytest
 import torch
 
+from nnbench.tasks.architectures import load_splits
 from nnbench.tasks.distillation import (
     DaggerConfig,
     DistillationConfig,
     LabelledStates,
     PoolConfig,
-    _learn_from,
     build_pool,
     distil,
+    learn_from,
     preset,
 )
 from nnbench.tasks.expert import load_expert
@@ -55,7 +56,9 @@ def test_ensemble_learns_and_a_member_does_not_depend_on_its_group() -> None:
     rng = torch.Generator().manual_seed(0)
     observations = torch.randn(500, 42, generator=rng)
     states = LabelledStates(observations, torch.full((500, 8), 0.5))
-    together, alone = _learn_from(states, [0, 1], CONFIG), _learn_from(states, [1], CONFIG)
+    together, alone = GHNEnsemble([0, 1], 42, 8, CONFIG.ghn), GHNEnsemble([1], 42, 8, CONFIG.ghn)
+    for ensemble in (together, alone):
+        learn_from(states, ensemble, load_splits().train, CONFIG)
     for (name, a), b in zip(together.state_dict().items(), alone.state_dict().values(), strict=True):
         torch.testing.assert_close(a[1:], b, atol=1e-4, rtol=1e-3, msg=name)
     untrained = GHNEnsemble([0, 1], 42, 8, CONFIG.ghn)

@@ -73,10 +73,13 @@ def test_a_run_of_other_numbers_is_not_gone_on_with(simulator: Simulator, tmp_pa
 
 def test_training_can_begin_with_another_tasks_expert(simulator: Simulator, tmp_path: Path) -> None:
     expert = load_expert(SHIPPED / "PickCube-v1" / "expert.safetensors")
-    config = ExpertConfig(steps=1_000, episodes=20)
-    train_expert(simulator, tmp_path / "from expert", config, expert)
-    (row,) = csv.DictReader((tmp_path / "from expert" / "log.csv").open())
-    assert float(row["return"]) > 25  # a fresh policy makes 2 or 3
+    for critic_iterations, same in ((1, True), (0, False)):
+        config = ExpertConfig(steps=1_000, episodes=20, critic_iterations=critic_iterations)
+        directory = tmp_path / f"critic {critic_iterations}"
+        path = train_expert(simulator, directory, config, expert)
+        (row,) = csv.DictReader((directory / "log.csv").open())
+        assert float(row["return"]) > 25  # a fresh policy makes 2 or 3
+        assert same == all(torch.equal(value, expert[key]) for key, value in load_expert(path).items())
 
     with pytest.raises(ValueError, match="PickCube-v1: the actor to start from does not fit .*size mismatch"):
         train_expert(simulator, tmp_path / "misfit", ExpertConfig(steps=1_000, episodes=20, hidden=(8, 8)), expert)

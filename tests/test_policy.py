@@ -9,6 +9,7 @@ from nnbench.tasks.policy import (
     MixtureActor,
     PolicyActor,
     check_weights,
+    nearest_neighbours,
     random_policy,
     weights_sha256,
 )
@@ -82,3 +83,14 @@ def test_accepted_weights_are_float32_in_layer_order_and_hash_by_value() -> None
     halved = check_weights({k: v.bfloat16() for k, v in weights.items()}, ARCHS[0], 42, 8, "x")
     assert halved["0.weight"].dtype == torch.float32
     assert weights_sha256(halved) != weights_sha256(weights)
+
+
+def test_nearest_neighbours_of_known_policies() -> None:
+    base = random_policy((16, 16, 16, 32), 42, 8, torch.Generator().manual_seed(0))
+    near = base | {"0.bias": base["0.bias"] + 1}  # 16 entries
+    far = {key: -value for key, value in base.items()}
+    distances, cosines = nearest_neighbours([base, near, far])
+    assert distances[:2].tolist() == pytest.approx([4, 4]) and distances[2] > 4
+    assert cosines[0] == cosines[1] and 0.9 < cosines[0] < 1 and cosines[2] < 0
+    assert nearest_neighbours([base, base])[0].tolist() == [0, 0]
+    assert all(bool(column.isnan().all()) for column in nearest_neighbours([base]))

@@ -154,8 +154,7 @@ def test_a_killed_build_goes_on_and_ends_with_the_same_zoo(simulator: Simulator,
     script = textwrap.dedent(
         f"""
         import sys
-        from dataclasses import replace
-from pathlib import Path
+        from pathlib import Path
         sys.path.insert(0, {str(Path(__file__).parent)!r})
         from nnbench.tasks.simulation import Simulator, load_task
         from test_zoo import EXPERT, LENIENT, TASK, TINY, build_zoo

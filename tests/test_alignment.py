@@ -1,0 +1,80 @@
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from nnbench.tasks.alignment import (
+    SIDES,
+    AlignmentConfig,
+    DirectPolicies,
+    compare,
+    magnitudes,
+    neighbour_correlation,
+    summarise,
+)
+from nnbench.tasks.distillation import DistillationConfig, LabelledStates, PoolConfig, learn_from
+from nnbench.tasks.expert import load_expert
+from nnbench.tasks.ghn import act
+from nnbench.tasks.policy import GaussianActor, PolicyActor, check_weights, random_policy
+from nnbench.tasks.simulation import Simulator
+from nnbench.tasks.zoo import SHIPPED, ZooError
+
+TINY = AlignmentConfig(seeds=3, arch=(64, 64, 64), updates=30, batch=16, ghn_channels=4, side_by_side=2, episodes=2)
+
+
+@pytest.fixture(scope="module")
+def states() -> LabelledStates:
+    observations = torch.randn(300, 42, generator=torch.Generator().manual_seed(0))
+    expert = GaussianActor.from_state_dict(load_expert(SHIPPED / "PickCube-v1" / "expert.safetensors"))
+    return LabelledStates(observations, torch.from_numpy(expert(observations.numpy()).clip(-1, 1)))
+
+
+def test_direct_policies_learn_and_are_what_training_sees(states: LabelledStates) -> None:
+    arch = (16, 64)
+    ensemble = DirectPolicies([3, 5], arch, 42, 8)
+    alone = DirectPolicies([5], arch, 42, 8)
+    check_weights(ensemble.policies(arch)[5], arch, 42, 8, "direct")
+    assert torch.equal(alone.policies(arch)[5]["2.weight"], ensemble.policies(arch)[5]["2.weight"])
+
+    def error() -> float:
+        actions = PolicyActor.stack([ensemble.policies(arch)[5]], torch.zeros(300, dtype=torch.int).numpy())(
+            states.observations.numpy()
+        )
+        trained = act(*ensemble(torch.tensor(arch)), states.observations.expand(2, 1, 300, 42))[1, 0, :, :8]
+        torch.testing.assert_close(trained.detach(), torch.from_numpy(actions), atol=1e-5, rtol=1e-4)
+        return float((states.actions - torch.from_numpy(actions)).square().mean())
+
+    before = error()
+    numbers = PoolConfig(updates=100, batch=64, architectures=1)
+    learn_from(states, ensemble, [arch], DistillationConfig(pool=numbers))
+    assert error() < 0.7 * before
+
+
+def test_rows_are_written_and_finished_policies_kept(
+    simulator: Simulator, states: LabelledStates, tmp_path: Path
+) -> None:
+    states.save(tmp_path / "pool" / "pool.safetensors")
+    rows = compare(simulator, tmp_path / "pool", tmp_path / "work", tmp_path / "out", TINY)
+    assert [(row["side"], row["seed"]) for row in rows] == [(side, seed) for side in SIDES for seed in range(3)]
+    assert pq.read_table(tmp_path / "out" / "PickCube-v1.parquet").to_pylist() == rows
+    assert len(rows[0]["magnitudes"]) == 42 + 3 * 64
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "work").iterdir()}
+    assert compare(simulator, tmp_path / "pool", tmp_path / "work", tmp_path / "out", TINY) == rows
+    assert files == {path: path.stat().st_mtime_ns for path in (tmp_path / "work").iterdir()}
+    assert set(summarise(rows)) == set(SIDES)
+
+    with pytest.raises(ValueError, match="pool.safetensors: no states to learn from; `nnbench zoo build"):
+        compare(simulator, tmp_path, tmp_path / "work", tmp_path / "out", TINY)
+    states.latest(200).save(tmp_path / "pool" / "pool.safetensors")
+    with pytest.raises(ZooError, match="holds work of another"):
+        compare(simulator, tmp_path / "pool", tmp_path / "work", tmp_path / "out", TINY)
+
+
+def test_neighbours_and_profiles_of_known_weights() -> None:
+    policy = random_policy((64, 64, 64), 42, 8, torch.Generator().manual_seed(0))
+    assert abs(neighbour_correlation(policy)) < 0.05
+    smooth = torch.outer(torch.linspace(-1, 1, 64), torch.linspace(0.5, 1, 64))
+    assert neighbour_correlation(policy | {"2.weight": smooth, "4.weight": smooth}) > 0.9
+    columns = magnitudes(policy | {"2.weight": torch.tensor([[1.0, -3.0], [1.0, 3.0]])})[1]
+    torch.testing.assert_close(columns, torch.tensor([0.5, 1.5]))
