@@ -22,15 +22,19 @@ class Method(Untrained):
 
     def generate(self, arch: Architecture, n: int, *, seed: int = 0) -> list[Weights]:
         """n policies made of the networks of the nearest architectures, each used once before any is used again."""
-        task = self.training.task
-        sources = [
-            network
-            for near in nearest_architectures(arch, self.training)
-            for _, network in sorted(self.training.networks(near).items())
-        ]
+        networks = nearest_networks(arch, self.training)
         rng = np.random.default_rng((seed, *arch))
-        order = np.concatenate([rng.permutation(len(sources)) for _ in range(math.ceil(n / len(sources)))])[:n]
-        return [resize(sources[i], arch, task.observation_dim, task.action_dim) for i in order]
+        order = np.concatenate([rng.permutation(len(networks)) for _ in range(math.ceil(n / len(networks)))])[:n]
+        return [{key: value.clone() for key, value in networks[i].items()} for i in order]
+
+
+def nearest_networks(arch: Architecture, training: TrainingSet) -> list[Weights]:
+    """All networks of the nearest training architectures, made to fit `arch`."""
+    return [
+        resize(network, arch, training.task.observation_dim, training.task.action_dim)
+        for near in nearest_architectures(arch, training)
+        for _, network in sorted(training.networks(near).items())
+    ]
 
 
 def nearest_architectures(arch: Architecture, training: TrainingSet) -> list[Architecture]:

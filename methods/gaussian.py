@@ -1,0 +1,33 @@
+"""The floor `gaussian`: every weight by itself, drawn from the normal distribution of the training networks' weights.
+
+The simplest model of a set of networks: it knows where each weight lies and how far it strays, and nothing of what
+weights have to do with one another.
+"""
+
+from typing import ClassVar
+
+import numpy as np
+import torch
+
+from nnbench.api import Architecture, Untrained, Weights
+from nnbench.methods.nearest import nearest_networks
+
+
+class Method(Untrained):
+    """Mean and standard deviation of each weight over `nearest`."""
+
+    name: ClassVar[str] = "gaussian"
+
+    def generate(self, arch: Architecture, n: int, *, seed: int = 0) -> list[Weights]:
+        """n policies of any architecture."""
+        networks = nearest_networks(arch, self.training)
+        stacked = {key: torch.stack([network[key] for network in networks]) for key in networks[0]}
+        state = np.random.SeedSequence((seed, *arch)).generate_state(1, np.uint64)
+        generator = torch.Generator().manual_seed(int(state[0]))
+        return [
+            {
+                key: values.mean(dim=0) + values.std(dim=0) * torch.randn(values.shape[1:], generator=generator)
+                for key, values in stacked.items()
+            }
+            for _ in range(n)
+        ]

@@ -1,0 +1,20 @@
+"""The row `dataset`."""
+
+from pathlib import Path
+
+import pytest
+
+from nnbench.methods.dataset import Method
+from nnbench.tasks.architectures import load_splits
+from nnbench.tasks.policy import weights_sha256
+from nnbench.tasks.zoo import HeldOutAccess, Zoo
+
+
+def test_it_hands_out_every_training_network_and_no_other(zoo: Zoo, tmp_path: Path) -> None:
+    method = Method.fit(zoo.training_set(reads_ghn=False), seed=0, directory=tmp_path)
+    arch = load_splits().seen[0]
+    own = {weights_sha256(network) for network in method.training.networks(arch).values()}
+    hashes = [weights_sha256(sample) for sample in method.generate(arch, 2 * len(own))]
+    assert set(hashes[: len(own)]) == set(hashes[len(own) :]) == own
+    with pytest.raises(HeldOutAccess, match="is no training architecture"):
+        method.generate(load_splits().unseen[0], 1)
