@@ -1,6 +1,7 @@
 """The command `nnbench`. Nothing heavy is imported before a verb needs it."""
 
 import sys
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -67,6 +68,7 @@ def run(
     from tqdm import tqdm
 
     from nnbench.evaluation import architectures_of, evaluate
+    from nnbench.generation import Isolated, MethodError
     from nnbench.protocol import Unit
     from nnbench.registry import load_method
     from nnbench.store import Store
@@ -77,26 +79,36 @@ def run(
     protocol, store = scale.protocol(), Store(results)
     loaded = [load_method(name, plugin) for name in method]
     zoo = Zoo.open(task)
-    work = []
-    for kind in loaded:
-        trained = obtain(kind, zoo, seed)
-        print(f"{kind.name}: {trained.source}")
-        for arch in architectures_of(split, archs):
-            unit = Unit(
-                protocol=protocol,
-                task=task,
-                method=kind.name,
-                method_sha256=trained.sha256,
-                generator_seed=seed,
-                arch=arch,
-            )
-            if not store.finished(unit):
-                work.append((unit, trained.generator))
-    if work:
-        with Simulator(zoo.task, workers) as simulator:
-            for unit, generator in tqdm(work, desc=f"{task} {split}", unit="arch", disable=None):
-                tqdm.write(evaluate(unit, generator, zoo, simulator, store))
+    work: list[Unit] = []
+    sources: dict[str, Isolated] = {}
+    failed = 0
+    with ExitStack() as stack:
+        for kind in loaded:
+            trained = obtain(kind, zoo, seed)
+            print(f"{kind.name}: {trained.folder}")
+            sources[kind.name] = stack.enter_context(Isolated(kind.name, plugin, trained.folder, task))
+            for arch in architectures_of(split, archs):
+                unit = Unit(
+                    protocol=protocol,
+                    task=task,
+                    method=kind.name,
+                    method_sha256=trained.sha256,
+                    generator_seed=seed,
+                    arch=arch,
+                )
+                if not store.finished(unit):
+                    work.append(unit)
+        simulator = stack.enter_context(Simulator(zoo.task, workers)) if work else None
+        for unit in tqdm(work, desc=f"{task} {split}", unit="arch", disable=None):
+            assert simulator is not None
+            try:
+                tqdm.write(evaluate(unit, sources[unit.method], zoo, simulator, store))
+            except MethodError as error:  # the other units are not to blame
+                failed += 1
+                tqdm.write(f"nnbench: {error}", file=sys.stderr)
     _print_table(results, task, protocol, per_architecture=False)
+    if failed:
+        raise MethodError(f"{failed} of {len(work)} units failed, each for the reason printed above")
 
 
 @_app.command
@@ -134,7 +146,7 @@ def train(method: str, task: str = _TASK, seed: int = 0, plugin: tuple[Path, ...
     from nnbench.training import train as train_method
 
     trained = train_method(load_method(method, plugin), Zoo.open(task), seed)
-    print(f"{method}: {trained.source}")
+    print(f"{method}: {trained.folder}")
 
 
 @_app.command
@@ -157,6 +169,7 @@ def expert_train(
     seed: int = 0,
     workers: int | None = None,
     start: Path | None = None,
+    std: float = 0.15,
     out: Path = _RUNS / "expert",
 ) -> None:
     """Train a task's PPO expert and score it on 200 fresh episodes. Goes on where an interrupted training stopped.
@@ -166,7 +179,8 @@ def expert_train(
         steps: Control steps to simulate.
         seed: Seed of the training.
         workers: Simulation processes, default one a core.
-        start: Another task's expert.safetensors to begin with; the two tasks must have the same observations.
+        start: An expert.safetensors to begin with, this task's or another's with the same observations.
+        std: Standard deviation of the actions that training begins with where there is a start.
         out: Folder for the expert, its log and its training state.
     """
     from nnbench.tasks.expert import ExpertConfig, load_expert, score_expert, train_expert
@@ -174,7 +188,7 @@ def expert_train(
 
     with Simulator(load_task(task), workers) as simulator:
         begin = load_expert(start) if start else None
-        path = train_expert(simulator, out / task, ExpertConfig(steps=steps, seed=seed), begin)
+        path = train_expert(simulator, out / task, ExpertConfig(steps=steps, seed=seed, taught_std=std), begin)
         print(f"{path}: {score_expert(simulator, load_expert(path))}")
 
 

@@ -7,6 +7,7 @@ are those of the full evaluation.
 """
 
 import time
+import typing
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -14,13 +15,12 @@ import numpy as np
 import pyarrow as pa
 from tqdm import tqdm
 
-from nnbench.api import Generator
 from nnbench.metrics import nearest_policies
 from nnbench.protocol import Protocol, Unit
 from nnbench.store import EPISODE_SCHEMA, ROLLOUT_SCHEMA, Journal, Store
 from nnbench.tasks.architectures import Architecture, architecture_name, load_splits, parse_architecture
 from nnbench.tasks.engine import Episodes
-from nnbench.tasks.policy import PolicyActor, Weights, check_weights, weights_sha256
+from nnbench.tasks.policy import PolicyActor, Weights, weights_sha256
 from nnbench.tasks.simulation import SCENES_PER_WORKER, Rollout, Simulator
 from nnbench.tasks.zoo import Zoo
 
@@ -28,13 +28,16 @@ _RACE_STEP = 5
 """Episodes that the candidates still in the race run between two looks at the bounds."""
 
 
-def evaluate(unit: Unit, generator: Generator, zoo: Zoo, simulator: Simulator, store: Store) -> str:
-    """Finish one unit, going on from its journal; returns a line that says what was done.
+class Source(typing.Protocol):
+    """Who is asked for networks: an `Isolated` method."""
 
-    Raises InvalidWeights where the method's networks are not policies of the architecture.
-    """
+    def generate(self, arch: Architecture, n: int, *, seed: int = 0) -> list[Weights]: ...
+
+
+def evaluate(unit: Unit, source: Source, zoo: Zoo, simulator: Simulator, store: Store) -> str:
+    """Finish one unit, going on from its journal; returns a line that says what was done."""
     began = time.perf_counter()
-    samples = _generate(unit, generator, zoo)
+    samples = source.generate(unit.arch, unit.protocol.samples, seed=unit.generator_seed)
     generated = time.perf_counter()
     journal = store.journal(unit)
     race = _Race.resume(unit.protocol, samples, journal)
@@ -54,19 +57,6 @@ def evaluate(unit: Unit, generator: Generator, zoo: Zoo, simulator: Simulator, s
     counts = race.summary()
     seconds = ", ".join(f"{stage} {value:.0f} s" for stage, value in wall.items())
     return f"{name}: {counts['episodes']} of {counts['full']} selection episodes simulated; {seconds}"
-
-
-def _generate(unit: Unit, generator: Generator, zoo: Zoo) -> list[Weights]:
-    count = unit.protocol.samples
-    written = generator.generate(unit.arch, count, seed=unit.generator_seed)
-    owner = f"method {unit.method}"
-    if len(written) != count:
-        raise ValueError(f"{owner}: generate({architecture_name(unit.arch)}, {count}) returned {len(written)} networks")
-    task = zoo.task
-    return [
-        check_weights(weights, unit.arch, task.observation_dim, task.action_dim, f"{owner}, sample {i}")
-        for i, weights in enumerate(written)
-    ]
 
 
 @dataclass

@@ -16,7 +16,7 @@ from typing import Any
 import nnbench.methods
 from nnbench.api import Generator
 from nnbench.tasks.files import file_sha256, write_json
-from nnbench.tasks.zoo import Zoo
+from nnbench.tasks.zoo import TrainingSet, Zoo
 
 SHIPPED = Path(nnbench.methods.__path__[0]) / "checkpoints"
 TRAINED = Path("runs") / "methods"
@@ -29,13 +29,11 @@ class CheckpointError(ValueError):
 
 @dataclass(frozen=True)
 class Trained:
-    """A method ready to generate."""
+    """A method that can be opened."""
 
-    generator: Generator
     sha256: str
     """Identity of the trained method; every row carries it."""
-    source: str
-    """What a person is told: where it came from."""
+    folder: Path
 
 
 def obtain(method: type[Generator], zoo: Zoo, seed: int) -> Trained:
@@ -43,8 +41,13 @@ def obtain(method: type[Generator], zoo: Zoo, seed: int) -> Trained:
     own, shipped = _folders(method, zoo, seed)
     for folder in (own, shipped):
         if (folder / "manifest.json").exists():
-            return _load(method, zoo, folder)
+            return _check(method, zoo, folder)
     return train(method, zoo, seed)
+
+
+def open_generator(method: type[Generator], training: TrainingSet, folder: Path) -> Generator:
+    """Load what `obtain` found."""
+    return method.load(folder, training)
 
 
 def train(method: type[Generator], zoo: Zoo, seed: int) -> Trained:
@@ -72,14 +75,14 @@ def train(method: type[Generator], zoo: Zoo, seed: int) -> Trained:
     shutil.rmtree(own, ignore_errors=True)
     unfinished.rename(own)
     shutil.rmtree(progress)
-    return _load(method, zoo, own)
+    return _check(method, zoo, own)
 
 
 def _folders(method: type[Generator], zoo: Zoo, seed: int) -> tuple[Path, Path]:
     return tuple(root / method.name / zoo.task.name / f"seed-{seed}" for root in (TRAINED, SHIPPED))  # type: ignore[return-value]
 
 
-def _load(method: type[Generator], zoo: Zoo, folder: Path) -> Trained:
+def _check(method: type[Generator], zoo: Zoo, folder: Path) -> Trained:
     path = folder / "manifest.json"
     remedy = f"restore it, or delete {folder} and run `nnbench train --method {method.name} --task {zoo.task.name}`"
     try:
@@ -93,7 +96,6 @@ def _load(method: type[Generator], zoo: Zoo, folder: Path) -> Trained:
     for name, recorded in files.items():
         if not (folder / name).exists() or file_sha256(folder / name) != recorded:
             raise CheckpointError(f"{folder / name}: missing or changed since training; {remedy}")
-    generator = method.load(folder, zoo.training_set(reads_ghn=method.reads_ghn))
     identity = {"method": manifest["method"], "zoo": zoo_sha256, "files": files}
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-    return Trained(generator, digest, str(folder))
+    return Trained(digest, folder)

@@ -24,7 +24,7 @@ from nnbench.tasks.engine import Task
 from nnbench.tasks.expert import join_episodes, load_expert
 from nnbench.tasks.files import file_sha256, write_atomically, write_json
 from nnbench.tasks.ghn import GHNConfig, GHNEnsemble
-from nnbench.tasks.policy import PolicyActor, Weights, flatten_weights, nearest_neighbours
+from nnbench.tasks.policy import PolicyActor, Weights, flatten_weights, nearest_neighbours, weights_sha256
 from nnbench.tasks.simulation import SCENES_PER_WORKER, Rollout, Simulator, load_task
 
 SHIPPED = Path(__file__).parent / "zoos"
@@ -73,6 +73,8 @@ class TrainingSet:
     architectures: tuple[Architecture, ...]
     _networks: Callable[[Architecture], dict[int, Weights]]
     _hypernetworks: Callable[[Architecture], dict[int, Weights]] | None
+    changed: Callable[[], list[Architecture]] = list
+    """Architectures whose networks, which are shared, somebody wrote into."""
 
     def networks(self, arch: Architecture) -> dict[int, Weights]:
         """GHN seed to that seed's validated policy. Raises HeldOutAccess for any but a training architecture."""
@@ -105,6 +107,7 @@ class Zoo:
         self._ensemble = ensemble
         self._valid = valid
         self._written: dict[Architecture, dict[int, Weights]] = {}
+        self._digests: dict[Architecture, list[str]] = {}
 
     @classmethod
     def open(cls, task_name: str, directory: Path | None = None) -> Self:
@@ -125,7 +128,16 @@ class Zoo:
         """GHN seed to what that GHN writes for this architecture, held out or not: for metrics and floors."""
         if arch not in self._written:
             self._written[arch] = self._ensemble.policies(arch)
+            self._digests[arch] = [weights_sha256(weights) for weights in self._written[arch].values()]
         return self._written[arch]
+
+    def changed(self) -> list[Architecture]:
+        """Architectures whose policies were written into since they were handed out."""
+        return [
+            arch
+            for arch, policies in self._written.items()
+            if [weights_sha256(weights) for weights in policies.values()] != self._digests[arch]
+        ]
 
     def training_set(self, *, reads_ghn: bool) -> TrainingSet:
         """The view that a generator gets."""
@@ -135,7 +147,7 @@ class Zoo:
             return {seed: weights for seed, weights in self.hypernetwork_policies(arch).items() if seed in valid}
 
         hypernetworks = self.hypernetwork_policies if reads_ghn else None
-        return TrainingSet(self.task, self.sha256, load_splits().train, networks, hypernetworks)
+        return TrainingSet(self.task, self.sha256, load_splits().train, networks, hypernetworks, self.changed)
 
 
 def list_architectures(directory: Path, task_name: str) -> list[dict[str, Any]]:

@@ -34,13 +34,14 @@ def test_methods_are_listed_with_a_plugin(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("raise RuntimeError('listing must not import')\n")
     done = _nnbench("methods", "--plugin", "mine.py", cwd=tmp_path)
     assert done.returncode == 0
-    assert [line.split()[0] for line in done.stdout.splitlines()] == ["ghn", "mine", "nearest", "nnit", "random"]
+    names = [line.split()[0] for line in done.stdout.splitlines()]
+    assert "mine" in names and {"dataset", "ghn", "nnit"} < set(names) and names == sorted(names)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["run", "--method", "nit"], "unknown method 'nit'; did you mean 'nnit'? known: ghn, nearest, nnit, random"),
+        (["run", "--method", "nit"], "unknown method 'nit'; did you mean 'nnit'? known: average, dataset, "),
         (["run", "--method", "ghn", "--task", "PickCub"], "unknown task 'PickCub': expected one of PickCube-v1"),
         (["zoo", "verify", "--directory", "nowhere"], "nowhere: no zoo of PickCube-v1 here"),
         (["expert", "score", "--path", "nothing"], "nothing: no expert"),
@@ -50,3 +51,23 @@ def test_wrong_input_is_one_line_and_exit_status_1(tmp_path: Path, arguments: li
     done = _nnbench(*arguments, cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr.startswith(f"nnbench: {message}") and len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_failing_unit_is_named_and_the_others_are_finished(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from nnbench.methods import nearest\n"
+        "class Method(nearest.Method):\n"
+        "    name = 'mine'\n"
+        "    def generate(self, arch, n, *, seed=0):\n"
+        "        assert arch != (16, 16, 16, 32), 'not this one'\n"
+        "        return super().generate(arch, n, seed=seed)\n"
+    )
+    scale = ("--n", "2", "--top-k", "1", "--episodes", "1", "--test-episodes", "1")
+    asked = ("--plugin", "mine.py", "--archs", "16-16-16-32,32-32-16-64", *scale)
+    done = _nnbench("run", "--method", "mine", *asked, cwd=tmp_path)
+    assert done.returncode == 1
+    failed = "nnbench: method mine: generate(16-16-16-32, 2, seed=0) raised AssertionError: not this one"
+    assert failed in done.stderr.splitlines() and "nnbench: 1 of 2 units failed" in done.stderr
+    assert [path.stem[:32] for path in (tmp_path / "results/runs").glob("*.json")] == [
+        "mine-PickCube-v1-32-32-16-64-s0-"
+    ]

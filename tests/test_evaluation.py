@@ -11,7 +11,7 @@ from nnbench.evaluation import architectures_of, evaluate
 from nnbench.protocol import Protocol, Unit
 from nnbench.store import Store
 from nnbench.tasks.engine import Episodes
-from nnbench.tasks.policy import InvalidWeights, PolicyActor, Weights, random_policy
+from nnbench.tasks.policy import PolicyActor, Weights
 from nnbench.tasks.simulation import Rollout, Simulator
 from nnbench.tasks.zoo import Zoo
 
@@ -36,11 +36,7 @@ class Mixed:
 
 
 class Replay:
-    """Answers with episodes that the real simulator ran, so that two evaluations meet the very same outcomes.
-
-    PhysX alone would not do: a few episodes in a hundred have two (see `Simulator`). Counts episodes, and fails after a
-    given number of them.
-    """
+    """Answers with episodes that the real simulator ran. Counts episodes, and fails after a given number of them."""
 
     workers = 2
 
@@ -118,18 +114,6 @@ def test_a_unit_runs_in_the_real_simulator(simulator: Simulator, zoo: Zoo, tmp_p
     chosen = {row["sample"]: row for row in Store(tmp_path).rows().to_pylist() if row["selected"]}
     assert set(chosen) <= {2, 3, 4, 7}  # a hypernetwork's policy beats one that stands still
     assert all(row["nearest_distance"] == 0 for row in chosen.values())
-
-
-def test_weights_that_are_no_policy_stop_the_unit_and_name_the_sample(
-    simulator: Simulator, zoo: Zoo, tmp_path: Path
-) -> None:
-    mixed = Mixed(zoo)
-    mixed.samples[5] = random_policy((16, 16, 16, 64), 42, 8, torch.Generator().manual_seed(0))
-    with pytest.raises(InvalidWeights, match="method mixed, sample 5: no policy of architecture 16-16-16-32"):
-        evaluate(UNIT, mixed, zoo, simulator, Store(tmp_path))  # type: ignore[arg-type]
-    mixed.samples.pop()
-    with pytest.raises(ValueError, match=r"generate\(16-16-16-32, 8\) returned 7 networks"):
-        evaluate(UNIT, mixed, zoo, simulator, Store(tmp_path))  # type: ignore[arg-type]
 
 
 def test_unknown_split_is_refused() -> None:

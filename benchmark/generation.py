@@ -1,0 +1,162 @@
+"""Asks a method for networks and trusts it with nothing: what comes back is checked, and it runs in its own process.
+
+A method may be anybody's file. Whatever it does wrong, raise, hang, exit, draw from global random state, write into the
+training networks, ends in one `MethodError` that names it, and costs no other method anything.
+"""
+
+import multiprocessing
+import os
+import random
+from collections.abc import Sequence
+from concurrent.futures import TimeoutError
+from functools import cache
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from pebble import ProcessExpired, ProcessPool
+from safetensors.torch import load, save
+
+from nnbench.api import Generator
+from nnbench.registry import load_method
+from nnbench.tasks.architectures import Architecture, architecture_name
+from nnbench.tasks.policy import InvalidWeights, Weights, check_weights
+from nnbench.tasks.zoo import TrainingSet, Zoo
+from nnbench.training import open_generator
+
+PATIENCE_S = 3600.0
+"""A call of `generate` that takes longer hangs."""
+
+
+class MethodError(RuntimeError):
+    """A method that broke the contract of `nnbench.api`. Says which, what it did and what to do about it."""
+
+
+def ask(generator: Generator, training: TrainingSet, arch: Architecture, n: int, *, seed: int) -> list[Weights]:
+    """`generator.generate(arch, n, seed=seed)`, checked. Raises MethodError."""
+    call = f"method {generator.name}: generate({architecture_name(arch)}, {n}, seed={seed})"
+    before = _global_random_state()
+    try:
+        written = generator.generate(arch, n, seed=seed)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a method may also call sys.exit
+        raise MethodError(f"{call} raised {type(error).__name__}: {' '.join(str(error).split())}") from error
+    changed = [name for name, state in _global_random_state().items() if state != before[name]]
+    if changed:
+        raise MethodError(
+            f"{call} used the global random state of {' and '.join(changed)}; draw from a generator of your own, "
+            "seeded with `seed`"
+        )
+    if archs := training.changed():
+        names = ", ".join(map(architecture_name, archs))
+        raise MethodError(f"{call} wrote into the training networks of {names}; clone what you change")
+    if not isinstance(written, list) or len(written) != n:
+        got = f"{len(written)} networks" if isinstance(written, list) else type(written).__name__
+        raise MethodError(f"{call} returned {got}, expected a list of {n} state dicts")
+    task = training.task
+    try:
+        for position, sample in enumerate(written):
+            check_weights(sample, arch, task.observation_dim, task.action_dim, f"{call}, sample {position}")
+    except InvalidWeights as error:
+        raise MethodError(str(error)) from error
+    owners: dict[int, int] = {}
+    for position, sample in enumerate(written):
+        for key, value in sample.items():
+            other = owners.setdefault(value.data_ptr(), position)
+            if other != position:
+                raise MethodError(
+                    f"{call} returned samples {other} and {position} that share the memory of {key}; give every sample "
+                    "tensors of its own"
+                )
+    return [check_weights(sample, arch, task.observation_dim, task.action_dim, call) for sample in written]
+
+
+class Isolated:
+    """A trained method in a process of its own, which is started anew where the method brings it down.
+
+    What the method prints goes to stderr. Use as a context.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        plugins: Sequence[Path],
+        folder: Path,
+        task: str,
+        *,
+        zoo: Path | None = None,
+        patience_s: float = PATIENCE_S,
+    ) -> None:
+        self._name, self._patience_s = name, patience_s
+        self._who = (name, tuple(plugins), folder, task, zoo)
+        self._pool = ProcessPool(1, context=multiprocessing.get_context("spawn"), initializer=_silence_stdout)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._pool.stop()
+        self._pool.join()
+
+    def generate(self, arch: Architecture, n: int, *, seed: int = 0) -> list[Weights]:
+        """What `ask` returns there. Raises MethodError."""
+        call = f"method {self._name}: generate({architecture_name(arch)}, {n}, seed={seed})"
+        future = self._pool.schedule(_answer, (*self._who, arch, n, seed), timeout=self._patience_s)
+        try:
+            samples: dict[int, Weights] = {}
+            for name, value in load(future.result()).items():
+                position, key = name.split("/")
+                samples.setdefault(int(position), {})[key] = value
+        except TimeoutError as error:
+            raise MethodError(f"{call} took more than {self._patience_s:g} s and was stopped") from error
+        except ProcessExpired as error:
+            raise MethodError(f"{call} ended its process, exit code {error.exitcode}; return or raise") from error
+        # Sorted as check_weights left them: safetensors keeps no order.
+        keys = sorted(samples[0], key=lambda key: (int(key.split(".")[0]), key.endswith("bias")))
+        return [{key: samples[position][key] for key in keys} for position in range(n)]
+
+
+def _silence_stdout() -> None:
+    os.dup2(2, 1)  # tables and JSON of the harness must not be mixed with what a method prints
+
+
+def _answer(
+    name: str,
+    plugins: tuple[Path, ...],
+    folder: Path,
+    task: str,
+    zoo: Path | None,
+    arch: Architecture,
+    n: int,
+    seed: int,
+) -> bytes:
+    generator, training = _open(name, plugins, folder, task, zoo)
+    try:
+        written = ask(generator, training, arch, n, seed=seed)
+    except MethodError:
+        _open.cache_clear()  # whatever it did to the method or the zoo is gone with them
+        raise
+    # As bytes: tensors would cross by file descriptors, one each.
+    return save(
+        {f"{position}/{key}": value for position, sample in enumerate(written) for key, value in sample.items()}
+    )
+
+
+@cache
+def _open(
+    name: str, plugins: tuple[Path, ...], folder: Path, task: str, directory: Path | None
+) -> tuple[Generator, TrainingSet]:
+    method, zoo = load_method(name, plugins), Zoo.open(task, directory)
+    training = zoo.training_set(reads_ghn=method.reads_ghn)
+    return open_generator(method, training, folder), training
+
+
+def _global_random_state() -> dict[str, Any]:
+    numpy_state = np.random.get_state(legacy=False)
+    return {
+        "random": random.getstate(),
+        "numpy.random": (numpy_state["state"]["key"].tobytes(), numpy_state["state"]["pos"]),
+        "torch": torch.get_rng_state().numpy().tobytes(),
+    }

@@ -1,0 +1,109 @@
+"""A method that breaks the contract is named, and costs nobody else anything."""
+
+import json
+import textwrap
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+import torch
+
+from nnbench.generation import Isolated, MethodError, ask
+from nnbench.registry import load_method
+from nnbench.tasks.policy import Weights, weights_sha256
+from nnbench.tasks.zoo import Zoo
+from nnbench.training import open_generator
+
+ARCH = (16, 16, 16, 32)
+
+FAULTS = {
+    "wrong shape": ("samples[1]['2.weight'] = torch.zeros(16, 17)", "sample 1: .* 2.weight has shape"),
+    "wrong key": ("samples[0]['fc.weight'] = samples[0].pop('2.weight')", "sample 0: .* missing 2.weight"),
+    "NaN": ("samples[2]['0.bias'][3] = float('nan')", "sample 2: .* 0.bias holds NaN or infinite values"),
+    "too few": ("samples.pop()", "returned 2 networks, expected a list of 3 state dicts"),
+    "no list": ("samples = iter(samples)", "returned list_iterator, expected a list of 3 state dicts"),
+    "wrong type": (
+        "samples[0]['0.weight'] = samples[0]['0.weight'].int()",
+        "sample 0: .* 0.weight is no floating-point tensor",
+    ),
+    "raises": ("raise IndexError('list index out of range')", "raised IndexError: list index out of range"),
+    "exits": ("import sys; sys.exit(0)", "raised SystemExit: 0"),
+    "dies": ("import os; os._exit(3)", "ended its process, exit code 3; return or raise"),
+    "hangs": ("import time; time.sleep(600)", "took more than 40 s and was stopped"),
+    "global torch": ("torch.randn(1)", "used the global random state of torch; draw from a generator of your own"),
+    "global numpy": ("import numpy; numpy.random.seed(seed)", "used the global random state of numpy.random"),
+    "writes into the zoo": (
+        "next(iter(self.training.networks(arch).values()))['0.bias'].zero_()",
+        "wrote into the training networks of 16-16-16-64; clone what you change",
+    ),
+    "one object": ("samples[2] = samples[0]", "samples 0 and 2 that share the memory of 0.weight"),
+}
+
+
+def plugin(path: Path, statements: Sequence[str]) -> Path:
+    """A method that executes statements[seed] before it answers, where there is one."""
+    path.write_text(
+        textwrap.dedent(
+            f"""
+            import torch
+            from nnbench.api import Untrained
+            from nnbench.tasks.policy import random_policy
+
+            class Method(Untrained):
+                name = {path.stem!r}
+
+                def generate(self, arch, n, *, seed=0):
+                    rng = torch.Generator().manual_seed(seed)
+                    samples = [random_policy(arch, 42, 8, rng) for _ in range(n)]
+                    scope = dict(globals(), self=self, arch=arch, seed=seed, samples=samples)
+                    exec({list(statements)!r}[seed] if seed < {len(statements)} else "", scope)
+                    return scope["samples"]
+            """
+        )
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def bad(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Isolated]:
+    file = plugin(tmp_path_factory.mktemp("plugin") / "bad.py", [statement for statement, _ in FAULTS.values()])
+    with Isolated("bad", [file], file.parent, "PickCube-v1", patience_s=40) as method:
+        yield method
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_every_fault_ends_in_one_line_and_the_next_call_is_unharmed(bad: Isolated, fault: str) -> None:
+    seed, message = list(FAULTS).index(fault), FAULTS[fault][1]
+    with pytest.raises(
+        MethodError, match=rf"^method bad: generate\(16-16-16-64, 3, seed={seed}\).*{message}"
+    ) as caught:
+        bad.generate((16, 16, 16, 64), 3, seed=seed)
+    assert "\n" not in str(caught.value)
+    assert len(bad.generate((16, 16, 16, 64), 3, seed=100)) == 3
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Isolated, Path]]:
+    file = plugin(tmp_path_factory.mktemp("plugin") / "good.py", ["print('garbage')"])
+    with Isolated("good", [file], file.parent, "PickCube-v1") as method:
+        yield method, file
+
+
+def test_isolation_changes_no_weight(good: tuple[Isolated, Path], zoo: Zoo) -> None:
+    isolated, file = good
+    kind, training = load_method("good", [file]), zoo.training_set(reads_ghn=False)
+
+    def hashes(samples: list[Weights]) -> list[str]:
+        assert all(torch.is_tensor(value) for sample in samples for value in sample.values())
+        return [weights_sha256(sample) for sample in samples]
+
+    here = ask(open_generator(kind, training, file.parent), training, ARCH, 12, seed=1)
+    assert hashes(isolated.generate(ARCH, 12, seed=1)) == hashes(here)
+
+
+def test_what_a_method_prints_is_kept_out_of_the_output(
+    good: tuple[Isolated, Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    good[0].generate((16, 16, 16, 64), 2)
+    print(json.dumps({"ours": 1}))
+    assert json.loads(capfd.readouterr().out) == {"ours": 1}
