@@ -106,29 +106,30 @@ def run(
             except MethodError as error:  # the other units are not to blame
                 failed += 1
                 tqdm.write(f"nnbench: {error}", file=sys.stderr)
-    _print_table(results, task, protocol, per_architecture=False)
+    _print_tables((2,), task, results, protocol)
     if failed:
         raise MethodError(f"{failed} of {len(work)} units failed, each for the reason printed above")
 
 
 @_app.command
 def table(
-    number: Annotated[Literal[2], tyro.conf.Positional] = 2,
+    numbers: Annotated[tuple[Literal[2, 3, 4], ...], tyro.conf.Positional] = (2, 3, 4),
     task: str = _TASK,
     results: Path = _RESULTS,
+    format: Literal["text", "md", "latex", "csv", "json"] = "text",
     per_architecture: bool = False,
     scale: Annotated[_Scale, tyro.conf.OmitArgPrefixes] = _Scale(),
 ) -> None:
-    """Print a table of the paper from stored rows: measured with intervals, beside what the paper reports.
+    """Print tables of the paper from stored rows: measured with intervals, beside what the paper reports.
 
     Args:
-        number: The paper's number of the table.
-        task: ManiSkill environment.
+        numbers: The paper's numbers of the tables.
+        task: ManiSkill environment, or `all`.
         results: Folder that `nnbench run` wrote to.
-        per_architecture: Also one row an architecture.
+        format: For people, for papers, or a line a number for machines.
+        per_architecture: Table 2 also with one row an architecture.
     """
-    del number
-    _print_table(results, task, scale.protocol(), per_architecture)
+    _print_tables(numbers, task, results, scale.protocol(), format, per_architecture)
 
 
 @_app.command
@@ -170,6 +171,7 @@ def expert_train(
     workers: int | None = None,
     start: Path | None = None,
     std: float = 0.15,
+    gamma: float = 0.8,
     out: Path = _RUNS / "expert",
 ) -> None:
     """Train a task's PPO expert and score it on 200 fresh episodes. Goes on where an interrupted training stopped.
@@ -181,6 +183,7 @@ def expert_train(
         workers: Simulation processes, default one a core.
         start: An expert.safetensors to begin with, this task's or another's with the same observations.
         std: Standard deviation of the actions that training begins with where there is a start.
+        gamma: Discount factor; a larger one pays for what takes longer, as grasping a second time.
         out: Folder for the expert, its log and its training state.
     """
     from nnbench.tasks.expert import ExpertConfig, load_expert, score_expert, train_expert
@@ -188,7 +191,9 @@ def expert_train(
 
     with Simulator(load_task(task), workers) as simulator:
         begin = load_expert(start) if start else None
-        path = train_expert(simulator, out / task, ExpertConfig(steps=steps, seed=seed, taught_std=std), begin)
+        path = train_expert(
+            simulator, out / task, ExpertConfig(steps=steps, seed=seed, taught_std=std, gamma=gamma), begin
+        )
         print(f"{path}: {score_expert(simulator, load_expert(path))}")
 
 
@@ -356,15 +361,31 @@ def zoo_list(task: str = _TASK, directory: Path | None = None, json: bool = Fals
             )
 
 
-def _print_table(results: Path, task: str, protocol: Protocol, per_architecture: bool) -> None:
-    from rich.console import Console
-
+def _print_tables(
+    numbers: tuple[Literal[2, 3, 4], ...],
+    task: str,
+    results: Path,
+    protocol: Protocol,
+    form: Literal["text", "md", "latex", "csv", "json"] = "text",
+    per_architecture: bool = False,
+) -> None:
+    from nnbench import tables
+    from nnbench.rendering import render
     from nnbench.store import Store
-    from nnbench.tables import table2
+    from nnbench.tasks.simulation import TASKS, load_task
 
-    rows = Store(results).rows(protocol=protocol, task=task)
-    console = Console(width=None if sys.stdout.isatty() else 120)
-    console.print(table2(rows, protocol, [task], per_architecture=per_architecture))
+    tasks = list(TASKS) if task == "all" else [load_task(task).name]
+    rows = Store(results).rows(protocol=protocol)
+    parts = []
+    for number in numbers:
+        if number == 2:
+            parts += [tables.table2(rows, protocol, name, per_architecture=per_architecture) for name in tasks]
+        elif number == 3:
+            parts.append(tables.table3(tasks, protocol))
+        else:  # the paper prints it for one task
+            parts.append(tables.table4(rows, protocol, _TASK))
+    grids, lines = [grid for grid, _ in parts], [line for _, found in parts for line in found]
+    print(render(grids, lines, form, None if sys.stdout.isatty() else 120), end="")
 
 
 _app.command(_expert, name="expert", help="The PPO expert that a zoo is distilled from.")

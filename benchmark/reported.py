@@ -4,9 +4,11 @@
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 _FILE = Path(__file__).parent / "reported.json"
 
@@ -16,36 +18,42 @@ ARXIV_ID: str = json.loads(_FILE.read_text("utf-8"))["arxiv"]
 
 @dataclass(frozen=True)
 class Reported:
-    """One cell of the paper."""
+    """One cell of the paper. What a table does not distinguish is None."""
 
     table: int
-    method: str
-    partition: str
-    """`seen`, `unseen`, or `train` for the paper's Dataset row."""
     task: str
-    mean_return: float
-    plus_minus: float
-    """The number behind the paper's ±, which it does not define."""
-    success: float
-    """A fraction; the paper prints whole percent."""
+    method: str | None
+    """`dataset`, `sane`, `d2nwg`, `nnit`; in table 1 `ghn` and `sgd`."""
+    partition: str | None
+    """`seen`, `unseen`, `joint`, or `train` for the paper's Dataset row."""
+    arch: str | None
+    values: Mapping[str, float]
+    """`return`, `plus_minus` (the number behind the paper's ±, which it does not define), `success` as a fraction,
+    `nearest_l2`, `nearest_cosine`: those that the table has."""
 
 
-def reported(table: int, method: str, partition: str, task: str) -> Reported | None:
-    """The paper's cell, None where it has none. Methods are `dataset`, `sane`, `d2nwg` and `nnit`."""
-    return _cells().get((table, method, partition, task))
-
-
-def reported_rows(table: int, task: str) -> list[Reported]:
-    """The paper's cells of one table and task, in the paper's order."""
-    return [cell for cell in _cells().values() if cell.table == table and cell.task == task]
+def reported(
+    table: int, task: str, *, method: str | None = None, partition: str | None = None, arch: str | None = None
+) -> Reported | None:
+    """The paper's cell, None where it has none."""
+    asked = (method, partition, arch)
+    for cell in reported_cells(table, task):
+        if (cell.method, cell.partition, cell.arch) == asked:
+            return cell
+    return None
 
 
 @cache
-def _cells() -> dict[tuple[int, str, str, str], Reported]:
-    cells = {}
-    for number, table in json.loads(_FILE.read_text("utf-8"))["tables"].items():
-        for row in table["rows"]:
-            for task, values in row["cells"].items():
-                cell = Reported(int(number), row["method"], row["partition"], task, *values)
-                cells[cell.table, cell.method, cell.partition, task] = cell
-    return cells
+def reported_cells(table: int, task: str) -> tuple[Reported, ...]:
+    """The paper's cells of one table and task, in the paper's order."""
+    found: dict[str, Any] = json.loads(_FILE.read_text("utf-8"))["tables"][str(table)]
+    return tuple(
+        Reported(
+            table,
+            task,
+            *(row.get(name) for name in ("method", "partition", "arch")),
+            dict(zip(found["columns"], row["cells"][task], strict=True)),
+        )
+        for row in found["rows"]
+        if task in row["cells"]
+    )

@@ -1,24 +1,28 @@
-"""Table 2: what was measured, as a pure function of the episode rows, beside what the paper reports.
+"""Tables 2 to 4: what was measured, as a pure function of the episode rows, beside what the paper reports.
 
 A cell is `Measured` or `Reported`; the two never share a column.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from rich import box
-from rich.table import Table
-from rich.text import Text
 
 from nnbench.protocol import Protocol
-from nnbench.reported import ARXIV_ID, Reported, reported, reported_rows
+from nnbench.rendering import Grid, Line
+from nnbench.reported import ARXIV_ID, Reported, reported, reported_cells
 from nnbench.statistics import Interval, hierarchical_interval
-from nnbench.tasks.architectures import architecture_name, load_splits
+from nnbench.tasks.architectures import architecture_name, load_splits, parse_architecture
 
 MISSING = "—"
+
+_ROUNDING = 0.005
+
+_TABLE4 = (0, 1, 4, 7, 8)
+"""Columns of `_score_headers` that table 4 has room for."""
 
 _SCORED = (
     "sample",
@@ -100,51 +104,99 @@ def table2_cells(rows: pa.Table, protocol: Protocol, tasks: Sequence[str]) -> li
     ]
 
 
-def table2(rows: pa.Table, protocol: Protocol, tasks: Sequence[str], *, per_architecture: bool = False) -> Table:
-    """`table2_cells` for the terminal, 120 columns wide.
+def table4_cells(rows: pa.Table, protocol: Protocol, task: str) -> list[Row]:
+    """The single architectures that the paper names, one row a method and generator seed. Raises as `table2_cells`."""
+    _refuse_mixed(rows, protocol)
+    units = _split_units(rows.filter(pc.equal(rows["task"], task)))
+    splits = load_splits()
+    table: list[Row] = []
+    for paper in reported_cells(4, task):
+        arch = paper.arch
+        assert arch is not None
+        widths = parse_architecture(arch)
+        partition = next(name for name in ("seen", "unseen", "outside") if widths in getattr(splits, name))
+        measured = {unit: columns for unit, columns in units.items() if unit.arch == arch}
+        if not any(unit.method == "nnit" for unit in measured):
+            table.append(Row(task, partition, "nnit", None, arch, 0, 1, None, paper))
+        for unit in sorted(measured, key=lambda unit: (unit.method != "nnit", unit.method, unit.generator_seed)):
+            scores = _measure([_Scores.read(unit, measured[unit], protocol)])
+            claim = paper if unit.method == "nnit" else None
+            table.append(Row(task, partition, unit.method, unit.generator_seed, arch, 1, 1, scores, claim))
+    return table
+
+
+def table2(rows: pa.Table, protocol: Protocol, task: str, *, per_architecture: bool = False) -> tuple[Grid, list[Line]]:
+    """Architecture-conditioned generation, 120 columns wide.
 
     Architectures are listed below a partition that is not finished, and everywhere with `per_architecture`.
     """
-    cells = table2_cells(rows, protocol, tasks)
-    table = Table(
-        title="Table 2: architecture-conditioned generation" + (f", {tasks[0]}" if len(tasks) == 1 else ""),
-        caption=Text(_caption(protocol)),
-        caption_justify="left",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 0),
+    cells = table2_cells(rows, protocol, [task])
+    grid = Grid(
+        f"Table 2: architecture-conditioned generation, {task}",
+        ("split", "method", *_score_headers(protocol)),
+        2,
+        _caption(2, protocol),
     )
-    table.add_column("split")
-    table.add_column("method")
-    headline = protocol.headline.removeprefix("success_").replace("_", " ")
-    for header in (
-        f"measured\ntop-{protocol.top} return",
-        f"measured top-{protocol.top}\nsuccess {headline} %",
-        "selec-\ntion %",
-        f"all\n{protocol.samples} %",
-        "L2 to\nGHN",
-        "net-\nworks",
-        "GHN\nseeds",
-        "reported\nreturn",
-        "reported\nsuccess %",
-    ):
-        table.add_column(header, justify="right", no_wrap=True)
-
     seeds = {(row.method, row.generator_seed) for row in cells if row.generator_seed is not None}
     several_seeds = {method for method, _ in seeds if sum(method == other for other, _ in seeds) > 1}
-    incomplete = False
-    for position, row in enumerate(cells):
-        if len(tasks) > 1 and (position == 0 or cells[position - 1].task != row.task):
-            table.add_section()
-            table.add_row("", Text(row.task, "bold"))
-        elif position > 0 and cells[position - 1].partition != row.partition:
-            table.add_section()
+    incomplete, partition = False, ""
+    for row in cells:
         if row.arch is None:
             incomplete = row.finished < row.expected
             seed = f" s{row.generator_seed}" if row.method in several_seeds else ""
-            table.add_row(row.partition, row.method + seed, *_render(row))
+            grid.add(row.partition, row.method + seed, *_render(row), section=row.partition != partition)
+            partition = row.partition
         elif incomplete or per_architecture:
-            table.add_row("", f" {row.arch}", *_render(row))
-    return table
+            grid.add("", f" {row.arch}", *_render(row))
+    return grid, [line for row in cells for line in _lines(2, row)]
+
+
+def table3(tasks: Sequence[str], protocol: Protocol) -> tuple[Grid, list[Line]]:
+    """Joint generation of architecture and weights, which no method here can do yet."""
+    grid = Grid(
+        "Table 3: joint generation of architecture and weights",
+        ("task", "method", *_score_headers(protocol)),
+        2,
+        f"{MISSING}: no method here generates jointly yet. reported: printed in Table 3 of arXiv {ARXIV_ID}.",
+    )
+    rows = [
+        Row(task, "joint", str(paper.method), None, None, 0, 1, None, paper)
+        for task in tasks
+        for paper in reported_cells(3, task)
+    ]
+    for row in rows:
+        grid.add(row.task, row.method, *_render(row))
+    return grid, [line for row in rows for line in _lines(3, row)]
+
+
+def table4(rows: pa.Table, protocol: Protocol, task: str) -> tuple[Grid, list[Line]]:
+    """Single architectures."""
+    cells = table4_cells(rows, protocol, task)
+    grid = Grid(
+        f"Table 4: single architectures, {task}",
+        ("architecture", "split", "method", *(_score_headers(protocol)[i] for i in _TABLE4)),
+        3,
+        _caption(4, protocol),
+    )
+    previous = ""
+    for row in cells:
+        assert row.arch is not None
+        same = row.arch == previous
+        scores = [_render(row)[i] for i in _TABLE4]
+        grid.add("" if same else row.arch, "" if same else row.partition, row.method, *scores, section=not same)
+        previous = row.arch
+    return grid, [line for row in cells for line in _lines(4, row)]
+
+
+def verdict(measured: Interval | None, claim: float | None) -> str:
+    """Where the measured interval lies to what the paper prints, which it rounds to two digits."""
+    if measured is None:
+        return "not measured"
+    if claim is None:
+        return "no claim"
+    if measured.low > claim + _ROUNDING:
+        return "above"
+    return "below" if measured.high < claim - _ROUNDING else "inside"
 
 
 @dataclass(frozen=True)
@@ -215,7 +267,7 @@ def _partition_rows(scores: Mapping[_Unit, _Scores], task: str, partition: str, 
             if unit.task == task and unit.arch in archs:
                 groups.setdefault((unit.method, unit.generator_seed), {})[unit.arch] = measured
     known = {method for method, _ in groups}
-    paper_order = [cell.method for cell in reported_rows(2, task) if cell.partition == partition]
+    paper_order = [str(cell.method) for cell in reported_cells(2, task) if cell.partition == partition]
     for method in paper_order:
         if method not in known:
             groups[method, None] = {}
@@ -228,7 +280,7 @@ def _partition_rows(scores: Mapping[_Unit, _Scores], task: str, partition: str, 
     for method, seed in sorted(groups, key=order):
         finished = {arch: groups[method, seed][arch] for arch in archs if arch in groups[method, seed]}
         mean = _measure(list(finished.values())) if len(finished) == len(archs) else None
-        paper = reported(2, method, partition, task)
+        paper = reported(2, task, method=method, partition=partition)
         table.append(Row(task, partition, method, seed, None, len(finished), len(archs), mean, paper))
         for arch, measured in finished.items():
             table.append(Row(task, partition, method, seed, arch, 1, 1, _measure([measured]), None))
@@ -289,15 +341,32 @@ def _split_units(rows: pa.Table) -> dict[_Unit, dict[str, np.ndarray]]:
     return {_Unit(**unit): {name: parts[name][u] for name in parts} for u, unit in enumerate(units)}
 
 
+def _score_headers(protocol: Protocol) -> list[str]:
+    headline = protocol.headline.removeprefix("success_").replace("_", " ")
+    return [
+        f"measured\ntop-{protocol.top} return",
+        f"measured top-{protocol.top}\nsuccess {headline} %",
+        "selec-\ntion %",
+        f"all\n{protocol.samples} %",
+        "L2 to\nGHN",
+        "net-\nworks",
+        "GHN\nseeds",
+        "reported return,\nsuccess %",
+        "verdict",
+    ]
+
+
 def _render(row: Row) -> list[str]:
-    paper = row.reported
-    reported_cells = (
-        [f"{paper.mean_return:.2f} ± {paper.plus_minus:.2f}", f"{100 * paper.success:.0f}"] if paper else [MISSING] * 2
-    )
+    claim = row.reported.values if row.reported else None
+    claimed = MISSING
+    if claim:
+        spread = f" ± {claim['plus_minus']:.2f}" if "plus_minus" in claim else ""
+        claimed = f"{claim['return']:.2f}{spread}, {100 * claim['success']:.0f}"
     if row.measured is None:
         partial = f" {row.finished} of {row.expected}\narchitectures" if row.finished else ""
-        return [MISSING + partial, *[MISSING] * 6, *reported_cells]
+        return [MISSING + partial, *[MISSING] * 6, claimed, MISSING]
     result = row.measured
+    verdicts = [line.verdict for line in _lines(0, row) if line.metric in ("return", "success")] if claim else [MISSING]
     return [
         _interval(result.mean_return, 1),
         _interval(result.success, 100),
@@ -306,8 +375,44 @@ def _render(row: Row) -> list[str]:
         f"{result.nearest_distance:.2f}",
         f"{result.networks:.3g}",
         f"{result.ghn_seeds:.3g}",
-        *reported_cells,
+        claimed,
+        "/".join(dict.fromkeys(verdicts)),
     ]
+
+
+def _lines(table: int, row: Row) -> list[Line]:
+    found: dict[str, Interval | None] = {"return": None, "success": None}
+    if result := row.measured:
+        points = {
+            "selection_success": result.selection_success,
+            "sample_success": result.sample_success,
+            "nearest_distance": result.nearest_distance,
+            "networks": result.networks,
+            "ghn_seeds": result.ghn_seeds,
+        }
+        found = {"return": result.mean_return, "success": result.success}
+        found |= {name: Interval(value, math.nan, math.nan) for name, value in points.items()}
+    lines = []
+    for metric, interval in found.items():
+        claim = row.reported.values.get(metric) if row.reported else None
+        bounded = interval is not None and not math.isnan(interval.low)
+        lines.append(
+            Line(
+                table=table,
+                task=row.task,
+                split=row.partition,
+                method=row.method,
+                generator_seed=row.generator_seed,
+                arch=row.arch,
+                metric=metric,
+                measured=interval.mean if interval else None,
+                lo=interval.low if interval and bounded else None,
+                hi=interval.high if interval and bounded else None,
+                reported=claim,
+                verdict=verdict(interval, claim),
+            )
+        )
+    return lines
 
 
 def _interval(interval: Interval, scale: float) -> str:
@@ -315,7 +420,7 @@ def _interval(interval: Interval, scale: float) -> str:
     return f"{mean:.1f} [{low:.1f}, {high:.1f}]"
 
 
-def _caption(protocol: Protocol) -> str:
+def _caption(number: int, protocol: Protocol) -> str:
     reduced = "" if protocol == Protocol() else "NOT THE BENCHMARK'S PROTOCOL, a first look only. "
     return (
         f"{reduced}Protocol {protocol.short}: {protocol.samples} samples an architecture, the top {protocol.top} by "
@@ -325,6 +430,7 @@ def _caption(protocol: Protocol) -> str:
         f"them, optimistic. all {protocol.samples} %: every sample on the first {protocol.screening_episodes} of "
         "those, nothing selected. L2 to GHN: median distance "
         "of the top to the nearest hypernetwork policy. networks, GHN seeds: distinct among the top. reported: "
-        f"printed in Table 2 of arXiv {ARXIV_ID}, not measured here; its ± is undefined there. "
+        f"printed in Table {number} of arXiv {ARXIV_ID}, not measured here; its ± is undefined there. verdict: is the "
+        "measured interval above the reported return/success, below, or around it. "
         f"{MISSING}: not measured, or not reported."
     )

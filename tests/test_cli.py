@@ -27,7 +27,7 @@ def test_table_without_results_prints_the_papers_numbers_and_no_measured_one(tmp
     done = _nnbench("table", "2", cwd=tmp_path)
     assert done.returncode == 0 and done.stderr == ""
     nnit = [line for line in done.stdout.splitlines() if "unseen" in line and "nnit" in line]
-    assert len(nnit) == 1 and "38.70 ± 0.36" in nnit[0] and nnit[0].count("—") == 7
+    assert len(nnit) == 1 and "38.70 ± 0.36" in nnit[0] and nnit[0].count("—") == 8
 
 
 def test_methods_are_listed_with_a_plugin(tmp_path: Path) -> None:

@@ -1,4 +1,3 @@
-import io
 import re
 from dataclasses import replace
 from typing import Any
@@ -7,12 +6,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from rich.console import Console
 
 from nnbench.protocol import Protocol
-from nnbench.statistics import wilson
+from nnbench.rendering import render
+from nnbench.statistics import Interval, wilson
 from nnbench.store import EPISODE_SCHEMA
-from nnbench.tables import Row, TableError, table2, table2_cells
+from nnbench.tables import Row, TableError, table2, table2_cells, table3, table4, verdict
 from nnbench.tasks.architectures import Architecture, architecture_name, load_splits
 
 PROTOCOL = Protocol(samples=6, top=2, selection_episodes=3, screening_episodes=2, test_episodes=40)
@@ -65,10 +64,9 @@ def _mean_row(cells: list[Row], method: str, partition: str = "unseen") -> Row:
     return row
 
 
-def _printed(rows: pa.Table, tasks: tuple[str, ...] = (TASK,), **options: Any) -> str:
-    console = Console(width=120, record=True, file=io.StringIO())
-    console.print(table2(rows, PROTOCOL, tasks, **options))
-    return console.export_text()
+def _printed(rows: pa.Table, **options: Any) -> str:
+    grid, _ = table2(rows, PROTOCOL, TASK, **options)
+    return render([grid], [], "text", 120)
 
 
 def test_numbers_of_a_finished_partition() -> None:
@@ -83,7 +81,7 @@ def test_numbers_of_a_finished_partition() -> None:
     assert measured.sample_success == pytest.approx(2 / 6)
     assert measured.nearest_distance == 2.5
     assert (measured.networks, measured.ghn_seeds) == (2, 1)
-    assert row.reported is not None and row.reported.success == 0.99
+    assert row.reported is not None and row.reported.values["success"] == 0.99
 
 
 def test_headline_decides_what_success_means() -> None:
@@ -204,11 +202,11 @@ def test_printed_table_keeps_measured_and_reported_apart() -> None:
     (line,) = [line for line in text.splitlines() if line.startswith(" unseen nnit")]
     interval = r"\[\d+\.\d, \d+\.\d\]"
     assert re.fullmatch(
-        rf"unseen nnit 32\.5 {interval} 50\.0 {interval} 100\.0 33\.3 2\.50 2 1 38\.70 ± 0\.36 99",
+        rf"unseen nnit 32\.5 {interval} 50\.0 {interval} 100\.0 33\.3 2\.50 2 1 38\.70 ± 0\.36, 99 below",
         " ".join(line.split()),
     )
     (line,) = [line for line in text.splitlines() if line.startswith(" unseen sane")]
-    assert line.split() == "unseen sane — — — — — — — 3.65 ± 0.41 1".split()
+    assert line.split() == "unseen sane — — — — — — — 3.65 ± 0.41, 1 —".split()
     assert "32-32-16-64" not in text
     for said in (PROTOCOL.short, "40 test episodes", "[low, high]: 95% bootstrap", "2603.00180v1", "not measured here"):
         assert said in " ".join(text.split())
@@ -222,10 +220,8 @@ def test_printed_table_refuses_a_mean_and_lists_what_is_there() -> None:
     assert [line.split()[0] for line in lines[2:]] == [architecture_name(arch) for arch in SPLITS.unseen[:5]]
 
 
-def test_architectures_are_listed_on_request_and_tasks_apart() -> None:
+def test_architectures_are_listed_on_request() -> None:
     assert "64-16-16-64" in _printed(_unseen(), per_architecture=True)
-    text = _printed(_unseen(), (TASK, "StackCubeEasy-v1"))
-    assert text.index(TASK) < text.index("32.5 [") < text.index("StackCubeEasy-v1") < text.index("36.24")
 
 
 def test_printed_table_fits_120_columns() -> None:
@@ -233,3 +229,64 @@ def test_printed_table_fits_120_columns() -> None:
     assert max(map(len, text.splitlines())) <= 120
     assert "…" not in text
     assert any("copy-plus-noise" in line and "100.0 [91.2, 100.0]" in line for line in text.splitlines())
+
+
+def test_verdicts_know_what_the_paper_rounded_away() -> None:
+    interval = Interval(0.9, 0.88, 0.92)
+    assert [verdict(interval, claim) for claim in (0.99, 0.9, 0.86, 0.923, 0.875, None)] == [
+        "below",
+        "inside",
+        "above",
+        "inside",
+        "inside",
+        "no claim",
+    ]
+    assert verdict(None, 0.9) == "not measured"
+
+
+def test_lines_carry_measured_bounds_claim_and_verdict() -> None:
+    _, lines = table2(_unseen(), PROTOCOL, TASK)
+    unseen, seen = (
+        {line.metric: line for line in lines if (line.method, line.split, line.arch) == ("nnit", split, None)}
+        for split in ("unseen", "seen")
+    )
+    (line,) = [
+        line
+        for line in lines
+        if (line.method, line.split, line.arch, line.metric) == ("nnit", "unseen", None, "return")
+    ]
+    assert (line.measured, line.reported, line.verdict) == (32.5, 38.7, "below")
+    assert line.lo is not None and line.hi is not None and line.lo < 32.5 < line.hi
+    line = unseen["return"]
+    assert (line.measured, line.reported, line.verdict) == (32.5, 38.7, "below")
+    assert line.lo is not None and line.hi is not None and line.lo < 32.5 < line.hi
+    line = seen["success"]
+    assert (line.measured, line.lo, line.reported, line.verdict) == (None, None, 0.98, "not measured")
+
+
+def test_table_4_has_the_papers_architectures_and_floors_below() -> None:
+    rows = pa.concat_tables(
+        [_rows("nnit", (32, 32, 16, 64)), _rows("ghn", (32, 32, 16, 64)), _rows("nnit", SPLITS.seen[0])]
+    )
+    grid, lines = table4(rows, PROTOCOL, TASK)
+    assert [row[0] for row in grid.rows if row[0]] == [
+        "32-16-64-32",
+        "32-64-16-32",
+        "32-32-32-16",
+        "64-64-16-32",
+        "32-32-16-64",
+        "32-32-32-64",
+        "32-16-16-16",
+        "16-16-16-32",
+    ]
+    start = next(i for i, row in enumerate(grid.rows) if row[0] == "32-32-16-64")
+    assert [row[2] for row in grid.rows[start : start + 2]] == ["nnit", "ghn"] and grid.rows[start + 1][0] == ""
+    claims = {line.arch: line.reported for line in lines if line.method == "nnit" and line.metric == "return"}
+    assert claims["32-32-16-64"] == 37.75 and claims["32-16-16-16"] == 38.53
+    assert {line.split for line in lines if line.arch == "32-16-16-16"} == {"outside"}
+    assert max(map(len, render([grid], [], "text", 120).splitlines())) <= 120
+
+
+def test_table_3_claims_nothing_measured() -> None:
+    _, lines = table3([TASK, "PushCube-v1"], PROTOCOL)
+    assert {line.verdict for line in lines} == {"not measured"} and len(lines) == 4

@@ -1,0 +1,115 @@
+"""Tables as text for the terminal, Markdown, LaTeX, CSV or JSON."""
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields
+from typing import Literal
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from tabulate import tabulate
+
+Format = Literal["text", "md", "latex", "csv", "json"]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One number of a table, for machines."""
+
+    table: int
+    task: str
+    split: str
+    method: str
+    generator_seed: int | None
+    arch: str | None
+    """None for the mean over a split's architectures."""
+    metric: str
+    measured: float | None
+    lo: float | None
+    hi: float | None
+    reported: float | None
+    verdict: str
+
+
+@dataclass
+class Grid:
+    """One table for people: cells are printed as they are."""
+
+    title: str
+    headers: Sequence[str]
+    """May have a line break."""
+    text_columns: int
+    """So many columns from the left are text, the others numbers."""
+    caption: str
+    rows: list[list[str]] = field(default_factory=list)
+    sections: set[int] = field(default_factory=set)
+    """Rows that a rule is drawn above."""
+
+    def add(self, *cells: str, section: bool = False) -> None:
+        """Append a row, with a rule above it where a section begins."""
+        if section and self.rows:
+            self.sections.add(len(self.rows))
+        self.rows.append(list(cells))
+
+
+def render(grids: Sequence[Grid], lines: Sequence[Line], form: Format, width: int | None = None) -> str:
+    """The grids for people, or the lines for machines, as one string that ends in a line break.
+
+    `width` is the terminal's, in characters, for text only.
+    """
+    if form == "json":
+        return json.dumps([asdict(line) for line in lines], indent=1) + "\n"
+    if form == "csv":
+        buffer = io.StringIO()
+        writer = csv.DictWriter(buffer, [f.name for f in fields(Line)], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(asdict(line) for line in lines)
+        return buffer.getvalue()
+    parts = []
+    for grid in grids:
+        if form == "text":
+            parts.append(_text(grid, width))
+            continue
+        headers = [header.replace("-\n", "").replace("\n", " ") for header in grid.headers]
+        align = ["left"] * grid.text_columns + ["right"] * (len(headers) - grid.text_columns)
+        rows = [[cell.replace("\n", " ") for cell in row] for row in grid.rows]
+        style = "pipe" if form == "md" else "latex_booktabs"
+        body = tabulate(rows, headers, style, disable_numparse=True, colalign=align if rows else None)
+        if form == "md":
+            parts.append(f"**{grid.title}**\n\n{body}\n\n{grid.caption}\n")
+        else:
+            caption = _latex_escaped(f"{grid.title}. {grid.caption}")
+            body = body.replace("±", r"$\pm$").replace("—", "---")
+            parts.append(f"\\begin{{table}}\n\\caption{{{caption}}}\n{body}\n\\end{{table}}\n")
+    return "\n".join(parts)
+
+
+def _text(grid: Grid, width: int | None) -> str:
+    table = Table(
+        title=grid.title,
+        caption=Text(grid.caption),
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 0),
+    )
+    for position, header in enumerate(grid.headers):
+        number = position >= grid.text_columns
+        table.add_column(header, justify="right" if number else "left", no_wrap=number)
+    for position, row in enumerate(grid.rows):
+        if position in grid.sections:
+            table.add_section()
+        table.add_row(*map(Text, row))
+    console = Console(width=width, file=io.StringIO(), color_system=None)
+    console.print(table)
+    written: str = console.file.getvalue()  # type: ignore[attr-defined]
+    return written
+
+
+def _latex_escaped(text: str) -> str:
+    for character in "%&_#":
+        text = text.replace(character, f"\\{character}")
+    return text.replace("±", r"$\pm$").replace("—", "---")
