@@ -4,7 +4,7 @@ A method is a module with a class `Method` that satisfies `Generator`. The small
 
     class Method:
         name = "mine"
-        reads_ghn = False
+        reads_ghn = seen_only = False
 
         @classmethod
         def fit(cls, training, *, seed, directory):
@@ -39,11 +39,15 @@ class Generator(Protocol):
     """The word after `--method`."""
     reads_ghn: ClassVar[bool]
     """True for a floor that asks the zoo's own `hypernetwork_policies`; a learned method says False."""
+    seen_only: ClassVar[bool]
+    """True for a method that writes only architectures that it was trained on."""
 
     @classmethod
     def fit(cls, training: TrainingSet, *, seed: int, directory: Path) -> Self:
-        """Learn from the training networks. `directory` is the method's own for resume state; it survives a kill, and
-        the same call then goes on from there."""
+        """Learn from the training networks; seconds are enough where `training.rehearsal` is true.
+
+        `directory` is the method's own for resume state; it survives a kill, and the same call then goes on from there.
+        """
         ...
 
     def generate(self, arch: Architecture, n: int, *, seed: int = 0) -> list[Weights]:
@@ -67,6 +71,7 @@ class Untrained:
     """What methods share that learn nothing and store nothing, as floors do: they only keep the training set."""
 
     reads_ghn: ClassVar[bool] = False
+    seen_only: ClassVar[bool] = False
 
     def __init__(self, training: TrainingSet) -> None:
         self.training = training

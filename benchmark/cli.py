@@ -84,6 +84,8 @@ def run(
     failed = 0
     with ExitStack() as stack:
         for kind in loaded:
+            if kind.seen_only and split != "seen":
+                raise ValueError(f"method {kind.name} writes only architectures it was trained on; use --split seen")
             trained = obtain(kind, zoo, seed)
             print(f"{kind.name}: {trained.folder}")
             sources[kind.name] = stack.enter_context(Isolated(kind.name, plugin, trained.folder, task))
@@ -151,6 +153,38 @@ def train(method: str, task: str = _TASK, seed: int = 0, plugin: tuple[Path, ...
 
 
 @_app.command
+def check(method: Annotated[str, tyro.conf.Positional], plugin: tuple[Path, ...] = ()) -> None:
+    """Examine whether a method keeps the contract, on a toy zoo, in under a minute. Exit code 1 where it does not.
+
+    Args:
+        method: One of `nnbench methods`.
+        plugin: Python files with further methods.
+    """
+    from tempfile import TemporaryDirectory
+
+    from nnbench.check import CHECKS, CheckFailed, Subject, distance_to_training
+    from nnbench.registry import load_method
+
+    failed = 0
+    with TemporaryDirectory() as directory:
+        subject = Subject(load_method(method, plugin), Path(directory))
+        for examine in CHECKS:
+            name = examine.__name__.replace("_", " ")
+            try:
+                examine(subject)
+            except CheckFailed as error:
+                failed += 1
+                print(f"FAILED  {name}: {error}")
+            else:
+                print(f"ok      {name}")
+        if not failed:
+            ratio = distance_to_training(subject)
+            print(f"note    its samples lie {ratio:.2f} times as far from a training network as those from one another")
+    if failed:
+        raise CheckFailed(f"{method}: {failed} of {len(CHECKS)} checks failed, each for the reason printed above")
+
+
+@_app.command
 def methods(plugin: tuple[Path, ...] = ()) -> None:
     """List the methods and where they come from. Imports none of them.
 
@@ -172,6 +206,7 @@ def expert_train(
     start: Path | None = None,
     std: float = 0.15,
     gamma: float = 0.8,
+    lessons: int = 15,
     out: Path = _RUNS / "expert",
 ) -> None:
     """Train a task's PPO expert and score it on 200 fresh episodes. Goes on where an interrupted training stopped.
@@ -183,6 +218,7 @@ def expert_train(
         workers: Simulation processes, default one a core.
         start: An expert.safetensors to begin with, this task's or another's with the same observations.
         std: Standard deviation of the actions that training begins with where there is a start.
+        lessons: Iterations of imitating the task's teacher first, where there is a start and the task has a teacher.
         gamma: Discount factor; a larger one pays for what takes longer, as grasping a second time.
         out: Folder for the expert, its log and its training state.
     """
@@ -191,9 +227,8 @@ def expert_train(
 
     with Simulator(load_task(task), workers) as simulator:
         begin = load_expert(start) if start else None
-        path = train_expert(
-            simulator, out / task, ExpertConfig(steps=steps, seed=seed, taught_std=std, gamma=gamma), begin
-        )
+        config = ExpertConfig(steps=steps, seed=seed, taught_std=std, gamma=gamma, lessons=lessons)
+        path = train_expert(simulator, out / task, config, begin)
         print(f"{path}: {score_expert(simulator, load_expert(path))}")
 
 

@@ -36,14 +36,14 @@ class MethodError(RuntimeError):
 def ask(generator: Generator, training: TrainingSet, arch: Architecture, n: int, *, seed: int) -> list[Weights]:
     """`generator.generate(arch, n, seed=seed)`, checked. Raises MethodError."""
     call = f"method {generator.name}: generate({architecture_name(arch)}, {n}, seed={seed})"
-    before = _global_random_state()
+    before = global_random_state()
     try:
         written = generator.generate(arch, n, seed=seed)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a method may also call sys.exit
         raise MethodError(f"{call} raised {type(error).__name__}: {' '.join(str(error).split())}") from error
-    changed = [name for name, state in _global_random_state().items() if state != before[name]]
+    changed = [name for name, state in global_random_state().items() if state != before[name]]
     if changed:
         raise MethodError(
             f"{call} used the global random state of {' and '.join(changed)}; draw from a generator of your own, "
@@ -71,6 +71,16 @@ def ask(generator: Generator, training: TrainingSet, arch: Architecture, n: int,
                     "tensors of its own"
                 )
     return [check_weights(sample, arch, task.observation_dim, task.action_dim, call) for sample in written]
+
+
+def global_random_state() -> dict[str, Any]:
+    """Something to compare, by the name of the module that keeps it."""
+    numpy_state = np.random.get_state(legacy=False)
+    return {
+        "random": random.getstate(),
+        "numpy.random": (numpy_state["state"]["key"].tobytes(), numpy_state["state"]["pos"]),
+        "torch": torch.get_rng_state().numpy().tobytes(),
+    }
 
 
 class Isolated:
@@ -151,12 +161,3 @@ def _open(
     method, zoo = load_method(name, plugins), Zoo.open(task, directory)
     training = zoo.training_set(reads_ghn=method.reads_ghn)
     return open_generator(method, training, folder), training
-
-
-def _global_random_state() -> dict[str, Any]:
-    numpy_state = np.random.get_state(legacy=False)
-    return {
-        "random": random.getstate(),
-        "numpy.random": (numpy_state["state"]["key"].tobytes(), numpy_state["state"]["pos"]),
-        "torch": torch.get_rng_state().numpy().tobytes(),
-    }

@@ -51,7 +51,9 @@ def reported_cells(table: int, task: str) -> tuple[Reported, ...]:
         Reported(
             table,
             task,
-            *(row.get(name) for name in ("method", "partition", "arch")),
+            row.get("method"),
+            row.get("partition"),
+            row.get("arch"),
             dict(zip(found["columns"], row["cells"][task], strict=True)),
         )
         for row in found["rows"]

@@ -8,16 +8,16 @@ from typing import ClassVar
 import numpy as np
 
 from nnbench.api import Architecture, Untrained, Weights
+from nnbench.methods.nearest import copies
 
 
 class Method(Untrained):
     """The training networks of the architecture asked for, in an order drawn anew each round."""
 
     name: ClassVar[str] = "dataset"
+    seen_only: ClassVar[bool] = True
 
     def generate(self, arch: Architecture, n: int, *, seed: int = 0) -> list[Weights]:
         """n policies, each used once before any is used again. HeldOutAccess for what was not trained on."""
         networks = list(self.training.networks(arch).values())
-        rng = np.random.default_rng((seed, *arch))
-        order = np.concatenate([rng.permutation(len(networks)) for _ in range(-(-n // len(networks)))])[:n]
-        return [{key: value.clone() for key, value in networks[i].items()} for i in order]
+        return copies(networks, n, np.random.default_rng((seed, *arch)))

@@ -10,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from nnbench.api import Architecture, Untrained, Weights
+from nnbench.methods.nearest import copies
 
 
 class Method(Untrained):
@@ -21,7 +22,4 @@ class Method(Untrained):
     def generate(self, arch: Architecture, n: int, *, seed: int = 0) -> list[Weights]:
         """n policies; of S hypernetworks each writes floor(n / S) or ceil(n / S), in an order drawn anew each round."""
         policies = self.training.hypernetwork_policies(arch)
-        rng = np.random.default_rng((seed, *arch))
-        rounds = [rng.permutation(sorted(policies)) for _ in range(-(-n // len(policies)))]
-        order = [int(ghn_seed) for drawn in rounds for ghn_seed in drawn][:n]
-        return [{key: value.clone() for key, value in policies[ghn_seed].items()} for ghn_seed in order]
+        return copies([policies[s] for s in sorted(policies)], n, np.random.default_rng((seed, *arch)))

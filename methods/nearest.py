@@ -6,6 +6,7 @@ What a generator is worth on an architecture it never saw is what it does beyond
 """
 
 import math
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -23,9 +24,14 @@ class Method(Untrained):
     def generate(self, arch: Architecture, n: int, *, seed: int = 0) -> list[Weights]:
         """n policies made of the networks of the nearest architectures, each used once before any is used again."""
         networks = nearest_networks(arch, self.training)
-        rng = np.random.default_rng((seed, *arch))
-        order = np.concatenate([rng.permutation(len(networks)) for _ in range(math.ceil(n / len(networks)))])[:n]
-        return [{key: value.clone() for key, value in networks[i].items()} for i in order]
+        return copies(networks, n, np.random.default_rng((seed, *arch)))
+
+
+def copies(networks: Sequence[Weights], n: int, rng: np.random.Generator) -> list[Weights]:
+    """n copies, each network used once before any is used again, in an order drawn anew each round."""
+    rounds = [rng.permutation(len(networks)) for _ in range(math.ceil(n / len(networks)))]
+    order = [i for drawn in rounds for i in drawn][:n]
+    return [{key: value.clone() for key, value in networks[i].items()} for i in order]
 
 
 def nearest_networks(arch: Architecture, training: TrainingSet) -> list[Weights]:

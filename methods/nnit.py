@@ -65,6 +65,7 @@ class Config:
 
 
 DEFAULT = Config()
+REHEARSAL = Config(width=32, depth=1, heads=2, batch=4, steps=20, warmup=5, sampling_steps=4)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -368,17 +369,19 @@ class Method:
 
     name: ClassVar[str] = "nnit"
     reads_ghn: ClassVar[bool] = False
+    seen_only: ClassVar[bool] = False
 
     def __init__(self, model: NNiT, manifest: Manifest) -> None:
         self.model, self.manifest = model.eval(), manifest
 
     @classmethod
-    def fit(cls, training: TrainingSet, *, seed: int, directory: Path, config: Config = DEFAULT) -> Self:
+    def fit(cls, training: TrainingSet, *, seed: int, directory: Path, config: Config | None = None) -> Self:
         """Train on the zoo, going on from `directory/resume.safetensors` where a killed run left it.
 
         Raises ValueError if that file belongs to another run or an architecture has no embedding, and
         FloatingPointError if the loss diverges.
         """
+        config = config or (REHEARSAL if training.rehearsal else DEFAULT)
         model, scale, loss, seconds = train(training, config, seed, directory / "resume.safetensors")
         for parameter in model.parameters():  # what `save` keeps, so that saving changes no policy
             parameter.copy_(parameter.bfloat16())

@@ -141,7 +141,7 @@ def train_expert(
                 "another directory"
             )
         iteration, best_score, failed = progress["iteration"], progress["best_score"], set(progress["failed"])
-    elif start is not None and task.teacher is not None:
+    elif start is not None and task.teacher is not None and config.lessons > 0:
         taught = directory / "taught.safetensors"
         if not taught.exists():
             _imitate(simulator, agent.actor, task.teacher(GaussianActor.from_state_dict(start)), config, generator)

@@ -75,6 +75,8 @@ class TrainingSet:
     _hypernetworks: Callable[[Architecture], dict[int, Weights]] | None
     changed: Callable[[], list[Architecture]] = list
     """Architectures whose networks, which are shared, somebody wrote into."""
+    rehearsal: bool = False
+    """True in `nnbench check`: a few seconds of training are enough."""
 
     def networks(self, arch: Architecture) -> dict[int, Weights]:
         """GHN seed to that seed's validated policy. Raises HeldOutAccess for any but a training architecture."""

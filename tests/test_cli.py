@@ -71,3 +71,17 @@ def test_a_failing_unit_is_named_and_the_others_are_finished(tmp_path: Path) -> 
     assert [path.stem[:32] for path in (tmp_path / "results/runs").glob("*.json")] == [
         "mine-PickCube-v1-32-32-16-64-s0-"
     ]
+
+
+def test_the_readmes_generator_conforms(tmp_path: Path) -> None:
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    (tmp_path / "mine.py").write_text(readme.split("```python\n")[1].split("```")[0])
+    done = _nnbench("check", "mine", "--plugin", "mine.py", cwd=tmp_path)
+    assert done.returncode == 0 and "note    its samples lie 0." in done.stdout
+
+    (tmp_path / "bad.py").write_text(
+        (tmp_path / "mine.py").read_text().replace('"mine"', '"bad"').replace("range(n)", "range(3)")
+    )
+    done = _nnbench("check", "bad", "--plugin", "bad.py", cwd=tmp_path)
+    assert done.returncode == 1 and "expected a list of 5 state dicts" in done.stdout
+    assert done.stderr.startswith("nnbench: bad: ") and "checks failed" in done.stderr

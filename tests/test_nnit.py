@@ -20,7 +20,7 @@ OBSERVATION_DIM, ACTION_DIM = 42, 8
 ALL_ARCHITECTURES = load_splits().train + load_splits().unseen + load_splits().outside
 TRAINED = ((16, 16, 16, 32), (16, 32, 16, 16))
 NEVER_VALID = (16, 16, 32, 16)
-TINY = Config(width=32, depth=1, heads=2, batch=4, steps=20, warmup=5, sampling_steps=4)
+TINY = nnit.REHEARSAL
 SMALL = Config(width=64, depth=2, heads=2, batch=16, steps=400, peak_lr=3e-3, warmup=20, ema=0.95, sampling_steps=20)
 
 

@@ -17,7 +17,7 @@ class State:
 
 class Method:
     name = "{name}"
-    reads_ghn = False
+    reads_ghn = seen_only = False
 
     @classmethod
     def fit(cls, training, *, seed, directory): return cls()
@@ -98,9 +98,11 @@ def test_two_sources_of_one_name_are_an_error_naming_both(tmp_path: Path) -> Non
 
 
 def test_names_file_and_what_the_contract_misses(tmp_path: Path) -> None:
-    partial = GOOD.replace("reads_ghn = False", "").replace("def save", "def store")
+    partial = GOOD.replace("reads_ghn = seen_only = False", "").replace("def save", "def store")
     plugin = write(tmp_path, "mine", partial)
-    with pytest.raises(RegistryError, match=rf"{re.escape(str(plugin))}: class Method lacks reads_ghn, save; .*api"):
+    with pytest.raises(
+        RegistryError, match=rf"{re.escape(str(plugin))}: class Method lacks reads_ghn, seen_only, save; .*api"
+    ):
         load_method("mine", [plugin])
     with pytest.raises(RegistryError, match=r"empty\.py: no class Method; .*nnbench\.api"):
         load_method("empty", [write(tmp_path, "empty", "")])

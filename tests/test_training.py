@@ -16,7 +16,7 @@ from nnbench.training import CheckpointError, obtain, open_generator, train
 class Remembers:
     """Keeps the number of networks it saw; fails once half way if told to."""
 
-    name, reads_ghn, fail = "remembers", False, False
+    name, reads_ghn, seen_only, fail = "remembers", False, False, False
 
     def __init__(self, count: int) -> None:
         self.count = count

@@ -1,0 +1,147 @@
+"""Every method that ships conforms, and what does not is told why."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from nnbench import check
+from nnbench.api import Untrained, Weights
+from nnbench.check import CHECKS, CheckFailed, Subject, distance_to_training, toy_training_set
+from nnbench.methods import nearest
+from nnbench.registry import list_methods, load_method
+from nnbench.tasks.architectures import load_splits
+from nnbench.tasks.zoo import HeldOutAccess
+
+
+@pytest.fixture(scope="module", params=sorted(list_methods()))
+def subject(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Subject:
+    return Subject(load_method(request.param), tmp_path_factory.mktemp(request.param))
+
+
+@pytest.mark.parametrize("conforms", CHECKS, ids=lambda conforms: conforms.__name__)
+def test_methods_that_ship_conform(subject: Subject, conforms: Any) -> None:
+    conforms(subject)
+
+
+def test_the_toy_zoo_holds_nothing_back_but_what_is_held_out() -> None:
+    training = toy_training_set(reads_ghn=False)
+    assert len(training.architectures) == 6 and set(training.architectures) <= set(load_splits().train)
+    assert all(len(training.networks(arch)) == 4 for arch in training.architectures)
+    for arch in load_splits().unseen:
+        with pytest.raises(HeldOutAccess):
+            training.networks(arch)
+
+
+class Base(Untrained):
+    """Conforms, until a subclass breaks one thing."""
+
+    name = "mine"
+
+    def generate(self, arch: Any, n: int, *, seed: int = 0) -> list[Weights]:
+        return nearest.Method(self.training).generate(arch, n, seed=seed)
+
+
+class DrawsInFit(Base):
+    @classmethod
+    def fit(cls, training: Any, *, seed: int, directory: Path) -> Any:
+        np.random.random()
+        return cls(training)
+
+
+class ReadsHeldOut(Base):
+    @classmethod
+    def fit(cls, training: Any, *, seed: int, directory: Path) -> Any:
+        training.networks(load_splits().unseen[0])
+
+
+class WritesIntoTheZoo(Base):
+    @classmethod
+    def fit(cls, training: Any, *, seed: int, directory: Path) -> Any:
+        training.networks(training.architectures[0])[0]["0.bias"].zero_()
+        return cls(training)
+
+
+class SeenOnly(Base):
+    def generate(self, arch: Any, n: int, *, seed: int = 0) -> list[Weights]:
+        networks = list(self.training.networks(arch).values())
+        return [{key: value + seed + i for key, value in networks[0].items()} for i in range(n)]
+
+
+class NeedsASeed(Base):
+    def generate(self, arch: Any, n: int, *, seed: int) -> list[Weights]:  # type: ignore[override]
+        return super().generate(arch, n, seed=seed)
+
+
+class AtLeastOne(Base):
+    def generate(self, arch: Any, n: int, *, seed: int = 0) -> list[Weights]:
+        return super().generate(arch, max(n, 1), seed=seed)
+
+
+class Counts(Base):
+    calls = 0
+
+    def generate(self, arch: Any, n: int, *, seed: int = 0) -> list[Weights]:
+        self.calls += 1
+        return super().generate(arch, n, seed=self.calls)
+
+
+class IgnoresTheSeed(Base):
+    def generate(self, arch: Any, n: int, *, seed: int = 0) -> list[Weights]:
+        return super().generate(arch, n)
+
+
+class Repeats(Base):
+    def generate(self, arch: Any, n: int, *, seed: int = 0) -> list[Weights]:
+        return [sample for _ in range(n) for sample in super(Repeats, self).generate(arch, 1, seed=seed)]
+
+
+class Pickles(Base):
+    def save(self, directory: Path) -> None:
+        torch.save({}, directory / "model.pt")
+
+
+class Forgets(Base):
+    shift = 1.0
+
+    def generate(self, arch: Any, n: int, *, seed: int = 0) -> list[Weights]:
+        samples = super().generate(arch, n, seed=seed)
+        return [{key: value + self.shift for key, value in sample.items()} for sample in samples]
+
+    @classmethod
+    def load(cls, directory: Path, training: Any) -> Any:
+        loaded = cls(training)
+        loaded.shift = 0.0
+        return loaded
+
+
+@pytest.mark.parametrize(
+    ("method", "failing", "message"),
+    [
+        (DrawsInFit, "fits_without_side_effects", "fit uses global random state"),
+        (
+            ReadsHeldOut,
+            "fits_without_side_effects",
+            "fit reads what it must not: 32-32-16-64 is no training arch",
+        ),
+        (WritesIntoTheZoo, "fits_without_side_effects", "fit writes into the training networks"),
+        (SeenOnly, "writes_architectures_it_never_saw", "raised HeldOutAccess"),
+        (NeedsASeed, "answers_to_two_arguments", "give it a default"),
+        (AtLeastOne, "writes_one_or_none", "returned 1 networks, expected a list of 0"),
+        (Counts, "repeats_itself_by_seed", "equal calls of generate give different weights"),
+        (IgnoresTheSeed, "repeats_itself_by_seed", "same weights for different seeds"),
+        (Repeats, "writes_different_samples", "all networks of one call are equal"),
+        (Pickles, "survives_saving", "save writes model.pt; use safetensors and JSON"),
+        (Forgets, "survives_saving", "the loaded method writes other weights"),
+    ],
+)
+def test_each_fault_is_found_by_its_check(method: Any, failing: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(CheckFailed, match=message):
+        getattr(check, failing)(Subject(method, tmp_path))
+
+
+def test_copies_show_in_the_note(tmp_path: Path) -> None:
+    assert distance_to_training(Subject(load_method("nearest"), tmp_path / "a")) == 0
+    assert distance_to_training(Subject(load_method("random"), tmp_path / "b")) > 1.5
