@@ -51,6 +51,7 @@ def run(
     workers: int | None = None,
     results: Path = _RESULTS,
     plugin: tuple[Path, ...] = (),
+    full: bool = False,
     scale: Annotated[_Scale, tyro.conf.OmitArgPrefixes] = _Scale(),
 ) -> None:
     """Generate, roll out, score and store; prints the rows of Table 2. Goes on where an interrupted run stopped.
@@ -64,6 +65,7 @@ def run(
         workers: Simulation processes, default one a core. Results do not depend on it.
         results: Folder of finished and unfinished work.
         plugin: Python files with further methods.
+        full: Roll out every sample on all selection episodes, also where it provably cannot reach the top.
     """
     from tqdm import tqdm
 
@@ -104,7 +106,7 @@ def run(
         for unit in tqdm(work, desc=f"{task} {split}", unit="arch", disable=None):
             assert simulator is not None
             try:
-                tqdm.write(evaluate(unit, sources[unit.method], zoo, simulator, store))
+                tqdm.write(evaluate(unit, sources[unit.method], zoo, simulator, store, full=full))
             except MethodError as error:  # the other units are not to blame
                 failed += 1
                 tqdm.write(f"nnbench: {error}", file=sys.stderr)
@@ -132,6 +134,66 @@ def table(
         per_architecture: Table 2 also with one row an architecture.
     """
     _print_tables(numbers, task, results, scale.protocol(), format, per_architecture)
+
+
+@_app.command
+def status(results: Path = _RESULTS) -> None:
+    """List what a folder of results holds: finished units by protocol, task and method, and units under way.
+
+    Args:
+        results: Folder that `nnbench run` wrote to.
+    """
+    from collections import Counter
+
+    from nnbench.protocol import Unit
+    from nnbench.store import Store
+
+    store = Store(results)
+    units = [Unit.from_fields(manifest["unit"]) for manifest in store.manifests()]
+    finished = Counter((unit.protocol.short, unit.task, unit.method, unit.generator_seed) for unit in units)
+    for (protocol, task, method, seed), count in sorted(finished.items()):
+        print(f"finished   protocol {protocol}  {task}  {method} s{seed}: {count} architectures")
+    for key, episodes in store.unfinished().items():
+        print(f"under way  {key}: {episodes} episodes kept")
+
+
+@_app.command
+def merge(folders: Annotated[tuple[Path, ...], tyro.conf.Positional], results: Path = _RESULTS) -> None:
+    """Copy the finished units of other folders into one. Refuses two different results of one unit.
+
+    Args:
+        folders: Where the units are.
+        results: Where they go.
+    """
+    from nnbench.store import Store
+
+    for folder in folders:
+        if not folder.is_dir():
+            raise ValueError(f"{folder}: no such folder")
+        new, known = Store(results).merge(Store(folder))
+        print(f"{folder}: {new} units copied, {known} were there already")
+
+
+@_app.command
+def rescore(results: Path = _RESULTS) -> None:
+    """Compute the distances of finished units anew from their stored weights, without simulating.
+
+    Args:
+        results: Folder that `nnbench run` wrote to.
+    """
+    from tqdm import tqdm
+
+    from nnbench import evaluation
+    from nnbench.protocol import Unit
+    from nnbench.store import Store
+    from nnbench.tasks.zoo import Zoo
+
+    store = Store(results)
+    units = [Unit.from_fields(manifest["unit"]) for manifest in store.manifests()]
+    zoos = {task: Zoo.open(task) for task in {unit.task for unit in units}}
+    for unit in tqdm(units, unit="unit", disable=None):
+        evaluation.rescore(unit, zoos[unit.task], store)
+    print(f"{results}: {len(units)} units scored anew")
 
 
 @_app.command
@@ -205,6 +267,7 @@ def expert_train(
     workers: int | None = None,
     start: Path | None = None,
     std: float = 0.15,
+    learning_rate: float = 3e-4,
     gamma: float = 0.8,
     lessons: int = 15,
     out: Path = _RUNS / "expert",
@@ -218,6 +281,7 @@ def expert_train(
         workers: Simulation processes, default one a core.
         start: An expert.safetensors to begin with, this task's or another's with the same observations.
         std: Standard deviation of the actions that training begins with where there is a start.
+        learning_rate: At the beginning; falls linearly to nothing. With little noise a tenth of the default is plenty.
         lessons: Iterations of imitating the task's teacher first, where there is a start and the task has a teacher.
         gamma: Discount factor; a larger one pays for what takes longer, as grasping a second time.
         out: Folder for the expert, its log and its training state.
@@ -227,7 +291,9 @@ def expert_train(
 
     with Simulator(load_task(task), workers) as simulator:
         begin = load_expert(start) if start else None
-        config = ExpertConfig(steps=steps, seed=seed, taught_std=std, gamma=gamma, lessons=lessons)
+        config = ExpertConfig(
+            steps=steps, seed=seed, taught_std=std, learning_rate=learning_rate, gamma=gamma, lessons=lessons
+        )
         path = train_expert(simulator, out / task, config, begin)
         print(f"{path}: {score_expert(simulator, load_expert(path))}")
 

@@ -34,13 +34,16 @@ class Source(typing.Protocol):
     def generate(self, arch: Architecture, n: int, *, seed: int = 0) -> list[Weights]: ...
 
 
-def evaluate(unit: Unit, source: Source, zoo: Zoo, simulator: Simulator, store: Store) -> str:
-    """Finish one unit, going on from its journal; returns a line that says what was done."""
+def evaluate(unit: Unit, source: Source, zoo: Zoo, simulator: Simulator, store: Store, *, full: bool = False) -> str:
+    """Finish one unit, going on from its journal; returns a line that says what was done.
+
+    With `full` no sample leaves the race early.
+    """
     began = time.perf_counter()
     samples = source.generate(unit.arch, unit.protocol.samples, seed=unit.generator_seed)
     generated = time.perf_counter()
     journal = store.journal(unit)
-    race = _Race.resume(unit.protocol, samples, journal)
+    race = _Race.resume(unit.protocol, samples, journal, full=full)
     name = f"{unit.method} {architecture_name(unit.arch)}"
     while pairs := race.next_episodes():
         race.run(pairs, simulator, f"{name} selection")
@@ -56,7 +59,33 @@ def evaluate(unit: Unit, source: Source, zoo: Zoo, simulator: Simulator, store: 
     journal.clear()
     counts = race.summary()
     seconds = ", ".join(f"{stage} {value:.0f} s" for stage, value in wall.items())
-    return f"{name}: {counts['episodes']} of {counts['full']} selection episodes simulated; {seconds}"
+    saved = 1 - counts["episodes"] / counts["full"]
+    return (
+        f"{name}: {counts['episodes']} of {counts['full']} selection episodes simulated ({saved:.0%} saved); {seconds}"
+    )
+
+
+def rescore(unit: Unit, zoo: Zoo, store: Store) -> None:
+    """Compute anew, from the stored weights, what of a finished unit's rows needs no simulation.
+
+    Raises StoreError where the unit has no weights.
+    """
+    samples, rows, info = store.weights(unit), store.unit_rows(unit), store.info(unit)
+    nearest = nearest_policies(samples, zoo.hypernetwork_policies(unit.arch))
+    columns = {
+        "nearest_seed": np.array([n.seed for n in nearest]),
+        "nearest_distance": np.array([n.distance for n in nearest]),
+    }
+    sample_of_row = rows["sample"].to_numpy()
+    for name, values in columns.items():
+        column = EPISODE_SCHEMA.field(name)
+        cells = pa.array(values[sample_of_row]).cast(column.type)
+        rows = rows.set_column(rows.column_names.index(name), column, cells)
+    # Back into the journal while the files are replaced: a kill must not cost the episodes.
+    journal = store.journal(unit)
+    journal.append(rows.select(ROLLOUT_SCHEMA.names))
+    store.write(unit, rows, samples, info)
+    journal.clear()
 
 
 @dataclass
@@ -69,14 +98,16 @@ class _Race:
     hashes: list[str]
     """Each sample's network."""
     journal: Journal
+    full: bool = False
+    """Every sample runs all selection episodes."""
     results: dict[tuple[str, str], dict[int, tuple[float, bool, bool]]] = field(default_factory=dict)
     """(stage, hash) to episode seed to return, success once, success at end."""
 
     @classmethod
-    def resume(cls, protocol: Protocol, samples: Sequence[Weights], journal: Journal) -> "_Race":
+    def resume(cls, protocol: Protocol, samples: Sequence[Weights], journal: Journal, *, full: bool = False) -> "_Race":
         """Take up what a killed run left in the journal; episodes of other weights are of no use and are dropped."""
         hashes = [weights_sha256(weights) for weights in samples]
-        race = cls(protocol, dict(zip(hashes, samples, strict=True)), hashes, journal)
+        race = cls(protocol, dict(zip(hashes, samples, strict=True)), hashes, journal, full)
         kept = journal.read()
         for row in kept.to_pylist() if kept is not None else ():
             result = row["return"], row["success_once"], row["success_at_end"]
@@ -88,6 +119,8 @@ class _Race:
         protocol = self.protocol
         if screening := self.missing("selection", self.networks, protocol.screening_episodes):
             return screening
+        if self.full:
+            return self.missing("selection", self.networks)
         lower, upper = self._bounds()
         threshold = sorted((lower[sha] for sha in self.hashes), reverse=True)[protocol.top - 1]
         alive = [sha for sha in self.networks if upper[sha] >= threshold and self._count(sha) < len(self._seeds)]

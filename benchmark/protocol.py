@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
-from nnbench.tasks.architectures import Architecture, architecture_name
+from nnbench.tasks.architectures import Architecture, architecture_name, parse_architecture
 
 FIRST_EVALUATION_SEED = 1_000_000
 """Training and validation draw their episode seeds below this, every protocol from here on."""
@@ -119,6 +119,12 @@ class Unit:
     def fields(self) -> dict[str, Any]:
         """All fields as JSON values, the protocol's among them."""
         return {**asdict(self), "arch": architecture_name(self.arch)}
+
+    @classmethod
+    def from_fields(cls, fields: dict[str, Any]) -> "Unit":
+        """The unit that has these `fields`."""
+        arch = parse_architecture(fields["arch"])
+        return cls(**(fields | {"protocol": Protocol(**fields["protocol"]), "arch": arch}))
 
     @cached_property
     def key(self) -> str:

@@ -119,6 +119,48 @@ class Store:
         for path, content in contents.items():
             write_atomically(path, partial(_write_bytes, content))
 
+    def unit_rows(self, unit: Unit) -> pa.Table:
+        """The episode rows of one finished unit (EPISODE_SCHEMA). Raises StoreError."""
+        path = self._path(unit, "parquet")
+        return _conform(_parse_parquet(path, _read_verified(path, self._manifest(unit))), EPISODE_SCHEMA, str(path))
+
+    def info(self, unit: Unit) -> dict[str, Any]:
+        """What was written as `info` with a finished unit, and by which command. Raises StoreError."""
+        manifest = self._manifest(unit)
+        info: dict[str, Any] = manifest["info"]
+        return {"command": manifest["command"]} | info
+
+    def merge(self, other: "Store") -> tuple[int, int]:
+        """Copy another folder's finished units; returns how many were new and how many were here already.
+
+        Raises StoreError where a unit is in both with different rows or weights, before anything is copied.
+        """
+        new = []
+        for path in other._manifest_paths():
+            theirs, here = _read_manifest(path), self.root / path.name
+            for name in theirs["sha256"]:
+                if path.with_name(name).exists():  # rows may be published without the weights
+                    _read_verified(path.with_name(name), theirs)
+            if not here.exists():
+                new.append((path, theirs))
+            elif _read_manifest(here)["sha256"] != theirs["sha256"]:
+                raise StoreError(
+                    f"{path} and {here} are the same unit with different results; equal code gives equal ones: delete "
+                    "the one that was made by other versions (both name theirs)"
+                )
+        for path, theirs in new:
+            for name in [*(n for n in theirs["sha256"] if path.with_name(n).exists()), path.name]:  # the manifest last
+                write_atomically(self.root / name, partial(_write_bytes, path.with_name(name).read_bytes()))
+        return len(new), len(other._manifest_paths()) - len(new)
+
+    def unfinished(self) -> dict[str, int]:
+        """Units under way, by key, and how many of their episodes are kept."""
+        found = {}
+        for directory in sorted((self.root / "partial").glob("*")):
+            kept = Journal(directory).read()
+            found[directory.name] = kept.num_rows if kept is not None else 0
+        return found
+
     def manifests(self) -> list[dict[str, Any]]:
         """The manifests of all units with a manifest and rows, ordered by key."""
         return [_read_manifest(path) for path in self._manifest_paths()]
@@ -165,6 +207,12 @@ class Store:
     def journal(self, unit: Unit) -> "Journal":
         """Where the unit's episodes are kept until it is finished."""
         return Journal(self.root / "partial" / unit.key)
+
+    def _manifest(self, unit: Unit) -> dict[str, Any]:
+        path = self._path(unit, "json")
+        if not path.exists():
+            raise StoreError(f"{path}: no such unit; run it first")
+        return _read_manifest(path)
 
     def _path(self, unit: Unit, kind: str) -> Path:
         return self.root / f"{unit.key}.{kind}"

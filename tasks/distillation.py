@@ -186,6 +186,16 @@ def build_pool(simulator: Simulator, expert: Weights, directory: Path, config: D
     return pool
 
 
+def sample_states(simulator: Simulator, expert: Weights, ensemble: GHNEnsemble, count: int) -> Tensor:
+    """States of the expert and of what the first GHN writes, (count, O), to compare policies by their actions there."""
+    episodes = 64
+    beta = np.resize([0.0, 1.0], episodes)
+    train, silent = load_splits().train, np.zeros(episodes)
+    visited = _gather(simulator, expert, ensemble, train, beta, silent, (ensemble.seeds[0], 2), "states")
+    chosen = torch.randperm(len(visited.observations), generator=torch.Generator().manual_seed(0))[:count]
+    return visited.observations[chosen].contiguous()
+
+
 def _architectures(config: DistillationConfig) -> tuple[Architecture, ...]:
     splits = load_splits()
     return splits.train if config.architectures == "train" else splits.train + splits.unseen

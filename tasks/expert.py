@@ -11,7 +11,7 @@ import csv
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -124,8 +124,6 @@ def train_expert(
             reason = " ".join(str(error).split())
             raise ValueError(f"{task.name}: the actor to start from does not fit ({reason})") from error
         nn.init.constant_(agent.log_std, math.log(config.taught_std))
-        # With less noise the same step of the mean action is a larger step of the distribution.
-        config = replace(config, learning_rate=config.learning_rate / 3 * (config.taught_std / 0.15))
     optimizer = torch.optim.Adam(agent.parameters(), lr=config.learning_rate, eps=1e-5)
     average = AveragedModel(agent.actor, multi_avg_fn=get_ema_multi_avg_fn(config.averaging))
     modules = {"agent": agent, "average": average}

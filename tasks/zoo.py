@@ -1,7 +1,7 @@
 """The zoo: an ensemble of GHNs, the policies they write, and each policy's validation score.
 
-On disk are the GHNs (bfloat16), the expert they were distilled from, an index of scores and a manifest with the hash
-of every file. Policies are not stored: the GHNs write them when first asked for.
+On disk are the GHNs (bfloat16), the expert they were distilled from, states to compare policies on, an index of scores
+and a manifest with the hash of every file. Policies are not stored: the GHNs write them when first asked for.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save, save_file
 from tqdm import tqdm
 
 from nnbench.tasks.architectures import Architecture, architecture_name, load_splits, parse_architecture
-from nnbench.tasks.distillation import DistillationConfig, distil
+from nnbench.tasks.distillation import DistillationConfig, distil, sample_states
 from nnbench.tasks.engine import Task
 from nnbench.tasks.expert import join_episodes, load_expert
 from nnbench.tasks.files import file_sha256, write_atomically, write_json
@@ -32,7 +32,8 @@ SHIPPED = Path(__file__).parent / "zoos"
 
 NORMALISED_STD = 0.538
 
-_FILES = ("ghns.safetensors", "expert.safetensors", "index.parquet")
+_STATES = 1024
+_FILES = ("ghns.safetensors", "expert.safetensors", "states.safetensors", "index.parquet")
 
 
 class ZooError(ValueError):
@@ -189,8 +190,8 @@ def verify(directory: Path, task_name: str) -> dict[str, Any]:
         raise ZooError(f"{path}: a zoo of {task}, expected {task_name}; choose the folder of that task")
     if splits != load_splits().sha256:
         raise ZooError(f"{path}: built for another split of the architectures; build the zoo anew")
-    for name in _FILES:
-        if not (directory / name).exists() or file_sha256(directory / name) != recorded.get(name):
+    for name, sha256 in recorded.items():
+        if not (directory / name).exists() or file_sha256(directory / name) != sha256:
             raise ZooError(f"{directory / name}: missing or changed since the zoo was built; restore it or build anew")
     return manifest
 
@@ -239,6 +240,8 @@ def build_zoo(
 
     write_atomically(out / "ghns.safetensors", lambda temporary: save_file(tensors, temporary))
     write_atomically(out / "expert.safetensors", lambda temporary: temporary.write_bytes(expert_path.read_bytes()))
+    states = sample_states(simulator, expert, ensemble, _STATES)
+    write_atomically(out / "states.safetensors", lambda temporary: save_file({"observations": states}, temporary))
     write_table(out / "index.parquet", rows)
     write_json(
         out / "manifest.json",

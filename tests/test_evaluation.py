@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from nnbench.evaluation import architectures_of, evaluate
+from nnbench.evaluation import architectures_of, evaluate, rescore
 from nnbench.protocol import Protocol, Unit
 from nnbench.store import Store
 from nnbench.tasks.engine import Episodes
@@ -93,6 +93,33 @@ def test_the_race_ends_as_the_full_evaluation_does(recorded: Any, zoo: Zoo, tmp_
     selection = replay.episodes - 4 * len({row["weights_sha256"] for row in rows if row["selected"]})
     assert 7 * 3 <= selection < 7 * 12
     assert not (tmp_path / "partial").exists() or not any((tmp_path / "partial").iterdir())
+
+
+def test_the_full_evaluation_chooses_the_same(recorded: Any, zoo: Zoo, tmp_path: Path) -> None:
+    raced, full, replay = Store(tmp_path / "raced"), Store(tmp_path / "full"), Replay(recorded)
+    evaluate(UNIT, Mixed(zoo), zoo, Replay(recorded), raced)  # type: ignore[arg-type]
+    evaluate(UNIT, Mixed(zoo), zoo, replay, full, full=True)  # type: ignore[arg-type]
+    chosen = [rows.filter(rows["selected"]) for rows in (raced.rows(), full.rows())]
+    assert chosen[0].equals(chosen[1])
+    distinct = len(set(chosen[1]["weights_sha256"].to_pylist()))
+    assert replay.episodes == 7 * 12 + 4 * distinct
+
+
+def test_rescoring_changes_only_the_distances(recorded: Any, zoo: Zoo, tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    evaluate(UNIT, Mixed(zoo), zoo, Replay(recorded), store)  # type: ignore[arg-type]
+    before = store.rows()
+
+    class Elsewhere:
+        def hypernetwork_policies(self, arch: Any) -> dict[int, Weights]:
+            return {5: Mixed(zoo).samples[0]}
+
+    rescore(UNIT, Elsewhere(), store)  # type: ignore[arg-type]
+    assert store.finished(UNIT) and store.unfinished() == {}
+    after = store.rows()
+    assert set(after["nearest_seed"].to_pylist()) == {5} and not after.equals(before)
+    rescore(UNIT, zoo, store)
+    assert store.rows().equals(before)
 
 
 def test_a_killed_unit_goes_on_and_ends_the_same(recorded: Any, zoo: Zoo, tmp_path: Path) -> None:

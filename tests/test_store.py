@@ -328,3 +328,31 @@ def test_manifest_holds_no_machine_paths(tmp_path: Path, monkeypatch: pytest.Mon
     _written(tmp_path)
     manifest = json.loads((tmp_path / f"{UNIT.key}.json").read_text())
     assert manifest["command"] == ["nnbench", "run", "--method", "nnit"]
+
+
+def test_merging_copies_what_is_new_and_refuses_a_contradiction(tmp_path: Path) -> None:
+    here, there = Store(tmp_path / "here"), Store(tmp_path / "there")
+    other = replace(UNIT, arch=(16, 16, 16, 32))
+    here.write(UNIT, _rows(), _weights(), {})
+    there.write(UNIT, _rows(), _weights(), {})
+    there.write(other, _rows(other), _weights(other), {"wall_s": 1})
+    (there.root / f"{other.key}.safetensors").unlink()  # published without its weights
+    assert here.merge(there) == (1, 1)
+    assert here.merge(there) == (0, 2)
+    assert {Unit.from_fields(m["unit"]) for m in here.manifests()} == {UNIT, other}
+    assert here.info(other)["wall_s"] == 1 and here.unit_rows(other).equals(there.unit_rows(other))
+
+    returns = pa.array(np.full(_rows().num_rows, 3.0, np.float32))
+    position = EPISODE_SCHEMA.get_field_index("return")
+    third = Store(tmp_path / "third")
+    third.write(UNIT, _rows().set_column(position, EPISODE_SCHEMA.field("return"), returns), _weights(), {})
+    with pytest.raises(StoreError, match="are the same unit with different results"):
+        here.merge(third)
+
+
+def test_units_under_way_are_counted(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert store.unfinished() == {}
+    store.journal(UNIT).append(_rows().select(ROLLOUT_SCHEMA.names).slice(0, 5))
+    store.journal(UNIT).append(_rows().select(ROLLOUT_SCHEMA.names).slice(5, 2))
+    assert store.unfinished() == {UNIT.key: 7}

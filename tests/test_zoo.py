@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from nnbench.tasks.architectures import load_splits
 from nnbench.tasks.distillation import DaggerConfig, DistillationConfig, PoolConfig
@@ -126,6 +127,8 @@ def test_a_zoo_is_built_from_scratch(tiny: Path) -> None:
     zoo = Zoo.open(TASK, tiny)
     networks = zoo.training_set(reads_ghn=False).networks(splits.train[0])
     assert set(networks) == {0, 1} and index[0]["parameters"] == flatten_weights(networks[0]).numel()
+    states = load_file(tiny / "states.safetensors")["observations"]
+    assert states.shape == (1024, 42) and len(states.unique(dim=0)) == 1024
     listed = list_architectures(tiny, TASK)
     assert len(listed) == 81 and listed[0]["valid"] == listed[0]["policies"] == 2 and listed[-1]["valid"] == 0
 
