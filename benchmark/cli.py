@@ -59,7 +59,7 @@ def run(
     Args:
         method: Methods to measure; `nnbench methods` lists them.
         split: 8 of the training architectures, the 8 held out, or the 9 outside the space.
-        task: ManiSkill environment.
+        task: ManiSkill environment, or `all`.
         archs: Only these of the split, as in 32-32-16-64,16-16-16-32; `all` with `seen` for the 64 training ones.
         seed: Seed of the method's training and of its samples.
         workers: Simulation processes, default one a core. Results do not depend on it.
@@ -79,40 +79,42 @@ def run(
     from nnbench.training import obtain
 
     protocol, store = scale.protocol(), Store(results)
-    loaded = [load_method(name, plugin) for name in method]
-    zoo = Zoo.open(task)
-    work: list[Unit] = []
-    sources: dict[str, Isolated] = {}
-    failed = 0
-    with ExitStack() as stack:
-        for kind in loaded:
-            if kind.seen_only and split != "seen":
-                raise ValueError(f"method {kind.name} writes only architectures it was trained on; use --split seen")
-            trained = obtain(kind, zoo, seed)
-            print(f"{kind.name}: {trained.folder}")
-            sources[kind.name] = stack.enter_context(Isolated(kind.name, plugin, trained.folder, task))
-            for arch in architectures_of(split, archs):
-                unit = Unit(
-                    protocol=protocol,
-                    task=task,
-                    method=kind.name,
-                    method_sha256=trained.sha256,
-                    generator_seed=seed,
-                    arch=arch,
-                )
-                if not store.finished(unit):
-                    work.append(unit)
-        simulator = stack.enter_context(Simulator(zoo.task, workers)) if work else None
-        for unit in tqdm(work, desc=f"{task} {split}", unit="arch", disable=None):
-            assert simulator is not None
-            try:
-                tqdm.write(evaluate(unit, sources[unit.method], zoo, simulator, store, full=full))
-            except MethodError as error:  # the other units are not to blame
-                failed += 1
-                tqdm.write(f"nnbench: {error}", file=sys.stderr)
+    kinds = [load_method(name, plugin) for name in method]
+    for kind in kinds:
+        if kind.seen_only and split != "seen":
+            raise ValueError(f"method {kind.name} writes only architectures it was trained on; use --split seen")
+    wanted, failed = architectures_of(split, archs), 0
+    for zoo in [Zoo.open(name) for name in _tasks(task)]:
+        work: list[Unit] = []
+        with ExitStack() as stack:
+            sources = {}
+            for kind in kinds:
+                trained = obtain(kind, zoo, seed)
+                print(f"{kind.name}: {trained.folder}")
+                isolated = Isolated(kind.name, plugin, trained.folder, zoo.task.name)
+                sources[kind.name] = stack.enter_context(isolated)
+                for arch in wanted:
+                    unit = Unit(
+                        protocol=protocol,
+                        task=zoo.task.name,
+                        method=kind.name,
+                        method_sha256=trained.sha256,
+                        generator_seed=seed,
+                        arch=arch,
+                    )
+                    if not store.finished(unit):
+                        work.append(unit)
+            if work:
+                simulator = stack.enter_context(Simulator(zoo.task, workers))
+            for unit in tqdm(work, desc=f"{zoo.task.name} {split}", unit="arch", disable=None):
+                try:
+                    tqdm.write(evaluate(unit, sources[unit.method], zoo, simulator, store, full=full))
+                except MethodError as error:  # the other units are not to blame
+                    failed += 1
+                    tqdm.write(f"nnbench: {error}", file=sys.stderr)
     _print_tables((2,), task, results, protocol)
     if failed:
-        raise MethodError(f"{failed} of {len(work)} units failed, each for the reason printed above")
+        raise MethodError(f"{failed} units failed, each for the reason printed above")
 
 
 @_app.command
@@ -414,10 +416,10 @@ def bench_sim(task: str = "all", json: bool = False) -> None:
     """
     import json as json_format
 
-    from nnbench.tasks.simulation import TASKS, load_task
+    from nnbench.tasks.simulation import load_task
     from nnbench.tasks.speed import measure_speed
 
-    for name in TASKS if task == "all" else (task,):
+    for name in _tasks(task):
         speed = measure_speed(load_task(name))
         if json:
             print(json_format.dumps({"task": name} | {key: round(value, 1) for key, value in speed.items()}))
@@ -462,6 +464,13 @@ def zoo_list(task: str = _TASK, directory: Path | None = None, json: bool = Fals
             )
 
 
+def _tasks(name: str) -> list[str]:
+    """One task, or every one for `all`."""
+    from nnbench.tasks.simulation import TASKS, load_task
+
+    return list(TASKS) if name == "all" else [load_task(name).name]
+
+
 def _print_tables(
     numbers: tuple[Literal[2, 3, 4], ...],
     task: str,
@@ -473,9 +482,8 @@ def _print_tables(
     from nnbench import tables
     from nnbench.rendering import render
     from nnbench.store import Store
-    from nnbench.tasks.simulation import TASKS, load_task
 
-    tasks = list(TASKS) if task == "all" else [load_task(task).name]
+    tasks = _tasks(task)
     rows = Store(results).rows(protocol=protocol)
     parts = []
     for number in numbers:
