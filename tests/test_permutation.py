@@ -1,0 +1,60 @@
+import numpy as np
+import pytest
+import torch
+
+from nnbench.tasks.architectures import load_splits
+from nnbench.tasks.permutation import align, match, permute
+from nnbench.tasks.policy import PolicyActor, Weights, flatten_weights, random_policy
+
+SPLITS = load_splits()
+
+
+def network(arch: tuple[int, ...], seed: int) -> Weights:
+    generator = torch.Generator().manual_seed(seed)
+    weights = random_policy(arch, 42, 8, generator)
+    return {k: v + 0.1 * torch.randn(v.shape, generator=generator) for k, v in weights.items()}  # biases too
+
+
+def scrambled(weights: Weights, seed: int) -> tuple[Weights, list[np.ndarray]]:
+    rng = np.random.default_rng(seed)
+    widths = [len(value) for key, value in weights.items() if key.endswith("bias")][:-1]
+    permutations = [rng.permutation(width) for width in widths]
+    return permute(weights, permutations), permutations
+
+
+@pytest.mark.parametrize("arch", SPLITS.train + SPLITS.unseen + SPLITS.outside)
+def test_permuting_changes_no_action_and_is_found_again(arch: tuple[int, ...]) -> None:
+    weights = network(arch, 0)
+    other, _ = scrambled(weights, 1)
+    observations = np.random.default_rng(0).standard_normal((4, 42)).astype(np.float32)
+    before, after = (PolicyActor.stack([w], np.zeros(4, int))(observations) for w in (weights, other))
+    np.testing.assert_allclose(after, before, atol=1e-6)
+    restored = align(other, weights)
+    assert all(torch.equal(restored[key], value) for key, value in weights.items())
+
+
+def test_a_noisy_copy_is_recognised_in_any_order() -> None:
+    weights = network((64, 32, 64, 16), 0)
+    noise = network((64, 32, 64, 16), 5)
+    noisy, _ = scrambled({key: value + 0.05 * noise[key] for key, value in weights.items()}, 2)
+
+    def distance(one: Weights) -> float:
+        return float((flatten_weights(one) - flatten_weights(weights)).norm())
+
+    assert distance(align(noisy, weights)) < 0.1 * distance(noisy)
+
+
+def test_alignment_never_moves_a_network_away() -> None:
+    for seed in range(5):
+        ours, theirs = network((16, 16, 32, 16), seed), network((16, 16, 32, 16), 100 + seed)
+        moved = align(ours, theirs)
+        before, after = (float((flatten_weights(w) - flatten_weights(theirs)).norm()) for w in (ours, moved))
+        assert after < before
+
+
+def test_misfits_are_refused() -> None:
+    weights = network((16, 16, 32, 16), 0)
+    with pytest.raises(ValueError, match=r"a permutation for each of the hidden widths \[16, 16, 32, 16\]"):
+        permute(weights, [np.arange(16)] * 4)
+    with pytest.raises(ValueError, match="two networks of one architecture"):
+        match(weights, network((16, 16, 16, 32), 0))
