@@ -4,22 +4,38 @@ Two networks that compute the same function with their neurons in another order 
 works, weights of different hypernetworks mean the same thing, which is what the paper says of them (section 6.1).
 """
 
+from collections.abc import Iterator
 from typing import ClassVar
 
 import numpy as np
 
-from nnbench.api import Architecture, Untrained, Weights
-from nnbench.methods.nearest import nearest_networks
+from nnbench.api import Architecture, TrainingSet, Untrained, Weights
+from nnbench.methods.nearest import nearest_architectures, resize
 
 
 class Method(Untrained):
-    """Pairs out of `nearest`."""
+    """Pairs of networks of one of the nearest architectures."""
 
     name: ClassVar[str] = "average"
 
     def generate(self, arch: Architecture, n: int, *, seed: int = 0) -> list[Weights]:
-        """n policies of any architecture, each of a random pair of different networks."""
-        networks = nearest_networks(arch, self.training)
-        rng = np.random.default_rng((seed, *arch))
-        pairs = [rng.choice(len(networks), 2, replace=False) for _ in range(n)]
-        return [{key: (networks[a][key] + networks[b][key]) / 2 for key in networks[a]} for a, b in pairs]
+        """n policies of any architecture."""
+        return [{key: (a[key] + b[key]) / 2 for key in a} for a, b in pairs(arch, n, seed, self.training)]
+
+
+def pairs(arch: Architecture, n: int, seed: int, training: TrainingSet) -> Iterator[tuple[Weights, Weights]]:
+    """n random pairs, made to fit `arch`: two hypernetworks' policies of one training architecture."""
+    # Of one architecture: what one hypernetwork writes for two of them is nearly the same.
+    sources = [
+        list(training.networks(near).values())
+        for near in nearest_architectures(arch, training)
+        if len(training.networks(near)) > 1
+    ]
+    rng = np.random.default_rng((seed, *arch))
+    for _ in range(n):
+        networks = sources[rng.integers(len(sources))]
+        a, b = (
+            resize(networks[i], arch, training.task.observation_dim, training.task.action_dim)
+            for i in rng.choice(len(networks), 2, replace=False)
+        )
+        yield a, b
