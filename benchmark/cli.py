@@ -119,7 +119,7 @@ def run(
 
 @_app.command
 def table(
-    numbers: Annotated[tuple[Literal[2, 3, 4], ...], tyro.conf.Positional] = (2, 3, 4),
+    numbers: Annotated[tuple[Literal[1, 2, 3, 4, 6], ...], tyro.conf.Positional] = (2, 3, 4),
     task: str = _TASK,
     results: Path = _RESULTS,
     format: Literal["text", "md", "latex", "csv", "json"] = "text",
@@ -386,7 +386,7 @@ def zoo_alignment(
     workers: int | None = None,
     pool: Path = _RUNS / "distillation",
     work: Path = _RUNS / "alignment",
-    out: Path = Path("results") / "alignment",
+    results: Path = _RESULTS,
 ) -> None:
     """Train policies through hypernetworks and without one, and compare their scores and weights (the paper's table 1).
 
@@ -395,13 +395,13 @@ def zoo_alignment(
         workers: Simulation processes, default one a core.
         pool: The `--work` folder of `nnbench zoo build`, for the states to learn from.
         work: Folder for finished policies.
-        out: Folder for the rows.
+        results: Folder for the rows.
     """
     from nnbench.tasks.alignment import AlignmentConfig, compare, summarise
     from nnbench.tasks.simulation import Simulator, load_task
 
     with Simulator(load_task(task), workers) as simulator:
-        rows = compare(simulator, pool / task, work / task, out, AlignmentConfig())
+        rows = compare(simulator, pool / task, work / task, results, AlignmentConfig())
     for side, columns in summarise(rows).items():
         print(f"{side:9}" + "".join(f"  {name} {value:.3f}" for name, value in columns.items()))
 
@@ -472,13 +472,15 @@ def _tasks(name: str) -> list[str]:
 
 
 def _print_tables(
-    numbers: tuple[Literal[2, 3, 4], ...],
+    numbers: tuple[Literal[1, 2, 3, 4, 6], ...],
     task: str,
     results: Path,
     protocol: Protocol,
     form: Literal["text", "md", "latex", "csv", "json"] = "text",
     per_architecture: bool = False,
 ) -> None:
+    import pyarrow.parquet as pq
+
     from nnbench import tables
     from nnbench.rendering import render
     from nnbench.store import Store
@@ -487,12 +489,22 @@ def _print_tables(
     rows = Store(results).rows(protocol=protocol)
     parts = []
     for number in numbers:
-        if number == 2:
+        if number == 1:  # the paper prints it for one task
+            from nnbench.tasks.alignment import alignment_file
+
+            path = alignment_file(results, _TASK)
+            parts.append(tables.table1(pq.read_table(path).to_pylist() if path.exists() else [], _TASK))
+        elif number == 2:
             parts += [tables.table2(rows, protocol, name, per_architecture=per_architecture) for name in tasks]
         elif number == 3:
             parts.append(tables.table3(tasks, protocol))
-        else:  # the paper prints it for one task
+        elif number == 4:  # likewise
             parts.append(tables.table4(rows, protocol, _TASK))
+        else:
+            from nnbench.tasks.zoo import SHIPPED, read_index
+
+            built = {name: (SHIPPED / name / "index.parquet").exists() for name in tasks}
+            parts.append(tables.table6({n: read_index(SHIPPED / n) if there else [] for n, there in built.items()}))
     grids, lines = [grid for grid, _ in parts], [line for _, found in parts for line in found]
     print(render(grids, lines, form, None if sys.stdout.isatty() else 120), end="")
 

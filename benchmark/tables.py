@@ -1,4 +1,4 @@
-"""Tables 2 to 4: what was measured, as a pure function of the episode rows, beside what the paper reports.
+"""The paper's tables: what was measured, as a pure function of stored rows, beside what the paper reports.
 
 A cell is `Measured` or `Reported`; the two never share a column.
 """
@@ -6,6 +6,7 @@ A cell is `Measured` or `Reported`; the two never share a column.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +21,16 @@ from nnbench.tasks.architectures import architecture_name, load_splits, parse_ar
 MISSING = "—"
 
 _ROUNDING = 0.005
+
+_TABLE1 = {
+    "return": "return",
+    "success": "success_at_end",
+    "nearest_l2": "nearest_l2",
+    "nearest_cosine": "nearest_cosine",
+    "neighbour_correlation": "neighbour_correlation",
+    "seed_alignment": "seed_alignment",
+}
+"""Metric to the column of the alignment rows."""
 
 _TABLE4 = (0, 1, 4, 7, 8)
 """Columns of `_score_headers` that table 4 has room for."""
@@ -186,6 +197,91 @@ def table4(rows: pa.Table, protocol: Protocol, task: str) -> tuple[Grid, list[Li
         grid.add("" if same else row.arch, "" if same else row.partition, row.method, *scores, section=not same)
         previous = row.arch
     return grid, [line for row in cells for line in _lines(4, row)]
+
+
+def table1(rows: Sequence[Mapping[str, Any]], task: str) -> tuple[Grid, list[Line]]:
+    """Policies written by hypernetworks beside directly trained ones; rows as of `tasks.alignment.compare`, or none."""
+    grid = Grid(
+        f"Table 1: weights written by hypernetworks and trained directly, {task}",
+        (
+            "weights",
+            "measured\nreturn",
+            "measured\nsuccess %",
+            "nearest\nL2",
+            "nearest\ncosine",
+            "neigh-\nbours",
+            "seeds",
+            "reported\nreturn, %",
+            "reported\nL2, cosine",
+        ),
+        1,
+        "Mean over independent seeds; [low, high]: 95% bootstrap interval over them. nearest: of the other seeds' "
+        "weights. neighbours: correlation of adjacent weights of the hidden matrices. seeds: correlation of the hidden "
+        "units' mean absolute weights with those of other seeds. conv1x1, upsample: the hypernetwork's decoder; the "
+        f"paper names none. reported: Table 1 of arXiv {ARXIV_ID}. {MISSING}: not measured, or not reported.",
+    )
+    claims = {cell.method: cell.values for cell in reported_cells(1, task)}
+    lines = []
+    for side in ("conv1x1", "upsample", "sgd"):
+        mine = [row for row in rows if row["side"] == side]
+        claim = claims.get("sgd" if side == "sgd" else "ghn", {})
+        found = {name: _over_seeds([row[column] for row in mine]) for name, column in _TABLE1.items()}
+        for name, interval in found.items():
+            lines.append(_line(1, task, "train", side, name, interval, claim.get(name)))
+        cells = [MISSING] * 6
+        if mine:
+            scales = (1, 100, 1, 1, 1, 1)
+            digits = (1, 1, 1, 2, 2, 2)
+            cells = [_interval(i, s, d) for i, s, d in zip(found.values(), scales, digits, strict=True) if i]
+        reported_ = [MISSING] * 2
+        if claim:
+            reported_ = [
+                f"{claim['return']:.2f}, {100 * claim['success']:.1f}",
+                f"{claim['nearest_l2']:.2f}, {claim['nearest_cosine']:.2f}",
+            ]
+        grid.add(side, *cells, *reported_)
+    return grid, lines
+
+
+def table6(indexes: Mapping[str, Sequence[Mapping[str, Any]]]) -> tuple[Grid, list[Line]]:
+    """How different the training policies of one architecture are; the rows of each task's zoo index."""
+    grid = Grid(
+        "Table 6: diversity of the training policies",
+        (
+            "task",
+            "policies",
+            "measured nearest L2",
+            "measured nearest cosine",
+            "reported L2",
+            "reported cosine",
+            "verdict",
+        ),
+        1,
+        "Distance and cosine similarity of each training policy to its nearest neighbour of the same architecture, "
+        "mean over policies and architectures; [low, high]: the architectures with the smallest and the largest mean, for "
+        f"the paper's is one that it does not name. reported: Table 6 of arXiv {ARXIV_ID}. {MISSING}: not measured.",
+    )
+    lines = []
+    for task, rows in indexes.items():
+        cell = reported(6, task)
+        assert cell is not None
+        groups: dict[str, list[Mapping[str, Any]]] = {}
+        for row in rows:
+            if row.get("nearest_l2") is not None and not math.isnan(row["nearest_l2"]):
+                groups.setdefault(row["arch"], []).append(row)
+        cells, verdicts = [MISSING] * 2, []
+        for position, name in enumerate(("nearest_l2", "nearest_cosine")):
+            means = [float(np.mean([row[name] for row in group])) for group in groups.values()]
+            interval = Interval(float(np.mean(means)), min(means), max(means)) if means else None
+            line = _line(6, task, "train", "dataset", name, interval, cell.values[name])
+            lines.append(line)
+            if interval:
+                cells[position] = _interval(interval, 1, 2)
+                verdicts.append(line.verdict)
+        count = sum(map(len, groups.values()))
+        claimed = [f"{cell.values[name]:.2f}" for name in ("nearest_l2", "nearest_cosine")]
+        grid.add(task, str(count or MISSING), *cells, *claimed, "/".join(dict.fromkeys(verdicts)) or MISSING)
+    return grid, lines
 
 
 def verdict(measured: Interval | None, claim: float | None) -> str:
@@ -392,32 +488,61 @@ def _lines(table: int, row: Row) -> list[Line]:
         }
         found = {"return": result.mean_return, "success": result.success}
         found |= {name: Interval(value, math.nan, math.nan) for name, value in points.items()}
-    lines = []
-    for metric, interval in found.items():
-        claim = row.reported.values.get(metric) if row.reported else None
-        bounded = interval is not None and not math.isnan(interval.low)
-        lines.append(
-            Line(
-                table=table,
-                task=row.task,
-                split=row.partition,
-                method=row.method,
-                generator_seed=row.generator_seed,
-                arch=row.arch,
-                metric=metric,
-                measured=interval.mean if interval else None,
-                lo=interval.low if interval and bounded else None,
-                hi=interval.high if interval and bounded else None,
-                reported=claim,
-                verdict=verdict(interval, claim),
-            )
+    claims = row.reported.values if row.reported else {}
+    return [
+        _line(
+            table,
+            row.task,
+            row.partition,
+            row.method,
+            metric,
+            interval,
+            claims.get(metric),
+            generator_seed=row.generator_seed,
+            arch=row.arch,
         )
-    return lines
+        for metric, interval in found.items()
+    ]
 
 
-def _interval(interval: Interval, scale: float) -> str:
-    mean, low, high = (scale * value for value in interval)
-    return f"{mean:.1f} [{low:.1f}, {high:.1f}]"
+def _line(
+    table: int,
+    task: str,
+    split: str,
+    method: str,
+    metric: str,
+    interval: Interval | None,
+    claim: float | None,
+    *,
+    generator_seed: int | None = None,
+    arch: str | None = None,
+) -> Line:
+    bounded = interval is not None and not math.isnan(interval.low)
+    return Line(
+        table=table,
+        task=task,
+        split=split,
+        method=method,
+        generator_seed=generator_seed,
+        arch=arch,
+        metric=metric,
+        measured=interval.mean if interval else None,
+        lo=interval.low if interval and bounded else None,
+        hi=interval.high if interval and bounded else None,
+        reported=claim,
+        verdict=verdict(interval, claim),
+    )
+
+
+def _over_seeds(values: Sequence[float]) -> Interval | None:
+    if not values:
+        return None
+    return hierarchical_interval([[np.array([value]) for value in values]], [range(len(values))])
+
+
+def _interval(interval: Interval, scale: float, digits: int = 1) -> str:
+    mean, low, high = (f"{scale * value:.{digits}f}" for value in interval)
+    return f"{mean} [{low}, {high}]"
 
 
 def _caption(number: int, protocol: Protocol) -> str:

@@ -100,10 +100,15 @@ def compare(
         for seed, score, description in zip(policies, scores, _describe(policies), strict=True):
             row = {"task": task.name, "side": side, "seed": seed, "arch": architecture_name(config.arch)}
             rows.append(row | {"episodes": config.episodes} | score | description)
-    path = out / f"{task.name}.parquet"
+    path = alignment_file(out, task.name)
     write_table(path, rows)
     write_json(path.with_suffix(".json"), made_with | {"sha256": file_sha256(path), "versions": used_versions()})
     return rows
+
+
+def alignment_file(results: Path, task_name: str) -> Path:
+    """Where the rows are in a folder of results."""
+    return results / "alignment" / f"{task_name}.parquet"
 
 
 def summarise(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:

@@ -122,7 +122,7 @@ class Zoo:
         ensemble = GHNEnsemble(manifest["ghn_seeds"], task.observation_dim, task.action_dim, ghn)
         ensemble.load_state_dict(load_file(directory / "ghns.safetensors"))  # bfloat16 values in float32 arithmetic
         valid: dict[Architecture, set[int]] = {}
-        for row in _read_index(directory):
+        for row in read_index(directory):
             if row["valid"]:
                 valid.setdefault(parse_architecture(row["arch"]), set()).add(row["ghn_seed"])
         return cls(task, ensemble, valid, file_sha256(directory / "manifest.json"))
@@ -160,7 +160,7 @@ def list_architectures(directory: Path, task_name: str) -> list[dict[str, Any]]:
     """
     verify(directory, task_name)
     groups: dict[str, list[dict[str, Any]]] = {}
-    for row in _read_index(directory):
+    for row in read_index(directory):
         groups.setdefault(row["arch"], []).append(row)
     splits = load_splits()
     return [
@@ -200,7 +200,7 @@ def roll_out_again(simulator: Simulator, directory: Path, count: int) -> None:
     """Roll out `count` policies, spread over the index, once more. Raises ZooError where a record differs."""
     task = simulator.task
     zoo, manifest = Zoo.open(task.name, directory), verify(directory, task.name)
-    index = _read_index(directory)
+    index = read_index(directory)
     rows = [index[i] for i in np.linspace(0, len(index) - 1, count).round().astype(int)]
     policies = [zoo.hypernetwork_policies(parse_architecture(row["arch"]))[row["ghn_seed"]] for row in rows]
     for row, score in zip(rows, score_policies(simulator, policies, Filter(**manifest["filter"])), strict=True):
@@ -367,7 +367,8 @@ def used_versions() -> dict[str, str]:
     return {name: version(name) for name in ("mani_skill", "sapien", "torch", "numpy")}
 
 
-def _read_index(directory: Path) -> list[dict[str, Any]]:
+def read_index(directory: Path) -> list[dict[str, Any]]:
+    """One row a policy of the zoo in this folder."""
     import pyarrow.parquet as pq
 
     rows: list[dict[str, Any]] = pq.read_table(directory / "index.parquet").to_pylist()

@@ -57,7 +57,7 @@ def test_rows_are_written_and_finished_policies_kept(
     states.save(tmp_path / "pool" / "pool.safetensors")
     rows = compare(simulator, tmp_path / "pool", tmp_path / "work", tmp_path / "out", TINY)
     assert [(row["side"], row["seed"]) for row in rows] == [(side, seed) for side in SIDES for seed in range(3)]
-    assert pq.read_table(tmp_path / "out" / "PickCube-v1.parquet").to_pylist() == rows
+    assert pq.read_table(tmp_path / "out" / "alignment" / "PickCube-v1.parquet").to_pylist() == rows
     assert len(rows[0]["magnitudes"]) == 42 + 3 * 64
     files = {path: path.stat().st_mtime_ns for path in (tmp_path / "work").iterdir()}
     assert compare(simulator, tmp_path / "pool", tmp_path / "work", tmp_path / "out", TINY) == rows

@@ -11,7 +11,7 @@ from nnbench.protocol import Protocol
 from nnbench.rendering import render
 from nnbench.statistics import Interval, wilson
 from nnbench.store import EPISODE_SCHEMA
-from nnbench.tables import Row, TableError, table2, table2_cells, table3, table4, verdict
+from nnbench.tables import Row, TableError, table1, table2, table2_cells, table3, table4, table6, verdict
 from nnbench.tasks.architectures import Architecture, architecture_name, load_splits
 
 PROTOCOL = Protocol(samples=6, top=2, selection_episodes=3, screening_episodes=2, test_episodes=40)
@@ -290,3 +290,32 @@ def test_table_4_has_the_papers_architectures_and_floors_below() -> None:
 def test_table_3_claims_nothing_measured() -> None:
     _, lines = table3([TASK, "PushCube-v1"], PROTOCOL)
     assert {line.verdict for line in lines} == {"not measured"} and len(lines) == 4
+
+
+def test_table_1_sets_both_sides_beside_the_paper() -> None:
+    values = {"return": 39.0, "success_at_end": 0.98, "nearest_cosine": 0.1, "neighbour_correlation": 0.0}
+    rows = [
+        values | {"side": side, "seed": seed, "nearest_l2": 40.0 + seed, "seed_alignment": 0.5}
+        for side in ("conv1x1", "sgd")
+        for seed in range(5)
+    ]
+    grid, lines = table1(rows, TASK)
+    assert [row[0] for row in grid.rows] == ["conv1x1", "upsample", "sgd"]
+    assert grid.rows[0][3] == "42.0 [40.8, 43.2]" and grid.rows[1][1:7] == ["—"] * 6
+    assert grid.rows[0][7:] == ["39.35, 99.0", "54.66, 0.07"] and grid.rows[2][7:] == ["39.49, 98.9", "41.73, 0.02"]
+    by_metric = {(line.method, line.metric): line for line in lines}
+    assert by_metric["conv1x1", "nearest_l2"].verdict == "below" and by_metric["sgd", "nearest_l2"].verdict == "inside"
+    assert by_metric["upsample", "return"].verdict == "not measured"
+    assert by_metric["sgd", "seed_alignment"].verdict == "no claim"
+    assert {line.verdict for line in table1([], TASK)[1]} == {"not measured"}
+
+
+def test_table_6_is_the_mean_and_the_range_over_architectures() -> None:
+    rows = [
+        {"arch": arch, "nearest_l2": l2, "nearest_cosine": 0.1}
+        for arch, l2 in (("a", 40.0), ("a", 44.0), ("b", 60.0), ("c", None))
+    ]
+    grid, lines = table6({TASK: rows, "PushCube-v1": []})
+    assert grid.rows[0] == [TASK, "3", "51.00 [42.00, 60.00]", "0.10 [0.10, 0.10]", "46.94", "0.17", "inside/below"]
+    assert grid.rows[1] == ["PushCube-v1", "—", "—", "—", "49.66", "0.12", "—"]
+    assert (lines[0].measured, lines[0].lo, lines[0].hi, lines[0].reported) == (51.0, 42.0, 60.0, 46.94)
