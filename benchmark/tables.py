@@ -258,8 +258,9 @@ def table6(indexes: Mapping[str, Sequence[Mapping[str, Any]]]) -> tuple[Grid, li
         ),
         1,
         "Distance and cosine similarity of each training policy to its nearest neighbour of the same architecture, "
-        "mean over policies and architectures; [low, high]: the architectures with the smallest and the largest mean, for "
-        f"the paper's is one that it does not name. reported: Table 6 of arXiv {ARXIV_ID}. {MISSING}: not measured.",
+        "mean over policies and architectures; [low, high]: the architectures with the smallest and the largest mean, "
+        "for the paper's is one that it does not name. "
+        f"reported: Table 6 of arXiv {ARXIV_ID}. {MISSING}: not measured.",
     )
     lines = []
     for task, rows in indexes.items():

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from nnbench.api import Architecture, Untrained, Weights
-from nnbench.methods.nearest import nearest_networks
+from nnbench.tasks.resizing import nearest_networks
 
 
 class Method(Untrained):
@@ -20,7 +20,7 @@ class Method(Untrained):
 
     def generate(self, arch: Architecture, n: int, *, seed: int = 0) -> list[Weights]:
         """n policies of any architecture."""
-        networks = nearest_networks(arch, self.training)
+        networks = list(nearest_networks(arch, self.training).values())
         stacked = {key: torch.stack([network[key] for network in networks]) for key in networks[0]}
         state = np.random.SeedSequence((seed, *arch)).generate_state(1, np.uint64)
         generator = torch.Generator().manual_seed(int(state[0]))

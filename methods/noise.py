@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from nnbench.api import Architecture, Untrained, Weights
-from nnbench.methods.nearest import nearest_networks
+from nnbench.tasks.resizing import nearest_networks
 
 SIGMA = 0.05
 """Of the noise, where all training weights are scaled to a standard deviation of 0.538; Zeng et al. took .05 and .1."""
@@ -23,7 +23,7 @@ class Method(Untrained):
 
     def generate(self, arch: Architecture, n: int, *, seed: int = 0) -> list[Weights]:
         """n policies of any architecture; no two are equal."""
-        networks = nearest_networks(arch, self.training)
+        networks = list(nearest_networks(arch, self.training).values())
         sigma = SIGMA / self.training.scale
         rng = np.random.default_rng((seed, *arch))
         samples = []

@@ -6,9 +6,9 @@ import torch
 
 from nnbench.methods import average
 from nnbench.methods.average_aligned import Method
-from nnbench.methods.nearest import nearest_networks
 from nnbench.tasks.architectures import load_splits
 from nnbench.tasks.policy import check_weights, flatten_weights
+from nnbench.tasks.resizing import nearest_networks
 from nnbench.tasks.zoo import Zoo
 
 
@@ -17,7 +17,7 @@ def test_samples_keep_more_of_both_networks_than_the_plain_average(zoo: Zoo, tmp
     aligned, plain = (
         kind.fit(training, seed=0, directory=tmp_path).generate(arch, 3, seed=1) for kind in (Method, average.Method)
     )
-    known = torch.stack([flatten_weights(network) for network in nearest_networks(arch, training)])
+    known = torch.stack([flatten_weights(network) for network in nearest_networks(arch, training).values()])
     for ours, theirs in zip(aligned, plain, strict=True):
         check_weights(ours, arch, 42, 8, "average_aligned")
         # Of two vectors of given length the mean is the longer the nearer they lie; both keep the same first network.

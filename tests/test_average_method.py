@@ -5,16 +5,16 @@ from pathlib import Path
 import torch
 
 from nnbench.methods.average import Method
-from nnbench.methods.nearest import nearest_networks
 from nnbench.tasks.architectures import load_splits
 from nnbench.tasks.policy import check_weights, flatten_weights, weights_sha256
+from nnbench.tasks.resizing import nearest_networks
 from nnbench.tasks.zoo import Zoo
 
 
 def test_samples_are_midpoints_of_two_networks_and_repeat_by_seed(zoo: Zoo, tmp_path: Path) -> None:
     method = Method.fit(zoo.training_set(reads_ghn=False), seed=0, directory=tmp_path)
     arch = load_splits().unseen[0]
-    known = [flatten_weights(network) for network in nearest_networks(arch, method.training)]
+    known = [flatten_weights(network) for network in nearest_networks(arch, method.training).values()]
     midpoints = torch.stack([(a + b) / 2 for i, a in enumerate(known) for b in known[:i]])
     samples = method.generate(arch, 5, seed=1)
     for sample in samples:

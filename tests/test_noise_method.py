@@ -4,17 +4,17 @@ from pathlib import Path
 
 import torch
 
-from nnbench.methods.nearest import nearest_networks
 from nnbench.methods.noise import SIGMA, Method
 from nnbench.tasks.architectures import load_splits
 from nnbench.tasks.policy import check_weights, flatten_weights, weights_sha256
+from nnbench.tasks.resizing import nearest_networks
 from nnbench.tasks.zoo import Zoo
 
 
 def test_samples_lie_one_noise_from_a_network_and_repeat_by_seed(zoo: Zoo, tmp_path: Path) -> None:
     method = Method.fit(zoo.training_set(reads_ghn=False), seed=0, directory=tmp_path)
     arch = load_splits().unseen[0]
-    known = torch.stack([flatten_weights(network) for network in nearest_networks(arch, method.training)])
+    known = torch.stack([flatten_weights(network) for network in nearest_networks(arch, method.training).values()])
     samples = method.generate(arch, 5, seed=1)
     for sample in samples:
         check_weights(sample, arch, 42, 8, "noise")
