@@ -124,7 +124,7 @@ def table(
     results: Path = _RESULTS,
     format: Literal["text", "md", "latex", "csv", "json"] = "text",
     per_architecture: bool = False,
-    scale: Annotated[_Scale, tyro.conf.OmitArgPrefixes] = _Scale(),
+    protocol: str | None = None,
 ) -> None:
     """Print tables of the paper from stored rows: measured with intervals, beside what the paper reports.
 
@@ -134,8 +134,12 @@ def table(
         results: Folder that `nnbench run` wrote to.
         format: For people, for papers, or a line a number for machines.
         per_architecture: Table 2 also with one row an architecture.
+        protocol: First digits of a protocol's hash, where the folder has rows of several.
     """
-    _print_tables(numbers, task, results, scale.protocol(), format, per_architecture)
+    from nnbench.store import Store
+
+    chosen = Store(results).protocol(protocol or "")
+    _print_tables(numbers, task, results, chosen, format, per_architecture)
 
 
 @_app.command

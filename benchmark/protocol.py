@@ -24,7 +24,7 @@ class Protocol:
     seed; all policies of all methods meet the same episodes. Raises ValueError naming the field that cannot be.
     """
 
-    version: int = 1
+    version: int = 2
     samples: int = 100
     top: int = 10
     selection_episodes: int = 50

@@ -119,6 +119,20 @@ class Store:
         for path, content in contents.items():
             write_atomically(path, partial(_write_bytes, content))
 
+    def protocol(self, prefix: str = "") -> Protocol:
+        """The only protocol here whose hash begins so; the benchmark's own in an empty folder.
+
+        Raises StoreError where there are several, or none.
+        """
+        found = {Protocol(**manifest["unit"]["protocol"]) for manifest in self.manifests()}
+        matching = [protocol for protocol in found if protocol.short.startswith(prefix)]
+        if not found and not prefix:
+            return Protocol()
+        if len(matching) != 1:
+            known = ", ".join(sorted(protocol.short for protocol in found)) or "none"
+            raise StoreError(f"{self.root}: {len(matching)} protocols match {prefix!r}, of {known}; name one")
+        return matching[0]
+
     def unit_rows(self, unit: Unit) -> pa.Table:
         """The episode rows of one finished unit (EPISODE_SCHEMA). Raises StoreError."""
         path = self._path(unit, "parquet")

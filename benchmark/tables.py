@@ -5,7 +5,7 @@ A cell is `Measured` or `Reported`; the two never share a column.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -547,7 +547,11 @@ def _interval(interval: Interval, scale: float, digits: int = 1) -> str:
 
 
 def _caption(number: int, protocol: Protocol) -> str:
-    reduced = "" if protocol == Protocol() else "NOT THE BENCHMARK'S PROTOCOL, a first look only. "
+    reduced = ""
+    if replace(protocol, version=Protocol.version) != Protocol():
+        reduced = "NOT THE BENCHMARK'S PROTOCOL, a first look only. "
+    elif protocol.version != Protocol.version:
+        reduced = f"MEASURED BY VERSION {protocol.version} of the protocol, which is now at {Protocol.version}. "
     return (
         f"{reduced}Protocol {protocol.short}: {protocol.samples} samples an architecture, the top {protocol.top} by "
         f"mean return on {protocol.selection_episodes} selection episodes, scored on {protocol.test_episodes} test "

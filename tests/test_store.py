@@ -356,3 +356,17 @@ def test_units_under_way_are_counted(tmp_path: Path) -> None:
     store.journal(UNIT).append(_rows().select(ROLLOUT_SCHEMA.names).slice(0, 5))
     store.journal(UNIT).append(_rows().select(ROLLOUT_SCHEMA.names).slice(5, 2))
     assert store.unfinished() == {UNIT.key: 7}
+
+
+def test_the_protocol_of_a_folder_is_known_or_asked_for(tmp_path: Path) -> None:
+    store, other = Store(tmp_path), replace(UNIT, protocol=replace(PROTOCOL, version=PROTOCOL.version + 1))
+    assert store.protocol() == Protocol()
+    store.write(UNIT, _rows(), _weights(), {})
+    assert store.protocol() == PROTOCOL
+    store.write(other, _rows(other), _weights(other), {})
+    assert store.protocol(other.protocol.short[:6]) == other.protocol
+    both = ", ".join(sorted([PROTOCOL.short, other.protocol.short]))
+    with pytest.raises(StoreError, match=f"2 protocols match '', of {both}; name one"):
+        store.protocol()
+    with pytest.raises(StoreError, match="0 protocols match 'xyz'"):
+        store.protocol("xyz")

@@ -167,7 +167,7 @@ def test_generator_seeds_have_rows_of_their_own() -> None:
 
 
 def test_protocols_never_mix() -> None:
-    other = replace(PROTOCOL, version=2)
+    other = replace(PROTOCOL, version=3)
     rows = pa.concat_tables([_unseen(), _unseen("sane", protocol=other)])
     with pytest.raises(TableError, match=rf"{other.short}.*{PROTOCOL.short}.*--results"):
         table2_cells(rows, PROTOCOL, [TASK])
@@ -218,6 +218,15 @@ def test_printed_table_refuses_a_mean_and_lists_what_is_there() -> None:
     lines = text.splitlines()[start : start + 7]
     assert lines[0].split()[2:6] == ["—", "5", "of", "8"] and lines[1].split() == ["architectures"]
     assert [line.split()[0] for line in lines[2:]] == [architecture_name(arch) for arch in SPLITS.unseen[:5]]
+
+
+def test_rows_that_are_not_the_benchmarks_say_so() -> None:
+    def caption(protocol: Protocol) -> str:
+        return table2(EPISODE_SCHEMA.empty_table(), protocol, TASK)[0].caption
+
+    assert caption(Protocol()).startswith("Protocol ")
+    assert caption(PROTOCOL).startswith("NOT THE BENCHMARK'S PROTOCOL")
+    assert caption(Protocol(version=1)).startswith("MEASURED BY VERSION 1 of the protocol")
 
 
 def test_architectures_are_listed_on_request() -> None:
