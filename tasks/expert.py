@@ -28,7 +28,7 @@ from nnbench.tasks.files import write_atomically
 from nnbench.tasks.policy import Actor, GaussianActor, MixtureActor, Weights
 from nnbench.tasks.simulation import SCENES_PER_WORKER, Rollout, Simulator
 
-VALIDATION_SEEDS = range(500_000, 500_100)
+VALIDATION_SEEDS = range(500_000, 500_200)
 """Episodes on which the best iterate is chosen; disjoint from training, selection and test episodes."""
 
 SCORING_SEEDS = range(510_000, 510_200)
@@ -58,7 +58,9 @@ class ExpertConfig:
     kl_limit: float = 0.1
     averaging: float = 0.95
     """The expert is the average of the actors of all iterations, each weighing this much less than the next."""
-    validate_every: int = 20
+    validate_every: int = 40
+    validation_episodes: int = 200
+    """At most the 200 of `VALIDATION_SEEDS`; of a hundred the luckiest iterate is chosen, not the best."""
     lessons: int = 15
     """Iterations of imitating a teacher before PPO, where there is one."""
     lesson_updates: int = 500
@@ -175,7 +177,8 @@ def train_expert(
         }
         if iteration % config.validate_every == 0 or iteration == iterations:
             actor = average.module.state_dict()
-            validation = roll_out(simulator, GaussianActor.from_state_dict(actor), np.array(VALIDATION_SEEDS))
+            seeds = np.array(VALIDATION_SEEDS[: config.validation_episodes])
+            validation = roll_out(simulator, GaussianActor.from_state_dict(actor), seeds)
             score = float(validation.returns.mean())
             row |= {"validation_return": score, "validation_success_at_end": float(validation.success_at_end.mean())}
             if score > best_score:

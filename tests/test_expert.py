@@ -34,7 +34,7 @@ def test_advantages_are_the_discounted_sum_of_td_errors() -> None:
 
 
 def test_training_writes_an_expert_and_a_finished_run_is_not_run_again(simulator: Simulator, tmp_path: Path) -> None:
-    config = ExpertConfig(steps=2_000, episodes=20, hidden=(8, 8), minibatches=2)
+    config = ExpertConfig(steps=2_000, episodes=20, validation_episodes=20, hidden=(8, 8), minibatches=2)
     path = train_expert(simulator, tmp_path, config)
     log = list(csv.DictReader((tmp_path / "log.csv").open()))
     assert [int(row["iteration"]) for row in log] == [1, 2]
@@ -57,7 +57,7 @@ def test_what_failed_is_tried_again(simulator: Simulator, tmp_path: Path) -> Non
             asked.append(np.concatenate([unit.seeds for unit in units]))
             return simulator.episodes(units)
 
-    config = ExpertConfig(steps=2_000, episodes=20, hidden=(8, 8), minibatches=2, retried=0.3)
+    config = ExpertConfig(steps=2_000, episodes=20, validation_episodes=20, hidden=(8, 8), minibatches=2, retried=0.3)
     train_expert(Listening(), tmp_path, config)  # type: ignore[arg-type]
     first, second, _ = asked  # the last is validation
     again = set(second) & set(first)
@@ -65,7 +65,7 @@ def test_what_failed_is_tried_again(simulator: Simulator, tmp_path: Path) -> Non
 
 
 def test_a_run_of_other_numbers_is_not_gone_on_with(simulator: Simulator, tmp_path: Path) -> None:
-    config = ExpertConfig(steps=1_000, episodes=20, hidden=(8, 8), minibatches=2)
+    config = ExpertConfig(steps=1_000, episodes=20, validation_episodes=20, hidden=(8, 8), minibatches=2)
     train_expert(simulator, tmp_path, config)
     with pytest.raises(ValueError, match="state.safetensors: a training with another configuration or start; delete"):
         train_expert(simulator, tmp_path, replace(config, gamma=0.9))
@@ -74,7 +74,7 @@ def test_a_run_of_other_numbers_is_not_gone_on_with(simulator: Simulator, tmp_pa
 def test_training_can_begin_with_another_tasks_expert(simulator: Simulator, tmp_path: Path) -> None:
     expert = load_expert(SHIPPED / "PickCube-v1" / "expert.safetensors")
     for critic_iterations, same in ((1, True), (0, False)):
-        config = ExpertConfig(steps=1_000, episodes=20, critic_iterations=critic_iterations)
+        config = ExpertConfig(steps=1_000, episodes=20, validation_episodes=20, critic_iterations=critic_iterations)
         directory = tmp_path / f"critic {critic_iterations}"
         path = train_expert(simulator, directory, config, expert)
         (row,) = csv.DictReader((directory / "log.csv").open())
