@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from pebble import ProcessExpired, ProcessFuture, ProcessPool
+from pebble import ProcessExpired, ProcessPool
 
 from nnbench.tasks.engine import Engine, Episodes, SimulationError, Task
 from nnbench.tasks.pick_cube import PICK_CUBE
@@ -66,15 +66,25 @@ class Simulator:
         self.task = task
         self.workers = workers
         self._hang_s = hang_s
-        self._pool = ProcessPool(
-            workers, context=multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(task.name,)
-        )
-        self._pool.schedule(os.getpid)  # the workers start now, while the caller prepares their work
+        self._pool = self._start()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self._stop()
+
+    def _start(self) -> ProcessPool:
+        pool = ProcessPool(
+            self.workers,
+            context=multiprocessing.get_context("spawn"),
+            initializer=_start_worker,
+            initargs=(self.task.name,),
+        )
+        pool.schedule(os.getpid)  # the workers start now, while the caller prepares their work
+        return pool
+
+    def _stop(self) -> None:
         self._pool.stop()
         self._pool.join()
 
@@ -85,37 +95,50 @@ class Simulator:
         the results yielded so far. Raises ValueError for a unit that does not fit the task or a worker, and
         SimulationError where workers cannot start or a second worker is lost over the same unit.
         """
-        pending: dict[Future[Episodes], tuple[int, Rollout, int]] = {}  # position, unit, workers lost over it
+        waiting: list[tuple[int, Rollout, int]] = []  # position, unit, workers lost over it
+        pending: dict[Future[Episodes], tuple[int, Rollout, int]] = {}
         source = enumerate(units)
-        exhausted = False
+        exhausted = restarted = False
         try:
-            while pending or not exhausted:
-                while not exhausted and len(pending) < self.workers + 1:  # one waits so that no worker does
-                    position, unit = next(source, (-1, None))
-                    if unit is None:
-                        exhausted = True
-                    else:
-                        self._check(unit)
-                        pending[self._schedule(unit)] = position, unit, 0
-                # Two units' time covers one that waits behind another; past it not even a new worker has come up.
-                done, _ = wait(pending, _START_S + 2 * self._hang_s, return_when=FIRST_COMPLETED)
-                if not done:
-                    raise BrokenProcessPool
-                for future in sorted(done, key=lambda future: future.exception() is not None):  # lose no finished work
-                    position, unit, lost = pending.pop(future)
-                    try:
-                        episodes = future.result()
-                    except (ProcessExpired, TimeoutError) as error:
-                        if lost > 0:
-                            raise self._lost(unit, error) from error
-                        pending[self._schedule(unit)] = position, unit, 1
-                    else:
-                        yield position, episodes
-        except BrokenProcessPool as error:
-            raise SimulationError(
-                f"{self.task.name}: the simulation workers could not start, or all died or hung (their own message is "
-                "above). Finished work is stored; run the same command again, with fewer --workers if memory is short"
-            ) from error
+            while waiting or pending or not exhausted:
+                try:
+                    while not exhausted and len(waiting) + len(pending) <= self.workers:  # one more, so no worker waits
+                        position, unit = next(source, (-1, None))
+                        if unit is None:
+                            exhausted = True
+                        else:
+                            self._check(unit)
+                            waiting.append((position, unit, 0))
+                    while waiting:
+                        pending[self._schedule(waiting[0][1])] = waiting[0]
+                        del waiting[0]
+                    # Two units' time covers one that waits behind another; past it not even a new worker has come up.
+                    done, _ = wait(pending, _START_S + 2 * self._hang_s, return_when=FIRST_COMPLETED)
+                    if not done and pending:
+                        raise BrokenProcessPool
+                    for future in sorted(done, key=_failed):  # lose no finished work
+                        position, unit, lost = pending[future]
+                        try:
+                            episodes = future.result()
+                        except (ProcessExpired, TimeoutError) as error:
+                            if lost > 0:
+                                raise self._lost(unit, error) from error
+                            waiting.append((position, unit, 1))
+                        del pending[future]
+                        if future.exception() is None:
+                            yield position, episodes
+                except BrokenProcessPool as error:  # pebble's pool does not outlive a worker that dies over no unit
+                    if restarted:
+                        raise SimulationError(
+                            f"{self.task.name}: the simulation workers could not start, or all died or hung, twice "
+                            "(their own message is above). Finished work is stored; run the same command again, with "
+                            "fewer --workers if memory is short"
+                        ) from error
+                    restarted = True
+                    self._stop()
+                    self._pool = self._start()
+                    waiting += pending.values()
+                    pending.clear()
         finally:
             for future in pending:
                 future.cancel()
@@ -133,8 +156,12 @@ class Simulator:
         if not 1 <= len(unit.seeds) <= SCENES_PER_WORKER:
             raise ValueError(f"a rollout of {len(unit.seeds)} episodes: expected 1 to {SCENES_PER_WORKER}")
 
-    def _schedule(self, unit: Rollout) -> ProcessFuture[Episodes]:
-        return self._pool.schedule(_rollout, (unit,), timeout=self._hang_s)
+    def _schedule(self, unit: Rollout) -> Future[Episodes]:
+        try:
+            future: Future[Episodes] = self._pool.schedule(_rollout, (unit,), timeout=self._hang_s)
+        except RuntimeError as error:  # pebble's word for a pool that has been broken for a while
+            raise BrokenProcessPool from error
+        return future
 
     def _lost(self, unit: Rollout, error: ProcessExpired | TimeoutError) -> SimulationError:
         if isinstance(error, ProcessExpired):
@@ -167,6 +194,10 @@ def _end_with_parent() -> None:
     assert parent is not None
     parent.join()
     os._exit(1)  # a killed parent closes no queue: without this the worker would wait for work for ever
+
+
+def _failed(future: "Future[Episodes]") -> bool:
+    return future.exception() is not None
 
 
 def _rollout(unit: Rollout) -> Episodes:

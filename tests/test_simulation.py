@@ -1,5 +1,6 @@
 """Worker processes: equal results however work is cut, and what a person meets when a rollout goes wrong."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from nnbench.tasks import simulation
 from nnbench.tasks.engine import SimulationError
 from nnbench.tasks.policy import PolicyActor, random_policy
 from nnbench.tasks.simulation import Rollout, Simulator, load_task
@@ -112,6 +114,27 @@ def test_a_lost_worker_is_replaced_and_its_unit_done_once_more(bad_actors: Any, 
         for episodes in simulator.episodes(units):
             np.testing.assert_array_equal(episodes.returns, expected.returns)
     assert len(list(tmp_path.glob("death-*"))) == 1
+
+
+def test_workers_that_die_over_no_unit_are_replaced(zoo: Zoo) -> None:
+    policy = zoo.hypernetwork_policies((16, 16, 16, 32))[0]
+    unit = Rollout(PolicyActor.stack([policy], np.zeros(3, int)), np.arange(3))
+    with Simulator(TASK, 1) as simulator:
+        (expected,) = simulator.episodes([unit])
+        for worker in multiprocessing.active_children():
+            os.kill(worker.pid or 0, signal.SIGKILL)
+        time.sleep(1)  # pebble notices
+        (again,) = simulator.episodes([unit])
+    np.testing.assert_array_equal(again.returns, expected.returns)
+
+
+def test_workers_that_cannot_start_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = random_policy((16, 16, 16, 32), 42, 8, torch.Generator())
+    unit = Rollout(PolicyActor.stack([policy], np.zeros(3, int)), np.arange(3))
+    monkeypatch.setattr(simulation, "_start_worker", os.abort)  # which takes no argument: it fails
+    with Simulator(TASK, 1) as simulator:
+        with pytest.raises(SimulationError, match="PickCube-v1: the simulation workers could not start, .* twice"):
+            simulator.episodes([unit])
 
 
 def test_a_unit_that_loses_two_workers_is_named(bad_actors: Any, tmp_path: Path) -> None:

@@ -1,0 +1,47 @@
+"""`nnbench run`, killed without warning: what was finished is kept, and the rows end up those of an unbroken run."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from nnbench.store import Store
+
+KILLS = 2
+ARGUMENTS = (
+    *("run", "--method", "nearest", "random", "--archs", "16-16-16-32", "--workers", "1"),
+    *("--n", "8", "--top-k", "2", "--episodes", "10", "--test-episodes", "10"),
+)
+
+
+def _start(cwd: Path) -> "subprocess.Popen[bytes]":
+    cwd.mkdir(exist_ok=True)
+    code = "import sys; from nnbench.cli import main; sys.argv[0] = 'nnbench'; main()"
+    return subprocess.Popen([sys.executable, "-c", code, *ARGUMENTS], cwd=cwd, stdout=subprocess.DEVNULL)
+
+
+def test_rows_do_not_depend_on_kills(tmp_path: Path) -> None:
+    unbroken = _start(tmp_path / "unbroken")
+    rng, killed = np.random.default_rng(), 0
+    results = tmp_path / "killed" / "results" / "runs"
+    while killed < KILLS:
+        process = _start(tmp_path / "killed")
+        parts = len(list(results.glob("partial/*/*.parquet")))
+        wanted = parts + int(rng.integers(1, 4))
+        while process.poll() is None and len(list(results.glob("partial/*/*.parquet"))) < wanted:
+            time.sleep(0.02)
+        if process.poll() is not None:  # it finished a unit, whose parts are gone, and then all
+            break
+        time.sleep(float(rng.uniform(0, 0.3)))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        killed += 1
+    assert killed > 0
+    assert _start(tmp_path / "killed").wait() == 0
+    assert unbroken.wait() == 0
+    expected = Store(tmp_path / "unbroken" / "results" / "runs")
+    assert Store(results).rows().equals(expected.rows()) and expected.rows().num_rows > 0
+    assert Store(results).unfinished() == {}
