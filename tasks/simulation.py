@@ -57,6 +57,7 @@ class Simulator:
     A worker that dies or hangs is replaced and its unit done once more; Ctrl-C and the end of this process end all.
 
     Episodes are functions of actor and seeds alone: neither the number of workers nor the order of work changes them.
+    That is so bit for bit but for rare contacts: one of 320 episodes in trials differed, by 1e-7 m.
     """
 
     def __init__(self, task: Task, workers: int | None = None, *, hang_s: float = HANG_S) -> None:

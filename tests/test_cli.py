@@ -41,7 +41,7 @@ def test_methods_are_listed_with_a_plugin(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["run", "--method", "nit"], "unknown method 'nit'; did you mean 'nnit'? known: average, dataset, "),
+        (["run", "--method", "nit"], "unknown method 'nit'; did you mean 'nnit'? known: average, average_aligned, "),
         (["run", "--method", "ghn", "--task", "PickCub"], "unknown task 'PickCub': expected one of PickCube-v1"),
         (["zoo", "verify", "--directory", "nowhere"], "nowhere: no zoo of PickCube-v1 here"),
         (["expert", "score", "--path", "nothing"], "nothing: no expert"),
