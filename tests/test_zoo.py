@@ -176,7 +176,7 @@ def test_a_killed_build_goes_on_and_ends_with_the_same_zoo(simulator: Simulator,
     build_zoo(simulator, EXPERT, tmp_path / "work", tmp_path / "zoo", [0, 1], TINY, LENIENT)
     for name in ("ghns.safetensors", "expert.safetensors", "index.parquet"):
         assert (tmp_path / "zoo" / name).read_bytes() == (tiny / name).read_bytes(), name
-    # These are of barely trained policies that hit the table; PhysX moved a cube 1e-7 m otherwise in one of 64 episodes.
+    # Of barely trained policies that hit the table: PhysX moved a cube 1e-7 m otherwise in one of 64 episodes.
     states = [load_file(folder / "states.safetensors")["observations"] for folder in (tmp_path / "zoo", tiny)]
     torch.testing.assert_close(*states, atol=1e-5, rtol=1e-4)
 
