@@ -25,7 +25,7 @@ from nnbench.generation import MethodError, ask, global_random_state
 from nnbench.metrics import nearest_policies
 from nnbench.tasks.architectures import Architecture, load_splits
 from nnbench.tasks.pick_cube import PICK_CUBE
-from nnbench.tasks.policy import Weights, random_policy, weights_sha256
+from nnbench.tasks.policy import Weights, nearest_neighbours, random_policy, weights_sha256
 from nnbench.tasks.zoo import HeldOutAccess
 
 _NETWORKS = 4
@@ -194,8 +194,7 @@ def distance_to_training(subject: Subject) -> float:
     """
     networks = subject.training.networks(subject.arch)
     samples = subject.samples(subject.arch, 10)
-    own = [nearest_policies([w], {s: o for s, o in networks.items() if s != seed})[0] for seed, w in networks.items()]
-    spread = float(np.median([nearest.distance for nearest in own]))
+    spread = float(nearest_neighbours(list(networks.values()))[0].median())
     return float(np.median([nearest.distance for nearest in nearest_policies(samples, networks)])) / spread
 
 

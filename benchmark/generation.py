@@ -22,6 +22,7 @@ from nnbench.api import Generator
 from nnbench.registry import load_method
 from nnbench.tasks.architectures import Architecture, architecture_name
 from nnbench.tasks.policy import InvalidWeights, Weights, check_weights
+from nnbench.tasks.simulation import end_with_parent
 from nnbench.tasks.zoo import TrainingSet, Zoo
 from nnbench.training import open_generator
 
@@ -57,8 +58,10 @@ def ask(generator: Generator, training: TrainingSet, arch: Architecture, n: int,
         raise MethodError(f"{call} returned {got}, expected a list of {n} state dicts")
     task = training.task
     try:
-        for position, sample in enumerate(written):
+        checked = [
             check_weights(sample, arch, task.observation_dim, task.action_dim, f"{call}, sample {position}")
+            for position, sample in enumerate(written)
+        ]
     except InvalidWeights as error:
         raise MethodError(str(error)) from error
     owners: dict[int, int] = {}
@@ -70,7 +73,7 @@ def ask(generator: Generator, training: TrainingSet, arch: Architecture, n: int,
                     f"{call} returned samples {other} and {position} that share the memory of {key}; give every sample "
                     "tensors of its own"
                 )
-    return [check_weights(sample, arch, task.observation_dim, task.action_dim, call) for sample in written]
+    return checked
 
 
 def global_random_state() -> dict[str, Any]:
@@ -96,12 +99,11 @@ class Isolated:
         folder: Path,
         task: str,
         *,
-        zoo: Path | None = None,
         patience_s: float = PATIENCE_S,
     ) -> None:
         self._name, self._patience_s = name, patience_s
-        self._who = (name, tuple(plugins), folder, task, zoo)
-        self._pool = ProcessPool(1, context=multiprocessing.get_context("spawn"), initializer=_silence_stdout)
+        self._who = (name, tuple(plugins), folder, task)
+        self._pool = ProcessPool(1, context=multiprocessing.get_context("spawn"), initializer=_start_worker)
 
     def __enter__(self) -> Self:
         return self
@@ -128,7 +130,8 @@ class Isolated:
         return [{key: samples[position][key] for key in keys} for position in range(n)]
 
 
-def _silence_stdout() -> None:
+def _start_worker() -> None:
+    end_with_parent()
     os.dup2(2, 1)  # tables and JSON of the harness must not be mixed with what a method prints
 
 
@@ -137,12 +140,15 @@ def _answer(
     plugins: tuple[Path, ...],
     folder: Path,
     task: str,
-    zoo: Path | None,
     arch: Architecture,
     n: int,
     seed: int,
 ) -> bytes:
-    generator, training = _open(name, plugins, folder, task, zoo)
+    try:
+        generator, training = _open(name, plugins, folder, task)
+    except (Exception, SystemExit) as error:
+        reason = " ".join(str(error).split())
+        raise MethodError(f"method {name}: loading it from {folder} raised {type(error).__name__}: {reason}") from error
     try:
         written = ask(generator, training, arch, n, seed=seed)
     except MethodError:
@@ -155,9 +161,7 @@ def _answer(
 
 
 @cache
-def _open(
-    name: str, plugins: tuple[Path, ...], folder: Path, task: str, directory: Path | None
-) -> tuple[Generator, TrainingSet]:
-    method, zoo = load_method(name, plugins), Zoo.open(task, directory)
+def _open(name: str, plugins: tuple[Path, ...], folder: Path, task: str) -> tuple[Generator, TrainingSet]:
+    method, zoo = load_method(name, plugins), Zoo.open(task)
     training = zoo.training_set(reads_ghn=method.reads_ghn)
     return open_generator(method, training, folder), training

@@ -50,18 +50,6 @@ def nearest_policy(weights: Weights, candidates: Mapping[int, Weights]) -> Neare
     return nearest_policies([weights], candidates)[0]
 
 
-def median_nearest_neighbour(candidates: Mapping[int, Weights]) -> float:
-    """Median over candidates of the L2 distance to the nearest other one: the scale to read novelty by.
-
-    Raises ValueError for fewer than two candidates, or candidates of several architectures.
-    """
-    if len(candidates) < 2:
-        raise ValueError(f"nearest neighbours of {len(candidates)} candidates, expected at least 2")
-    others = _stack(candidates)
-    distances = _distances(others, others).fill_diagonal_(torch.inf)  # (N, N)
-    return float(distances.min(dim=1).values.quantile(0.5))
-
-
 def _stack(candidates: Mapping[int, Weights]) -> Tensor:
     """Candidates by ascending seed, one a row."""  # (N, P)
     if not candidates:

@@ -57,7 +57,7 @@ class Simulator:
     A worker that dies or hangs is replaced and its unit done once more; Ctrl-C and the end of this process end all.
 
     Episodes are functions of actor and seeds alone: neither the number of workers nor the order of work changes them.
-    That is so bit for bit but for rare contacts: one of 320 episodes in trials differed, by 1e-7 m.
+    That is so bit for bit but for rare contacts, after which bodies may lie a rounding error elsewhere.
     """
 
     def __init__(self, task: Task, workers: int | None = None, *, hang_s: float = HANG_S) -> None:
@@ -184,17 +184,22 @@ _initial_states: dict[int, np.ndarray] = {}
 def _start_worker(task_name: str) -> None:
     from threadpoolctl import threadpool_limits
 
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     threadpool_limits(1)  # one process a core: more threads would only wait for one another
     global _engine
     _engine = Engine(load_task(task_name), SCENES_PER_WORKER)
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
+    """Watch from a thread for the end of the process that started this one, and end too."""
     parent = multiprocessing.parent_process()
     assert parent is not None
-    parent.join()
-    os._exit(1)  # a killed parent closes no queue: without this the worker would wait for work for ever
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)  # a killed parent closes no queue: without this the worker would wait for work for ever
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _failed(future: "Future[Episodes]") -> bool:

@@ -49,7 +49,7 @@ def _evaluate(state: State) -> Evaluation:
 
 @dataclass(frozen=True)
 class Stacking:
-    """PickCube's expert, which knows a fifth of this table and never lets go, made to stack: 84 of 100 times.
+    """PickCube's expert, which knows only the middle of this table and never lets go, made to stack.
 
     The arm is symmetric about its first joint, so a cube beside the known part is looked at as if the whole scene were
     turned until the cube lies in it. The goal shown to the expert is above the real one until the cube is there. Once

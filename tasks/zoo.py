@@ -33,6 +33,8 @@ SHIPPED = Path(__file__).parent / "zoos"
 NORMALISED_STD = 0.538
 
 _STATES = 1024
+_READ = ("ghns.safetensors", "index.parquet")
+"""What opening a zoo reads."""
 _FILES = ("ghns.safetensors", "expert.safetensors", "states.safetensors", "index.parquet")
 
 
@@ -190,8 +192,8 @@ def verify(directory: Path, task_name: str) -> dict[str, Any]:
         raise ZooError(f"{path}: a zoo of {task}, expected {task_name}; choose the folder of that task")
     if splits != load_splits().sha256:
         raise ZooError(f"{path}: built for another split of the architectures; build the zoo anew")
-    for name, sha256 in recorded.items():
-        if not (directory / name).exists() or file_sha256(directory / name) != sha256:
+    for name in {*_READ, *recorded}:
+        if not (directory / name).exists() or file_sha256(directory / name) != recorded.get(name):
             raise ZooError(f"{directory / name}: missing or changed since the zoo was built; restore it or build anew")
     return manifest
 

@@ -107,3 +107,12 @@ def test_what_a_method_prints_is_kept_out_of_the_output(
     good[0].generate((16, 16, 16, 64), 2)
     print(json.dumps({"ours": 1}))
     assert json.loads(capfd.readouterr().out) == {"ours": 1}
+
+
+def test_a_method_that_cannot_be_loaded_is_named(tmp_path: Path) -> None:
+    file = plugin(tmp_path / "worse.py", [])
+    loading = "    @classmethod\n    def load(cls, directory, training):\n        raise SystemExit(0)\n"
+    file.write_text(f"{file.read_text()}\n{loading}")
+    with Isolated("worse", [file], tmp_path, "PickCube-v1") as method:
+        with pytest.raises(MethodError, match="method worse: loading it from .* raised SystemExit: 0"):
+            method.generate(ARCH, 1)

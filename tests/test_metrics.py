@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from nnbench.metrics import median_nearest_neighbour, nearest_policies, nearest_policy
+from nnbench.metrics import nearest_policies, nearest_policy
 from nnbench.tasks.policy import Weights, flatten_weights, random_policy
 
 
@@ -46,12 +46,6 @@ def test_equally_near_candidates_name_the_lowest_seed() -> None:
     assert nearest_policy(_policy(1), {9: twin, 2: twin}).seed == 2
 
 
-def test_median_nearest_neighbour() -> None:
-    center = _policy(0)
-    candidates = {seed: _moved(center, place) for seed, place in enumerate((0.0, 1.0, 3.0, 10.0, 12.0))}
-    assert median_nearest_neighbour(candidates) == pytest.approx(2.0, rel=1e-4)  # of 1, 1, 2, 2, 2
-
-
 def test_unusable_candidates_are_refused() -> None:
     with pytest.raises(ValueError, match="no candidates"):
         nearest_policy(_policy(0), {})
@@ -59,5 +53,3 @@ def test_unusable_candidates_are_refused() -> None:
         nearest_policy(_policy(0), {0: _policy(0, (8, 8))})
     with pytest.raises(ValueError, match="expected one architecture"):
         nearest_policy(_policy(0), {0: _policy(0), 1: _policy(0, (8, 8))})
-    with pytest.raises(ValueError, match="expected at least 2"):
-        median_nearest_neighbour({0: _policy(0)})

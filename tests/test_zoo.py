@@ -99,6 +99,7 @@ def test_a_folder_that_is_no_zoo_of_this_task_and_split_is_refused(tmp_path: Pat
         ({"task": "PushCube-v1"}, "a zoo of PushCube-v1, expected PickCube-v1"),
         ({"splits_sha256": "0"}, "built for another split"),
         ({"files": None}, "not a zoo's manifest"),
+        ({"files": {}}, "missing or changed since the zoo was built"),
     ):
         (copy / "manifest.json").write_text(json.dumps(manifest | change))
         with pytest.raises(ZooError, match=message):
