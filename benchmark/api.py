@@ -20,13 +20,13 @@ A method is a module with a class `Method` that satisfies `Generator`. The small
 """
 
 from pathlib import Path
-from typing import ClassVar, Protocol, Self
+from typing import ClassVar, Protocol, Self, runtime_checkable
 
 from nnbench.tasks.architectures import Architecture
 from nnbench.tasks.policy import Weights
 from nnbench.tasks.zoo import TrainingSet
 
-__all__ = ["Architecture", "Generator", "TrainingSet", "Untrained", "Weights"]
+__all__ = ["Architecture", "Generator", "JointGenerator", "TrainingSet", "Untrained", "Weights"]
 
 
 class Generator(Protocol):
@@ -64,6 +64,15 @@ class Generator(Protocol):
     @classmethod
     def load(cls, directory: Path, training: TrainingSet) -> Self:
         """Read what `save` wrote. Raises ValueError naming the file where it does not fit."""
+        ...
+
+
+@runtime_checkable
+class JointGenerator(Protocol):
+    """What a `Generator` has besides that chooses architectures too (the split `joint`)."""
+
+    def generate_joint(self, n: int, *, seed: int = 0) -> list[tuple[Architecture, Weights]]:
+        """n architectures, each with a policy of it. A function of its arguments alone."""
         ...
 
 

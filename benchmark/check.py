@@ -22,7 +22,7 @@ import torch
 
 from nnbench.api import Generator, TrainingSet
 from nnbench.generation import MethodError, ask, global_random_state
-from nnbench.metrics import nearest_policies
+from nnbench.novelty import nearest_by_weights
 from nnbench.tasks.architectures import Architecture, load_splits
 from nnbench.tasks.pick_cube import PICK_CUBE
 from nnbench.tasks.policy import Weights, nearest_neighbours, random_policy, weights_sha256
@@ -195,7 +195,7 @@ def distance_to_training(subject: Subject) -> float:
     networks = subject.training.networks(subject.arch)
     samples = subject.samples(subject.arch, 10)
     spread = float(nearest_neighbours(list(networks.values()))[0].median())
-    return float(np.median([nearest.distance for nearest in nearest_policies(samples, networks)])) / spread
+    return float(np.median([nearest_by_weights(sample, networks).distance for sample in samples])) / spread
 
 
 def _hashes(subject: Subject, seed: int, generator: Generator | None = None) -> list[str]:

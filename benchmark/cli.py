@@ -13,6 +13,7 @@ from nnbench.protocol import Protocol
 _RESULTS = Path("results") / "runs"
 _RUNS = Path("runs")
 _TASK = "PickCube-v1"
+_Table = Literal["1", "2", "3", "4", "6", "novelty"]
 
 _app = tyro.extras.SubcommandApp()
 _expert, _zoo, _bench = (tyro.extras.SubcommandApp() for _ in range(3))
@@ -44,7 +45,7 @@ class _Scale:
 @_app.command
 def run(
     method: tuple[str, ...],
-    split: Literal["seen", "unseen", "outside"] = "unseen",
+    split: Literal["seen", "unseen", "outside", "joint"] = "unseen",
     task: str = _TASK,
     archs: str | None = None,
     seed: int = 0,
@@ -58,7 +59,7 @@ def run(
 
     Args:
         method: Methods to measure; `nnbench methods` lists them.
-        split: 8 of the training architectures, the 8 held out, or the 9 outside the space.
+        split: 8 of the training architectures, the 8 held out, the 9 outside the space, or the method chooses (joint).
         task: ManiSkill environment, or `all`.
         archs: Only these of the split, as in 32-32-16-64,16-16-16-32; `all` with `seen` for the 64 training ones.
         seed: Seed of the method's training and of its samples.
@@ -69,8 +70,10 @@ def run(
     """
     from tqdm import tqdm
 
+    from nnbench.api import JointGenerator
     from nnbench.evaluation import architectures_of, evaluate
     from nnbench.generation import Isolated, MethodError
+    from nnbench.novelty import Novelty
     from nnbench.protocol import Unit
     from nnbench.registry import load_method
     from nnbench.store import Store
@@ -81,11 +84,14 @@ def run(
     protocol, store = scale.protocol(), Store(results)
     kinds = [load_method(name, plugin) for name in method]
     for kind in kinds:
-        if kind.seen_only and split != "seen":
+        if kind.seen_only and split not in ("seen", "joint"):
             raise ValueError(f"method {kind.name} writes only architectures it was trained on; use --split seen")
+        if split == "joint" and not issubclass(kind, JointGenerator):
+            raise ValueError(f"method {kind.name} does not choose architectures (no `generate_joint`)")
     wanted, failed = architectures_of(split, archs), 0
     for zoo in [Zoo.open(name) for name in _tasks(task)]:
         work: list[Unit] = []
+        novelty = Novelty(zoo)
         with ExitStack() as stack:
             sources = {}
             for kind in kinds:
@@ -108,18 +114,18 @@ def run(
                 simulator = stack.enter_context(Simulator(zoo.task, workers))
             for unit in tqdm(work, desc=f"{zoo.task.name} {split}", unit="arch", disable=None):
                 try:
-                    tqdm.write(evaluate(unit, sources[unit.method], zoo, simulator, store, full=full))
+                    tqdm.write(evaluate(unit, sources[unit.method], novelty, simulator, store, full=full))
                 except MethodError as error:  # the other units are not to blame
                     failed += 1
                     tqdm.write(f"nnbench: {error}", file=sys.stderr)
-    _print_tables((2,), task, results, protocol)
+    _print_tables(("3" if split == "joint" else "2",), task, results, protocol)
     if failed:
         raise MethodError(f"{failed} units failed, each for the reason printed above")
 
 
 @_app.command
 def table(
-    numbers: Annotated[tuple[Literal[1, 2, 3, 4, 6], ...], tyro.conf.Positional] = (2, 3, 4),
+    names: Annotated[tuple[_Table, ...], tyro.conf.Positional] = ("2", "3", "4"),
     task: str = _TASK,
     results: Path = _RESULTS,
     format: Literal["text", "md", "latex", "csv", "json"] = "text",
@@ -129,7 +135,7 @@ def table(
     """Print tables of the paper from stored rows: measured with intervals, beside what the paper reports.
 
     Args:
-        numbers: The paper's numbers of the tables.
+        names: The paper's numbers of the tables, or novelty.
         task: ManiSkill environment, or `all`.
         results: Folder that `nnbench run` wrote to.
         format: For people, for papers, or a line a number for machines.
@@ -139,7 +145,7 @@ def table(
     from nnbench.store import Store
 
     chosen = Store(results).protocol(protocol or "")
-    _print_tables(numbers, task, results, chosen, format, per_architecture)
+    _print_tables(names, task, results, chosen, format, per_architecture)
 
 
 @_app.command
@@ -182,7 +188,7 @@ def merge(folders: Annotated[tuple[Path, ...], tyro.conf.Positional], results: P
 
 @_app.command
 def rescore(results: Path = _RESULTS) -> None:
-    """Compute the distances of finished units anew from their stored weights, without simulating.
+    """Compute the novelty of finished units anew from their stored weights, without simulating.
 
     Args:
         results: Folder that `nnbench run` wrote to.
@@ -190,15 +196,16 @@ def rescore(results: Path = _RESULTS) -> None:
     from tqdm import tqdm
 
     from nnbench import evaluation
+    from nnbench.novelty import Novelty
     from nnbench.protocol import Unit
     from nnbench.store import Store
     from nnbench.tasks.zoo import Zoo
 
     store = Store(results)
     units = [Unit.from_fields(manifest["unit"]) for manifest in store.manifests()]
-    zoos = {task: Zoo.open(task) for task in {unit.task for unit in units}}
+    novelties = {task: Novelty(Zoo.open(task)) for task in {unit.task for unit in units}}
     for unit in tqdm(units, unit="unit", disable=None):
-        evaluation.rescore(unit, zoos[unit.task], store)
+        evaluation.rescore(unit, novelties[unit.task], store)
     print(f"{results}: {len(units)} units scored anew")
 
 
@@ -476,7 +483,7 @@ def _tasks(name: str) -> list[str]:
 
 
 def _print_tables(
-    numbers: tuple[Literal[1, 2, 3, 4, 6], ...],
+    names: tuple[_Table, ...],
     task: str,
     results: Path,
     protocol: Protocol,
@@ -487,27 +494,31 @@ def _print_tables(
 
     from nnbench import tables
     from nnbench.rendering import render
+    from nnbench.scores import read_scores
     from nnbench.store import Store
 
-    tasks = _tasks(task)
-    rows = Store(results).rows(protocol=protocol)
+    tasks, store = _tasks(task), Store(results)
+    rows, policies = store.rows(protocol=protocol), store.policies(protocol=protocol)
+    scores = read_scores(rows, policies, protocol, [*tasks, _TASK])
     parts = []
-    for number in numbers:
-        if number == 1:  # the paper prints it for one task
+    for name in names:
+        if name == "1":  # the paper prints it for one task
             from nnbench.tasks.alignment import alignment_file
 
             path = alignment_file(results, _TASK)
             parts.append(tables.table1(pq.read_table(path).to_pylist() if path.exists() else [], _TASK))
-        elif number == 2:
-            parts += [tables.table2(rows, protocol, name, per_architecture=per_architecture) for name in tasks]
-        elif number == 3:
-            parts.append(tables.table3(tasks, protocol))
-        elif number == 4:  # likewise
-            parts.append(tables.table4(rows, protocol, _TASK))
+        elif name == "2":
+            parts += [tables.table2(scores, protocol, one, per_architecture=per_architecture) for one in tasks]
+        elif name == "3":
+            parts.append(tables.table3(scores, protocol, tasks))
+        elif name == "4":  # likewise
+            parts.append(tables.table4(scores, protocol, _TASK))
+        elif name == "novelty":
+            parts.append(tables.novelty_table(scores, protocol, tasks))
         else:
             from nnbench.tasks.zoo import SHIPPED, read_index
 
-            built = {name: (SHIPPED / name / "index.parquet").exists() for name in tasks}
+            built = {one: (SHIPPED / one / "index.parquet").exists() for one in tasks}
             parts.append(tables.table6({n: read_index(SHIPPED / n) if there else [] for n, there in built.items()}))
     grids, lines = [grid for grid, _ in parts], [line for _, found in parts for line in found]
     print(render(grids, lines, form, None if sys.stdout.isatty() else 120), end="")

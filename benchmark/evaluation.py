@@ -15,14 +15,13 @@ import numpy as np
 import pyarrow as pa
 from tqdm import tqdm
 
-from nnbench.metrics import nearest_policies
-from nnbench.protocol import Protocol, Unit
-from nnbench.store import EPISODE_SCHEMA, ROLLOUT_SCHEMA, Journal, Store
+from nnbench.novelty import Novelty
+from nnbench.protocol import JOINT, Protocol, Unit
+from nnbench.store import EPISODE_SCHEMA, POLICY_SCHEMA, ROLLOUT_SCHEMA, Journal, Store, unit_columns
 from nnbench.tasks.architectures import Architecture, architecture_name, load_splits, parse_architecture
 from nnbench.tasks.engine import Episodes
-from nnbench.tasks.policy import PolicyActor, Weights, weights_sha256
+from nnbench.tasks.policy import PolicyActor, Weights, architecture_of, weights_sha256
 from nnbench.tasks.simulation import SCENES_PER_WORKER, Rollout, Simulator
-from nnbench.tasks.zoo import Zoo
 
 _RACE_STEP = 5
 """Episodes that the candidates still in the race run between two looks at the bounds."""
@@ -31,10 +30,12 @@ _RACE_STEP = 5
 class Source(typing.Protocol):
     """Who is asked for networks: an `Isolated` method."""
 
-    def generate(self, arch: Architecture, n: int, *, seed: int = 0) -> list[Weights]: ...
+    def generate(self, arch: Architecture | None, n: int, *, seed: int = 0) -> list[Weights]: ...
 
 
-def evaluate(unit: Unit, source: Source, zoo: Zoo, simulator: Simulator, store: Store, *, full: bool = False) -> str:
+def evaluate(
+    unit: Unit, source: Source, novelty: Novelty, simulator: Simulator, store: Store, *, full: bool = False
+) -> str:
     """Finish one unit, going on from its journal; returns a line that says what was done.
 
     With `full` no sample leaves the race early.
@@ -44,7 +45,7 @@ def evaluate(unit: Unit, source: Source, zoo: Zoo, simulator: Simulator, store: 
     generated = time.perf_counter()
     journal = store.journal(unit)
     race = _Race.resume(unit.protocol, samples, journal, full=full)
-    name = f"{unit.method} {architecture_name(unit.arch)}"
+    name = f"{unit.method} {unit.asked_for}"
     while pairs := race.next_episodes():
         race.run(pairs, simulator, f"{name} selection")
     selected = time.perf_counter()
@@ -52,10 +53,16 @@ def evaluate(unit: Unit, source: Source, zoo: Zoo, simulator: Simulator, store: 
     race.run(race.missing("test", dict.fromkeys(race.hashes[sample] for sample in chosen)), simulator, f"{name} test")
     tested = time.perf_counter()
 
-    nearest = nearest_policies(samples, zoo.hypernetwork_policies(unit.arch))
-    rows = race.rows(unit, chosen, [n.seed for n in nearest], [n.distance for n in nearest])
-    wall = {"generate": generated - began, "selection": selected - generated, "test": tested - selected}
-    store.write(unit, rows, samples, {"wall_s": wall, "workers": simulator.workers, "race": race.summary()})
+    policies = _policy_rows(unit, samples, chosen, novelty)
+    ended = time.perf_counter()
+    wall = {
+        "generate": generated - began,
+        "selection": selected - generated,
+        "test": tested - selected,
+        "novelty": ended - tested,
+    }
+    info = {"wall_s": wall, "workers": simulator.workers, "race": race.summary()}
+    store.write(unit, race.rows(unit, chosen), policies, samples, info)
     journal.clear()
     counts = race.summary()
     seconds = ", ".join(f"{stage} {value:.0f} s" for stage, value in wall.items())
@@ -65,27 +72,40 @@ def evaluate(unit: Unit, source: Source, zoo: Zoo, simulator: Simulator, store: 
     )
 
 
-def rescore(unit: Unit, zoo: Zoo, store: Store) -> None:
+def rescore(unit: Unit, novelty: Novelty, store: Store) -> None:
     """Compute anew, from the stored weights, what of a finished unit's rows needs no simulation.
 
     Raises StoreError where the unit has no weights.
     """
     samples, rows, info = store.weights(unit), store.unit_rows(unit), store.info(unit)
-    nearest = nearest_policies(samples, zoo.hypernetwork_policies(unit.arch))
-    columns = {
-        "nearest_seed": np.array([n.seed for n in nearest]),
-        "nearest_distance": np.array([n.distance for n in nearest]),
-    }
-    sample_of_row = rows["sample"].to_numpy()
-    for name, values in columns.items():
-        column = EPISODE_SCHEMA.field(name)
-        cells = pa.array(values[sample_of_row]).cast(column.type)
-        rows = rows.set_column(rows.column_names.index(name), column, cells)
+    ranks = {row["rank"]: row["sample"] for row in rows.select(["rank", "sample"]).to_pylist() if row["rank"] >= 0}
+    policies = _policy_rows(unit, samples, [ranks[rank] for rank in sorted(ranks)], novelty)
     # Back into the journal while the files are replaced: a kill must not cost the episodes.
     journal = store.journal(unit)
     journal.append(rows.select(ROLLOUT_SCHEMA.names))
-    store.write(unit, rows, samples, info)
+    store.write(unit, rows, policies, samples, info)
     journal.clear()
+
+
+def _policy_rows(unit: Unit, samples: Sequence[Weights], chosen: Sequence[int], novelty: Novelty) -> pa.Table:
+    """A row a sample, as `POLICY_SCHEMA`."""
+    rows = [
+        _sample_columns(unit, position, sample)
+        | {"rank": chosen.index(position) if position in chosen else -1}
+        | columns
+        for position, (sample, columns) in enumerate(zip(samples, novelty.columns(samples, chosen), strict=True))
+    ]
+    return pa.Table.from_pylist(rows, POLICY_SCHEMA)
+
+
+def _sample_columns(unit: Unit, position: int, sample: Weights) -> dict[str, object]:
+    arch = architecture_of(sample)
+    return unit_columns(unit) | {
+        "arch": architecture_name(arch),
+        "partition": load_splits().partition(arch),
+        "sample": position,
+        "weights_sha256": weights_sha256(sample),
+    }
 
 
 @dataclass
@@ -152,28 +172,18 @@ class _Race:
         lower, _ = self._bounds()
         return sorted(complete, key=lambda sample: (-lower[self.hashes[sample]], sample))[: self.protocol.top]
 
-    def rows(self, unit: Unit, chosen: list[int], nearest_seed: list[int], nearest_distance: list[float]) -> pa.Table:
+    def rows(self, unit: Unit, chosen: list[int]) -> pa.Table:
         """All episodes as `EPISODE_SCHEMA`."""
-        constants = {
-            "protocol": unit.protocol.short,
-            "task": unit.task,
-            "method": unit.method,
-            "method_sha256": unit.method_sha256,
-            "generator_seed": unit.generator_seed,
-            "arch": architecture_name(unit.arch),
-            "partition": load_splits().partition(unit.arch),
-        }
         rows = []
         for sample, sha in enumerate(self.hashes):
             rank = chosen.index(sample) if sample in chosen else -1
+            constants = _sample_columns(unit, sample, self.networks[sha])
             stages = ("selection", "test") if rank >= 0 else ("selection",)
             for stage in stages:
                 for seed, (total, once, at_end) in sorted(self.results[stage, sha].items()):
                     rows.append(
                         constants
                         | {
-                            "sample": sample,
-                            "weights_sha256": sha,
                             "stage": stage,
                             "episode_seed": seed,
                             "return": total,
@@ -181,8 +191,6 @@ class _Race:
                             "success_at_end": at_end,
                             "selected": rank >= 0,
                             "rank": rank,
-                            "nearest_seed": nearest_seed[sample],
-                            "nearest_distance": nearest_distance[sample],
                         }
                     )
         return pa.Table.from_pylist(rows, EPISODE_SCHEMA)
@@ -230,12 +238,16 @@ class _Race:
         self.journal.append(pa.Table.from_pylist(rows, ROLLOUT_SCHEMA))
 
 
-def architectures_of(split: str, only: str | None = None) -> tuple[Architecture, ...]:
+def architectures_of(split: str, only: str | None = None) -> tuple[Architecture | None, ...]:
     """The architectures that a split's rows are about, or those of them that `only` names (comma between them).
 
-    `only="all"` stands for the 64 training architectures, of which the split `seen` has 8. Raises ValueError for an
-    unknown split and for an architecture that is none of it.
+    `only="all"` stands for the 64 training architectures, of which the split `seen` has 8. The split `joint` has the
+    single None: the method chooses. Raises ValueError for an unknown split and for an architecture that is none of it.
     """
+    if split == JOINT:
+        if only is not None:
+            raise ValueError("in the split joint the method chooses the architectures: leave --archs out")
+        return (None,)
     splits = load_splits()
     known = {"seen": splits.seen, "unseen": splits.unseen, "outside": splits.outside}
     if split not in known:

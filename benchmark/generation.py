@@ -18,9 +18,9 @@ import torch
 from pebble import ProcessExpired, ProcessPool
 from safetensors.torch import load, save
 
-from nnbench.api import Generator
+from nnbench.api import Generator, JointGenerator
 from nnbench.registry import load_method
-from nnbench.tasks.architectures import Architecture, architecture_name
+from nnbench.tasks.architectures import MAX_WIDTH, Architecture, architecture_name
 from nnbench.tasks.policy import InvalidWeights, Weights, check_weights
 from nnbench.tasks.simulation import end_with_parent
 from nnbench.tasks.zoo import TrainingSet, Zoo
@@ -34,13 +34,22 @@ class MethodError(RuntimeError):
     """A method that broke the contract of `nnbench.api`. Says which, what it did and what to do about it."""
 
 
-def ask(generator: Generator, training: TrainingSet, arch: Architecture, n: int, *, seed: int) -> list[Weights]:
-    """`generator.generate(arch, n, seed=seed)`, checked. Raises MethodError."""
-    call = f"method {generator.name}: generate({architecture_name(arch)}, {n}, seed={seed})"
+def ask(generator: Generator, training: TrainingSet, arch: Architecture | None, n: int, *, seed: int) -> list[Weights]:
+    """`generator.generate(arch, n, seed=seed)`, or without an architecture `generate_joint(n, seed=seed)`, checked.
+
+    Raises MethodError.
+    """
+    call = _call(generator.name, arch, n, seed)
     before = global_random_state()
     try:
-        written = generator.generate(arch, n, seed=seed)
-    except KeyboardInterrupt:
+        written: object
+        if arch is not None:
+            written = generator.generate(arch, n, seed=seed)
+        elif isinstance(generator, JointGenerator):
+            written = generator.generate_joint(n, seed=seed)
+        else:
+            raise MethodError(f"method {generator.name} does not choose architectures: it has no `generate_joint`")
+    except (KeyboardInterrupt, MethodError):
         raise
     except BaseException as error:  # a method may also call sys.exit
         raise MethodError(f"{call} raised {type(error).__name__}: {' '.join(str(error).split())}") from error
@@ -56,16 +65,17 @@ def ask(generator: Generator, training: TrainingSet, arch: Architecture, n: int,
     if not isinstance(written, list) or len(written) != n:
         got = f"{len(written)} networks" if isinstance(written, list) else type(written).__name__
         raise MethodError(f"{call} returned {got}, expected a list of {n} state dicts")
+    pairs = [(arch, sample) for sample in written] if arch is not None else [_pair(item, call) for item in written]
     task = training.task
     try:
         checked = [
-            check_weights(sample, arch, task.observation_dim, task.action_dim, f"{call}, sample {position}")
-            for position, sample in enumerate(written)
+            check_weights(sample, of, task.observation_dim, task.action_dim, f"{call}, sample {position}")
+            for position, (of, sample) in enumerate(pairs)
         ]
     except InvalidWeights as error:
         raise MethodError(str(error)) from error
     owners: dict[int, int] = {}
-    for position, sample in enumerate(written):
+    for position, (_, sample) in enumerate(pairs):
         for key, value in sample.items():
             other = owners.setdefault(value.data_ptr(), position)
             if other != position:
@@ -74,6 +84,24 @@ def ask(generator: Generator, training: TrainingSet, arch: Architecture, n: int,
                     "tensors of its own"
                 )
     return checked
+
+
+def _call(method: str, arch: Architecture | None, n: int, seed: int) -> str:
+    asked = f"generate_joint({n}" if arch is None else f"generate({architecture_name(arch)}, {n}"
+    return f"method {method}: {asked}, seed={seed})"
+
+
+def _pair(item: object, call: str) -> tuple[Architecture, Weights]:
+    """What `generate_joint` must return a list of. Raises MethodError."""
+    if isinstance(item, tuple) and len(item) == 2:
+        arch, weights = item
+        widths = isinstance(arch, tuple) and len(arch) == 4 and all(type(width) is int for width in arch)
+        if widths and all(1 <= width <= MAX_WIDTH for width in arch):
+            return arch, weights
+    raise MethodError(
+        f"{call} returned an item that is no pair of an architecture, four hidden widths of 1 to {MAX_WIDTH} as a "
+        "tuple of int, and a state dict"
+    )
 
 
 def global_random_state() -> dict[str, Any]:
@@ -112,9 +140,9 @@ class Isolated:
         self._pool.stop()
         self._pool.join()
 
-    def generate(self, arch: Architecture, n: int, *, seed: int = 0) -> list[Weights]:
+    def generate(self, arch: Architecture | None, n: int, *, seed: int = 0) -> list[Weights]:
         """What `ask` returns there. Raises MethodError."""
-        call = f"method {self._name}: generate({architecture_name(arch)}, {n}, seed={seed})"
+        call = _call(self._name, arch, n, seed)
         future = self._pool.schedule(_answer, (*self._who, arch, n, seed), timeout=self._patience_s)
         try:
             samples: dict[int, Weights] = {}
@@ -126,8 +154,10 @@ class Isolated:
         except ProcessExpired as error:
             raise MethodError(f"{call} ended its process, exit code {error.exitcode}; return or raise") from error
         # Sorted as check_weights left them: safetensors keeps no order.
-        keys = sorted(samples[0], key=lambda key: (int(key.split(".")[0]), key.endswith("bias")))
-        return [{key: samples[position][key] for key in keys} for position in range(n)]
+        return [
+            dict(sorted(samples[position].items(), key=lambda item: (int(item[0].split(".")[0]), "bias" in item[0])))
+            for position in range(n)
+        ]
 
 
 def _start_worker() -> None:
@@ -140,7 +170,7 @@ def _answer(
     plugins: tuple[Path, ...],
     folder: Path,
     task: str,
-    arch: Architecture,
+    arch: Architecture | None,
     n: int,
     seed: int,
 ) -> bytes:

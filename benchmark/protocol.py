@@ -12,6 +12,9 @@ from nnbench.tasks.architectures import Architecture, architecture_name, parse_a
 FIRST_EVALUATION_SEED = 1_000_000
 """Training and validation draw their episode seeds below this, every protocol from here on."""
 
+JOINT = "joint"
+"""In the place of an architecture: the method chooses."""
+
 _FILE_NAME_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -94,7 +97,7 @@ class Protocol:
 
 @dataclass(frozen=True, kw_only=True)
 class Unit:
-    """The smallest piece of work: one trained method, asked once for the policies of one architecture.
+    """The smallest piece of work: one trained method, asked once for the policies of one architecture, or of its own.
 
     Raises ValueError where a field could not be part of a file name.
     """
@@ -105,7 +108,8 @@ class Unit:
     method_sha256: str
     """Identity of the trained method: equal hashes generate equal weights."""
     generator_seed: int
-    arch: Architecture
+    arch: Architecture | None
+    """None where the method is to choose the architectures too."""
 
     def __post_init__(self) -> None:
         for name in ("task", "method"):
@@ -118,19 +122,23 @@ class Unit:
     @property
     def fields(self) -> dict[str, Any]:
         """All fields as JSON values, the protocol's among them."""
-        return {**asdict(self), "arch": architecture_name(self.arch)}
+        return {**asdict(self), "arch": self.asked_for}
 
     @classmethod
     def from_fields(cls, fields: dict[str, Any]) -> "Unit":
         """The unit that has these `fields`."""
-        arch = parse_architecture(fields["arch"])
+        arch = None if fields["arch"] == JOINT else parse_architecture(fields["arch"])
         return cls(**(fields | {"protocol": Protocol(**fields["protocol"]), "arch": arch}))
 
     @cached_property
     def key(self) -> str:
         """The stem of the unit's files: readable, and unique by a hash of all fields."""
-        arch = architecture_name(self.arch)
-        return f"{self.method}-{self.task}-{arch}-s{self.generator_seed}-{_hash(self.fields)[:12]}"
+        return f"{self.method}-{self.task}-{self.asked_for}-s{self.generator_seed}-{_hash(self.fields)[:12]}"
+
+    @property
+    def asked_for(self) -> str:
+        """The architecture's name, or `joint`."""
+        return JOINT if self.arch is None else architecture_name(self.arch)
 
 
 def _hash(fields: dict[str, Any]) -> str:

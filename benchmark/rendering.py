@@ -20,11 +20,12 @@ Format = Literal["text", "md", "latex", "csv", "json"]
 class Line:
     """One number of a table, for machines."""
 
-    table: int
+    table: str
     task: str
     split: str
     method: str
-    generator_seed: int | None
+    generator_seeds: str
+    """Those that it is the mean of, `0+1+2`."""
     arch: str | None
     """None for the mean over a split's architectures."""
     metric: str

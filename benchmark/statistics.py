@@ -1,6 +1,6 @@
 """Intervals of the tables: a hierarchical bootstrap for means, Wilson's for a share.
 
-A architectures, C clusters of equal networks of one architecture, E episodes, R replicates.
+G generators, A architectures, C clusters of equal networks of one architecture, S samples, E episodes, R replicates.
 """
 
 from collections.abc import Hashable, Sequence
@@ -19,29 +19,32 @@ class Interval(NamedTuple):
 
 
 def hierarchical_interval(
-    groups: Sequence[Sequence[np.ndarray]],
-    clusters: Sequence[Sequence[Hashable]] | None = None,
+    groups: Sequence[Sequence[Sequence[np.ndarray]]],
+    clusters: Sequence[Sequence[Sequence[Hashable]]] | None = None,
     *,
     level: float = 0.95,
     replicates: int = 2000,
     seed: int = 0,
 ) -> Interval:
-    """Percentile bootstrap interval of the mean over architectures of the mean over policies and episodes.
+    """Percentile bootstrap interval of the mean over generators, architectures, policies and episodes.
 
-    `groups[a][p]` holds the E episode values of policy p of architecture a, in one order of episode seeds common to
-    all. `clusters[a][p]` says which policies are one network: equal labels within an architecture are drawn
-    together, for a network generated twice is no second observation; without labels every policy is its own.
+    `groups[g][a][p]` holds the E episode values of policy p of architecture a of the generator trained with the g-th
+    seed, in one order of episode seeds common to all. `clusters[g][a][p]` says which policies are one network: equal
+    labels within an architecture are drawn together, for a network generated twice is no second observation; without
+    labels every policy is its own.
 
     A replicate draws, with replacement,
+    - generators;
     - episodes, once for all policies of all architectures: they share initial states, so episodes are crossed with
       policies and not nested in them, and a hard initial state is hard for many of them at once;
     - clusters of policies, within each architecture. Policies keep their weight: a cluster of three counts thrice.
     Architectures are not drawn: they are those of the split, not a sample of others.
 
-    The interval therefore speaks of other episodes and of other networks like these ones from the same trained
-    generator; not of training it again, and not of the choice of the top policies. Drawing both crossed factors
-    counts their interaction more than once, which errs to the wide side (Owen 2007, "The pigeonhole bootstrap").
-    An architecture with a single cluster has no visible spread between networks, and none enters the interval.
+    The interval therefore speaks of other episodes, of other networks like these ones, and, where there are several
+    generators, of training it again; not of the choice of the top policies. Drawing crossed factors
+    counts their interaction more than once, which errs to the wide side (Owen 2007, "The pigeonhole bootstrap"); few
+    generators err to the narrow one. An architecture with a single cluster has no visible spread between networks, and
+    none enters the interval, as with a single generator.
 
     Where all values are 0 or all are 1, every replicate is equal and the bootstrap would claim certainty. The interval
     is then that of Wilson for E trials, the number of distinct episodes.
@@ -49,28 +52,72 @@ def hierarchical_interval(
     Raises ValueError where a group is empty, episode counts differ, labels do not match, or a value is not finite.
     """
     if clusters is None:
-        clusters = [range(len(policies)) for policies in groups]
+        clusters = [[range(len(policies)) for policies in group] for group in groups]
     values = _checked(groups, clusters)
-    mean = float(np.mean([table.mean() for table in values]))
+    mean = float(np.mean([np.mean([table.mean() for table in group]) for group in values]))
 
     rng = np.random.default_rng(seed)
-    episodes = values[0].shape[1]
+    episodes = values[0][0].shape[1]
     episode_draws = _draw_counts(rng, replicates, episodes).astype(float)  # (R, E)
-    total = np.zeros(replicates)
-    for table, labels in zip(values, clusters, strict=True):
-        members = np.array([[label == other for other in labels] for label in dict.fromkeys(labels)], float)  # (C, P)
-        drawn = _draw_counts(rng, replicates, len(members))  # (R, C)
-        sums = episode_draws @ (members @ table).T  # (R, C)
-        # Divided once, so that sums of zeros and ones stay exact.
-        total += (drawn * sums).sum(axis=1) / (episodes * (drawn @ members.sum(axis=1)))
-    tail = (1 - level) / 2
-    low, high = (float(end) for end in np.quantile(total / len(values), [tail, 1 - tail]))
+    means = np.zeros((replicates, len(values)))  # (R, G)
+    for g, (group, group_labels) in enumerate(zip(values, clusters, strict=True)):
+        total = np.zeros(replicates)
+        for table, labels in zip(group, group_labels, strict=True):
+            members = np.array([[label == other for other in labels] for label in dict.fromkeys(labels)], float)
+            drawn = _draw_counts(rng, replicates, len(members))  # (R, C)
+            sums = episode_draws @ (members @ table).T  # (R, C)
+            # Divided once, so that sums of zeros and ones stay exact.
+            total += (drawn * sums).sum(axis=1) / (episodes * (drawn @ members.sum(axis=1)))
+        means[:, g] = total / len(group)
+    low, high = _ends(means, rng, level)
 
-    extremes = {float(end) for table in values for end in (table.min(), table.max())}
+    extremes = {float(end) for group in values for table in group for end in (table.min(), table.max())}
     if extremes in ({0.0}, {1.0}):
         outer = wilson(round(mean * episodes), episodes, level)
         low, high = min(low, outer.low), max(high, outer.high)
     return Interval(mean, low, high)
+
+
+def reselected_interval(
+    groups: Sequence[Sequence[tuple[np.ndarray, np.ndarray]]],
+    top: int,
+    *,
+    level: float = 0.95,
+    replicates: int = 1000,
+    seed: int = 0,
+) -> Interval:
+    """Interval of what the best `top` samples by mean return score on the episodes that choose them.
+
+    `groups[g][a]` holds returns and scores, (S, E) each, of all samples of an architecture on all selection episodes. A
+    replicate draws generators, episodes and samples, as `hierarchical_interval` does, and chooses the top anew among
+    those drawn, so that the luck of being chosen is in the interval. It speaks of the same procedure on other samples
+    and episodes; the mean of so lucky a score on fresh episodes is lower, and is what test episodes are for.
+    """
+    rng = np.random.default_rng(seed)
+    episodes = groups[0][0][0].shape[1]
+    episode_draws = _draw_counts(rng, replicates, episodes) / episodes  # (R, E)
+    means, point = np.zeros((replicates, len(groups))), []
+    for g, group in enumerate(groups):
+        for returns, scores in group:
+            samples = len(returns)
+            best = np.argsort(-returns.mean(axis=1), kind="stable")[:top]
+            point.append(float(scores[best].mean()))
+            drawn = rng.integers(samples, size=(replicates, samples))
+            mean_return, mean_score = (
+                np.take_along_axis(episode_draws @ table.T, drawn, axis=1) for table in (returns, scores)
+            )  # (R, S)
+            chosen = np.argpartition(-mean_return, top - 1, axis=1)[:, :top]
+            means[:, g] += np.take_along_axis(mean_score, chosen, axis=1).mean(axis=1) / len(group)
+    return Interval(float(np.mean(point)), *_ends(means, rng, level))
+
+
+def _ends(means: np.ndarray, rng: np.random.Generator, level: float) -> tuple[float, float]:
+    """Quantiles of the mean over generators, drawn with replacement where there are several; (R, G)."""
+    replicates, generators = means.shape
+    counts = _draw_counts(rng, replicates, generators) if generators > 1 else 1
+    tail = (1 - level) / 2
+    low, high = np.quantile((means * counts).sum(axis=1) / generators, [tail, 1 - tail])
+    return float(low), float(high)
 
 
 def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
@@ -90,20 +137,24 @@ def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
     return Interval(share, low, high)
 
 
-def _checked(groups: Sequence[Sequence[np.ndarray]], clusters: Sequence[Sequence[Hashable]]) -> list[np.ndarray]:
+def _checked(
+    groups: Sequence[Sequence[Sequence[np.ndarray]]], clusters: Sequence[Sequence[Sequence[Hashable]]]
+) -> list[list[np.ndarray]]:
     """The groups as float64 tables (P, E)."""
-    if not groups or not all(groups):
-        raise ValueError("hierarchical_interval: expected at least one architecture with at least one policy each")
-    lengths = {len(policy) for policies in groups for policy in policies}
+    if not groups or not all(groups) or not all(policies for group in groups for policies in group):
+        raise ValueError(
+            "hierarchical_interval: expected at least one generator, one architecture of each, one policy of each"
+        )
+    lengths = {len(policy) for group in groups for policies in group for policy in policies}
     if len(lengths) != 1 or lengths == {0}:
         raise ValueError(
             f"hierarchical_interval: policies have {sorted(lengths)} episodes, expected one number for all, 1 or more: "
             "all policies meet the same episodes"
         )
-    if [len(policies) for policies in groups] != [len(labels) for labels in clusters]:
+    if [[len(p) for p in group] for group in groups] != [[len(labels) for labels in group] for group in clusters]:
         raise ValueError("hierarchical_interval: expected one cluster label a policy")
-    values = [np.array(policies, np.float64) for policies in groups]
-    if not all(np.isfinite(table).all() for table in values):
+    values = [[np.array(policies, np.float64) for policies in group] for group in groups]
+    if not all(np.isfinite(table).all() for group in values for table in group):
         raise ValueError("hierarchical_interval: values hold NaN or infinity, expected finite episode values")
     return values
 

@@ -1,8 +1,8 @@
 """Results on disk. A unit's files appear whole or not at all, and nothing half-written is ever read.
 
-Below the root a finished unit has three files: `<key>.safetensors` with all generated weights, `<key>.parquet` with
-one row a policy and episode, and `<key>.json`, the manifest with the hashes of both, written last. A unit under way
-has numbered parts in `partial/<key>/`.
+Below the root a finished unit has four files: `<key>.safetensors` with all generated weights, `<key>.parquet` with one
+row a policy and episode, `<key>.policies.parquet` with one row a policy, and `<key>.json`, the manifest with the hashes
+of them, written last. A unit under way has numbered parts in `partial/<key>/`.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from nnbench.protocol import Protocol, Unit
-from nnbench.tasks.architectures import Architecture, architecture_name, load_splits
+from nnbench.tasks.architectures import architecture_name, load_splits
 from nnbench.tasks.files import write_atomically
 
 if TYPE_CHECKING:  # torch takes a second to import, and tables need none of it
@@ -48,17 +48,22 @@ ROLLOUT_SCHEMA = pa.schema(
 )
 """A finished episode as a unit under way knows it: before all samples are ranked."""
 
+_SAMPLE = [
+    _required("protocol", pa.string()),  # Protocol.short
+    _required("task", pa.string()),
+    _required("method", pa.string()),
+    _required("method_sha256", pa.string()),
+    _required("generator_seed", pa.int32()),
+    _required("joint", pa.bool_()),  # the method chose the architecture too
+    _required("arch", pa.string()),  # 32-16-64-32
+    _required("partition", pa.string()),  # train, unseen, outside or other
+    _required("sample", pa.int16()),  # 0 to samples - 1
+    _required("weights_sha256", pa.string()),
+]
+
 EPISODE_SCHEMA = pa.schema(
     [
-        _required("protocol", pa.string()),  # Protocol.short
-        _required("task", pa.string()),
-        _required("method", pa.string()),
-        _required("method_sha256", pa.string()),
-        _required("generator_seed", pa.int32()),
-        _required("arch", pa.string()),  # 32-16-64-32
-        _required("partition", pa.string()),  # train, unseen, outside or other
-        _required("sample", pa.int16()),  # 0 to samples - 1
-        _required("weights_sha256", pa.string()),
+        *_SAMPLE,
         _required("stage", _STAGE),  # selection or test
         _required("episode_seed", pa.int64()),
         _required("return", pa.float32()),  # sum of the normalised dense reward
@@ -66,11 +71,28 @@ EPISODE_SCHEMA = pa.schema(
         _required("success_at_end", pa.bool_()),
         _required("selected", pa.bool_()),  # among the top by mean return on the selection episodes
         _required("rank", pa.int16()),  # among the selected, the best has 0; -1 for the others
-        _required("nearest_seed", pa.int32()),  # hypernetwork whose policy of this architecture is nearest
-        _required("nearest_distance", pa.float32()),  # L2
     ]
 )
 """One row a policy and episode. Samples with equal weights have their own rows each."""
+
+POLICY_SCHEMA = pa.schema(
+    [
+        *_SAMPLE,
+        _required("rank", pa.int16()),
+        _required("ghn_seed", pa.int32()),  # hypernetwork whose policy of this architecture is nearest
+        _required("ghn_distance", pa.float32()),  # L2 to it, neurons matched
+        _required("ghn_spread", pa.float32()),  # how far those of the hypernetworks are from their nearest
+        _required("other_l2", pa.float32()),  # to the nearest other sample of this architecture, NaN if there is none
+        _required("other_cosine", pa.float32()),  # of the most alike other one
+        pa.field("action_arch", pa.string()),  # training policy that acts most alike
+        pa.field("action_seed", pa.int32()),
+        pa.field("action_distance", pa.float32()),  # mean L2 distance of the actions
+        pa.field("action_spread", pa.float32()),  # the same between training policies of different hypernetworks
+        pa.field("top_l2", pa.list_(pa.float32())),  # of a selected one to each of the selected, best first
+        pa.field("top_cosine", pa.list_(pa.float32())),
+    ]
+)
+"""One row a policy: where it lies among the zoo's policies and among the other samples."""
 
 
 class StoreError(RuntimeError):
@@ -84,7 +106,7 @@ class Store:
     root: Path = Path("results") / "runs"
 
     def finished(self, unit: Unit) -> bool:
-        """True if the manifest exists and both files are what it says. Raises StoreError on an unreadable manifest."""
+        """True if the manifest exists and the files are what it says. Raises StoreError on an unreadable manifest."""
         path = self._path(unit, "json")
         if not path.exists():
             return False
@@ -92,18 +114,27 @@ class Store:
         files = [path.with_name(name) for name in manifest["sha256"]]
         return all(file.exists() and _sha256(file.read_bytes()) == manifest["sha256"][file.name] for file in files)
 
-    def write(self, unit: Unit, rows: pa.Table, weights: Sequence["Weights"], info: Mapping[str, Any]) -> None:
-        """Store a finished unit: its rows (EPISODE_SCHEMA), the weights of all samples in order, and `info`.
+    def write(
+        self,
+        unit: Unit,
+        rows: pa.Table,
+        policies: pa.Table,
+        weights: Sequence["Weights"],
+        info: Mapping[str, Any],
+    ) -> None:
+        """Store a finished unit: its rows (EPISODE_SCHEMA, POLICY_SCHEMA), the weights of all samples, and `info`.
 
         `info` goes into the manifest, for example the wall seconds of each stage. Raises StoreError where rows or
         weights are not those of the whole unit, and OSError on a full disk; the unit is then not finished.
         """
-        rows = _conform(rows, EPISODE_SCHEMA, unit.key)
+        rows, policies = _conform(rows, EPISODE_SCHEMA, unit.key), _conform(policies, POLICY_SCHEMA, unit.key)
         _check_complete(unit, rows)
-        _check_weights(unit, weights, rows)
+        _check_policies(unit, policies, rows)
+        _check_weights(unit, weights, policies)
         contents = {
             self._path(unit, "safetensors"): _weights_bytes(unit, weights),
             self._path(unit, "parquet"): _parquet_bytes(rows),
+            self._path(unit, "policies.parquet"): _parquet_bytes(policies),
         }
         manifest = {
             "unit": unit.fields,
@@ -193,16 +224,22 @@ class Store:
         where rows are not what their manifest says.
         """
         wanted = {"task": task, "method": method, "generator_seed": generator_seed}
-        tables = [EPISODE_SCHEMA.empty_table()]
+        return self._read_all("parquet", EPISODE_SCHEMA, protocol, wanted)
+
+    def policies(self, *, protocol: Protocol | None = None, task: str | None = None) -> pa.Table:
+        """The rows of the policies (POLICY_SCHEMA), as `rows`."""
+        return self._read_all("policies.parquet", POLICY_SCHEMA, protocol, {"task": task})
+
+    def _read_all(self, kind: str, schema: pa.Schema, protocol: Protocol | None, wanted: Mapping[str, Any]) -> pa.Table:
+        tables = [schema.empty_table()]
         for path in self._manifest_paths():
             manifest = _read_manifest(path)
             unit = manifest["unit"]
             if protocol is not None and Protocol(**unit["protocol"]) != protocol:
                 continue
             if all(value is None or unit[name] == value for name, value in wanted.items()):
-                file = path.with_suffix(".parquet")
-                table = _parse_parquet(file, _read_verified(file, manifest))
-                tables.append(_conform(table, EPISODE_SCHEMA, str(file)))
+                file = path.with_suffix(f".{kind}")
+                tables.append(_conform(_parse_parquet(file, _read_verified(file, manifest)), schema, str(file)))
         return pa.concat_tables(tables).combine_chunks()
 
     def weights(self, unit: Unit) -> list["Weights"]:
@@ -213,10 +250,11 @@ class Store:
         if not path.exists() or not path.with_suffix(".json").exists():
             raise StoreError(f"{path}: no weights are stored for this unit; run it first")
         tensors = safetensors.torch.load(_read_verified(path, _read_manifest(path.with_suffix(".json"))))
-        return [
-            {key: tensors[f"{sample:03d}/{key}"] for key in _layer_keys(unit.arch)}
-            for sample in range(unit.protocol.samples)
-        ]
+        samples: list[Weights] = [{} for _ in range(unit.protocol.samples)]
+        for name in sorted(tensors, key=_layer_order):
+            sample, key = name.split("/")
+            samples[int(sample)][key] = tensors[name]
+        return samples
 
     def journal(self, unit: Unit) -> "Journal":
         """Where the unit's episodes are kept until it is finished."""
@@ -282,9 +320,9 @@ def _read_manifest(path: Path) -> dict[str, Any]:
 
 
 def _read_verified(path: Path, manifest: Mapping[str, Any]) -> bytes:
-    content = path.read_bytes()
+    content = path.read_bytes() if path.exists() else b""
     if _sha256(content) != manifest["sha256"].get(path.name):
-        raise StoreError(f"{path}: corrupt, its sha256 is not the one in {path.stem}.json; {_remedy(path)}")
+        raise StoreError(f"{path}: missing or corrupt, its sha256 is not the one in its manifest; {_remedy(path)}")
     return content
 
 
@@ -320,19 +358,25 @@ def _conform(table: pa.Table, schema: pa.Schema, owner: str) -> pa.Table:
         raise StoreError(f"{owner}: rows do not fit the schema: {error}") from error
 
 
-def _check_complete(unit: Unit, rows: pa.Table) -> None:
-    """Raise StoreError unless the rows are all episodes of this unit and no others."""
-    protocol = unit.protocol
-    constants = {
-        "protocol": protocol.short,
+def unit_columns(unit: Unit) -> dict[str, Any]:
+    """What all rows of a unit agree on."""
+    columns: dict[str, Any] = {
+        "protocol": unit.protocol.short,
         "task": unit.task,
         "method": unit.method,
         "method_sha256": unit.method_sha256,
         "generator_seed": unit.generator_seed,
-        "arch": architecture_name(unit.arch),
-        "partition": load_splits().partition(unit.arch),
+        "joint": unit.arch is None,
     }
-    for name, expected in constants.items():
+    if unit.arch is not None:
+        columns |= {"arch": architecture_name(unit.arch), "partition": load_splits().partition(unit.arch)}
+    return columns
+
+
+def _check_complete(unit: Unit, rows: pa.Table) -> None:
+    """Raise StoreError unless the rows are all episodes of this unit and no others."""
+    protocol = unit.protocol
+    for name, expected in unit_columns(unit).items():
         found = pc.unique(rows[name]).to_pylist()
         if found != [expected]:
             raise StoreError(f"{unit.key}: column {name} holds {found}, expected {expected!r} in every row")
@@ -356,31 +400,38 @@ def _check_complete(unit: Unit, rows: pa.Table) -> None:
             )
 
 
-def _check_weights(unit: Unit, weights: Sequence["Weights"], rows: pa.Table) -> None:
+def _check_policies(unit: Unit, policies: pa.Table, rows: pa.Table) -> None:
+    """Raise StoreError unless there is a row a sample, in order, that agrees with the episodes."""
+    shared = [*(field.name for field in _SAMPLE), "rank"]
+    expected = rows.select(shared).group_by(shared, use_threads=False).aggregate([]).sort_by("sample")
+    if not policies.select(shared).equals(expected):
+        raise StoreError(f"{unit.key}: the rows of the policies are not about the samples that the episodes are about")
+
+
+def _check_weights(unit: Unit, weights: Sequence["Weights"], policies: pa.Table) -> None:
     """Raise StoreError unless these are the weights that the rows speak of."""
-    from nnbench.tasks.policy import weights_sha256
+    from nnbench.tasks.policy import architecture_of, weights_sha256
 
     if len(weights) != unit.protocol.samples:
         raise StoreError(f"{unit.key}: weights of {len(weights)} samples, expected {unit.protocol.samples}")
-    hashes = [weights_sha256(sample) for sample in weights]
-    pairs = set(zip(rows["sample"].to_pylist(), rows["weights_sha256"].to_pylist(), strict=True))
-    for sample, stated in sorted(pairs):
-        if hashes[sample] != stated:
-            raise StoreError(f"{unit.key}: rows of sample {sample} state weights {stated}, got {hashes[sample]}")
+    for sample, (found, stated) in enumerate(zip(weights, policies.to_pylist(), strict=True)):
+        if weights_sha256(found) != stated["weights_sha256"]:
+            stated_sha = stated["weights_sha256"]
+            raise StoreError(f"{unit.key}: rows of sample {sample} state weights {stated_sha}, got others")
+        if architecture_name(architecture_of(found)) != stated["arch"]:
+            raise StoreError(f"{unit.key}: rows of sample {sample} state another architecture than its weights have")
 
 
-def _layer_keys(arch: Architecture) -> list[str]:
-    return [f"{2 * layer}.{kind}" for layer in range(len(arch) + 1) for kind in ("weight", "bias")]
+def _layer_order(name: str) -> tuple[int, bool]:
+    """What sorts `000/2.bias` behind `000/2.weight` and before `000/10.weight`."""
+    layer, kind = name.split("/")[1].split(".")
+    return int(layer), kind == "bias"
 
 
 def _weights_bytes(unit: Unit, weights: Sequence["Weights"]) -> bytes:
     import safetensors.numpy
 
-    arrays = {
-        f"{sample:03d}/{key}": policy[key].numpy()
-        for sample, policy in enumerate(weights)
-        for key in _layer_keys(unit.arch)
-    }
+    arrays = {f"{sample:03d}/{key}": policy[key].numpy() for sample, policy in enumerate(weights) for key in policy}
     # A single entry, for the order of several is not kept and the same weights must give the same bytes.
     return bytes(safetensors.numpy.save(arrays, {"unit": json.dumps(unit.fields, sort_keys=True)}))
 

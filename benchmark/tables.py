@@ -4,17 +4,16 @@ A cell is `Measured` or `Reported`; the two never share a column.
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from nnbench.protocol import Protocol
+from nnbench.protocol import JOINT, Protocol
 from nnbench.rendering import Grid, Line
 from nnbench.reported import ARXIV_ID, Reported, reported, reported_cells
+from nnbench.scores import Measured, Scores, UnitName, failed_overlap_with, measure
 from nnbench.statistics import Interval, hierarchical_interval
 from nnbench.tasks.architectures import architecture_name, load_splits, parse_architecture
 
@@ -35,44 +34,6 @@ _TABLE1 = {
 _TABLE4 = (0, 1, 4, 7, 8)
 """Columns of `_score_headers` that table 4 has room for."""
 
-_SCORED = (
-    "sample",
-    "episode_seed",
-    "return",
-    "success_once",
-    "success_at_end",
-    "selected",
-    "nearest_seed",
-    "nearest_distance",
-)
-
-
-class TableError(ValueError):
-    """Rows that must not be put into one table. Names what differs and the remedy."""
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One method on one architecture, or the mean of these numbers over the architectures of a partition.
-
-    `top` is the protocol's number of selected policies.
-    """
-
-    mean_return: Interval
-    """Of the top on the test episodes."""
-    success: Interval
-    """Share of successful test episodes of the top, by the protocol's headline."""
-    selection_success: float
-    """The same policies on the selection episodes that chose them; what it exceeds `success` by is optimism."""
-    sample_success: float
-    """All samples on the screening episodes, nothing selected."""
-    nearest_distance: float
-    """Median over the top of the L2 distance to the nearest hypernetwork policy."""
-    networks: float
-    """Distinct networks in the top."""
-    ghn_seeds: float
-    """Distinct hypernetworks that the top are nearest to."""
-
 
 @dataclass(frozen=True)
 class Row:
@@ -80,45 +41,44 @@ class Row:
 
     task: str
     partition: str
-    """`seen`, `unseen`, `outside`, or `train` for the paper's Dataset row."""
+    """`seen`, `unseen`, `outside`, `joint`, or `train` for the paper's Dataset row."""
     method: str
-    generator_seed: int | None
+    generator_seeds: tuple[int, ...]
+    """Whose mean it is."""
     arch: str | None
     finished: int
-    """Architectures of the row that have results."""
+    """Units of the row that have results."""
     expected: int
-    """Architectures that the row is about."""
+    """Units that the row is about."""
     measured: Measured | None
-    """None unless all expected architectures are finished."""
+    """None unless all expected units are finished."""
     reported: Reported | None
 
 
-def table2_cells(rows: pa.Table, protocol: Protocol, tasks: Sequence[str]) -> list[Row]:
-    """Architecture-conditioned generation, one mean row a task, partition, method and generator seed.
+def table2_cells(scores: Mapping[UnitName, Scores], protocol: Protocol, task: str) -> list[Row]:
+    """Architecture-conditioned generation, one mean row a partition and method.
 
-    A mean row is followed by the rows of its finished architectures. Every row of the paper is there, measured or
-    not. The partitions are `seen` (the split's training architectures to measure on), `unseen` and `outside`; rows of
-    other architectures do not enter. `rows` have `store.EPISODE_SCHEMA` and may hold tasks that are not asked for.
-
-    Raises TableError where rows are of another protocol, of two trained methods of one name, or not whole units.
+    Where a method was trained with several seeds, the row is the mean over them and one a seed follows. A row of a seed
+    is followed by the rows of its finished architectures. Every row of the paper is there, measured or not. The
+    partitions are `seen` (the split's training architectures to measure on), `unseen` and `outside`; other
+    architectures do not enter.
     """
-    _refuse_mixed(rows, protocol)
     splits = load_splits()
     partitions = {"train": splits.train, "seen": splits.seen, "unseen": splits.unseen, "outside": splits.outside}
-    units = _split_units(rows.filter(pc.is_in(rows["task"], pa.array(tasks, pa.string()))))
-    scores = {unit: _Scores.read(unit, columns, protocol) for unit, columns in units.items()}
     return [
         row
-        for task in tasks
         for partition, archs in partitions.items()
-        for row in _partition_rows(scores, task, partition, [architecture_name(arch) for arch in archs])
+        for row in _partition_rows(scores, protocol, task, partition, [architecture_name(arch) for arch in archs])
     ]
 
 
-def table4_cells(rows: pa.Table, protocol: Protocol, task: str) -> list[Row]:
-    """The single architectures that the paper names, one row a method and generator seed. Raises as `table2_cells`."""
-    _refuse_mixed(rows, protocol)
-    units = _split_units(rows.filter(pc.equal(rows["task"], task)))
+def table3_cells(scores: Mapping[UnitName, Scores], protocol: Protocol, task: str) -> list[Row]:
+    """Generation of architecture and weights together, one mean row a method, then one a seed if there are several."""
+    return _partition_rows(scores, protocol, task, JOINT, [JOINT])
+
+
+def table4_cells(scores: Mapping[UnitName, Scores], protocol: Protocol, task: str) -> list[Row]:
+    """The single architectures that the paper names, one row a method."""
     splits = load_splits()
     table: list[Row] = []
     for paper in reported_cells(4, task):
@@ -126,63 +86,74 @@ def table4_cells(rows: pa.Table, protocol: Protocol, task: str) -> list[Row]:
         assert arch is not None
         widths = parse_architecture(arch)
         partition = next(name for name in ("seen", "unseen", "outside") if widths in getattr(splits, name))
-        measured = {unit: columns for unit, columns in units.items() if unit.arch == arch}
-        if not any(unit.method == "nnit" for unit in measured):
-            table.append(Row(task, partition, "nnit", None, arch, 0, 1, None, paper))
-        for unit in sorted(measured, key=lambda unit: (unit.method != "nnit", unit.method, unit.generator_seed)):
-            scores = _measure([_Scores.read(unit, measured[unit], protocol)])
-            claim = paper if unit.method == "nnit" else None
-            table.append(Row(task, partition, unit.method, unit.generator_seed, arch, 1, 1, scores, claim))
+        rows = [
+            row
+            for row in _partition_rows(scores, protocol, task, partition, [arch], ("nnit",))
+            if row.arch is None and (row.measured or row.method == "nnit")
+        ]
+        table += [replace(row, arch=arch, reported=paper if row.method == "nnit" else None) for row in rows]
     return table
 
 
-def table2(rows: pa.Table, protocol: Protocol, task: str, *, per_architecture: bool = False) -> tuple[Grid, list[Line]]:
+def table2(
+    scores: Mapping[UnitName, Scores], protocol: Protocol, task: str, *, per_architecture: bool = False
+) -> tuple[Grid, list[Line]]:
     """Architecture-conditioned generation, 120 columns wide.
 
     Architectures are listed below a partition that is not finished, and everywhere with `per_architecture`.
     """
-    cells = table2_cells(rows, protocol, [task])
+    cells = table2_cells(scores, protocol, task)
     grid = Grid(
         f"Table 2: architecture-conditioned generation, {task}",
         ("split", "method", *_score_headers(protocol)),
         2,
         _caption(2, protocol),
     )
-    seeds = {(row.method, row.generator_seed) for row in cells if row.generator_seed is not None}
-    several_seeds = {method for method, _ in seeds if sum(method == other for other, _ in seeds) > 1}
     incomplete, partition = False, ""
     for row in cells:
         if row.arch is None:
             incomplete = row.finished < row.expected
-            seed = f" s{row.generator_seed}" if row.method in several_seeds else ""
-            grid.add(row.partition, row.method + seed, *_render(row), section=row.partition != partition)
+            grid.add(row.partition, _with_seeds(row), *_render(row), section=row.partition != partition)
             partition = row.partition
         elif incomplete or per_architecture:
             grid.add("", f" {row.arch}", *_render(row))
     return grid, [line for row in cells for line in _lines(2, row)]
 
 
-def table3(tasks: Sequence[str], protocol: Protocol) -> tuple[Grid, list[Line]]:
-    """Joint generation of architecture and weights, which no method here can do yet."""
+def table3(scores: Mapping[UnitName, Scores], protocol: Protocol, tasks: Sequence[str]) -> tuple[Grid, list[Line]]:
+    """Joint generation of architecture and weights, with what architectures the samples are of."""
+    headers = _score_headers(protocol)
     grid = Grid(
         "Table 3: joint generation of architecture and weights",
-        ("task", "method", *_score_headers(protocol)),
+        ("task", "method", *headers[:4], *headers[5:], "train/unseen/\noutside/other %"),
         2,
-        f"{MISSING}: no method here generates jointly yet. reported: printed in Table 3 of arXiv {ARXIV_ID}.",
+        _caption(3, protocol) + " train/unseen/outside/other: of all samples, the share of architectures that were "
+        "trained on, held out, outside the space though of its widths, or none of these.",
     )
-    rows = [
-        Row(task, "joint", str(paper.method), None, None, 0, 1, None, paper)
-        for task in tasks
-        for paper in reported_cells(3, task)
-    ]
-    for row in rows:
-        grid.add(row.task, row.method, *_render(row))
-    return grid, [line for row in rows for line in _lines(3, row)]
+    lines, previous = [], ""
+    for row in (row for task in tasks for row in table3_cells(scores, protocol, task) if row.arch is None):
+        cells = _render(row)
+        mine = [
+            scores[UnitName(row.task, row.method, seed, JOINT)].policies["partition"].tolist()
+            for seed in row.generator_seeds
+        ]
+        names = ("train", "unseen", "outside", "other")
+        drawn = [partition for partitions in mine for partition in partitions]
+        shares = {name: drawn.count(name) / len(drawn) for name in names} if drawn else {}
+        mixture = "/".join(f"{100 * share:.0f}" for share in shares.values()) or MISSING
+        same = row.task == previous
+        grid.add("" if same else row.task, _with_seeds(row), *cells[:4], *cells[5:], mixture, section=not same)
+        previous = row.task
+        lines += _lines(3, row)
+        lines += [
+            _line(3, row, f"share_{name}", Interval(share, math.nan, math.nan), None) for name, share in shares.items()
+        ]
+    return grid, lines
 
 
-def table4(rows: pa.Table, protocol: Protocol, task: str) -> tuple[Grid, list[Line]]:
+def table4(scores: Mapping[UnitName, Scores], protocol: Protocol, task: str) -> tuple[Grid, list[Line]]:
     """Single architectures."""
-    cells = table4_cells(rows, protocol, task)
+    cells = table4_cells(scores, protocol, task)
     grid = Grid(
         f"Table 4: single architectures, {task}",
         ("architecture", "split", "method", *(_score_headers(protocol)[i] for i in _TABLE4)),
@@ -193,10 +164,87 @@ def table4(rows: pa.Table, protocol: Protocol, task: str) -> tuple[Grid, list[Li
     for row in cells:
         assert row.arch is not None
         same = row.arch == previous
-        scores = [_render(row)[i] for i in _TABLE4]
-        grid.add("" if same else row.arch, "" if same else row.partition, row.method, *scores, section=not same)
+        values = [_render(row)[i] for i in _TABLE4]
+        grid.add("" if same else row.arch, "" if same else row.partition, _with_seeds(row), *values, section=not same)
         previous = row.arch
     return grid, [line for row in cells for line in _lines(4, row)]
+
+
+def novelty_table(
+    scores: Mapping[UnitName, Scores], protocol: Protocol, tasks: Sequence[str]
+) -> tuple[Grid, list[Line]]:
+    """How new the selected policies are, beside how good."""
+    grid = Grid(
+        "Novelty of the selected policies",
+        (
+            "task",
+            "split",
+            "method",
+            "success\n%",
+            "passing\n%",
+            "distinct\n%",
+            "L2 to\nGHN",
+            "GHNs\napart",
+            "actions\nto zoo",
+            "zoo\napart",
+            "GHN\nseeds",
+            "L2 to\nother",
+            "cosine\nto other",
+            "fail as\nother",
+            "fail as\nGHN",
+        ),
+        3,
+        f"Of the top {protocol.top} on {protocol.test_episodes} test episodes; mean over architectures. passing %: of "
+        f"all {protocol.samples} samples, those that meet the filter of the training set, judged on "
+        f"{protocol.screening_episodes} episodes. distinct %: of all samples, different networks. L2 to GHN: median "
+        "distance to the nearest hypernetwork policy of the architecture, held out or not, neurons matched. GHNs "
+        "apart: the same between hypernetworks; far below it is a copy. actions to zoo: median distance of the actions "
+        "to those of the training policy, of any architecture, that acts most alike, and zoo apart the same between "
+        "training policies of different hypernetworks. GHN seeds: distinct among the nearest. L2, cosine to other: "
+        "mean to the nearest other of the top, neurons as they are, as in figure 6 of the paper. fail as other: "
+        "overlap (intersection over union) of the failed episodes of two of the top. fail as GHN: the largest overlap "
+        f"with one of the top of `ghn`, another network. {MISSING}: not measured, or nothing to measure.",
+    )
+    lines, previous = [], ("", "")
+    for task in tasks:
+        rows = [*table2_cells(scores, protocol, task), *table3_cells(scores, protocol, task)]
+        for row in rows:
+            if row.arch is not None or row.measured is None:
+                continue
+            found = row.measured
+            here = task, row.partition
+            like_ghn = [
+                failed_overlap_with(mine, scores[floor])
+                for unit, mine in scores.items()
+                if _belongs(unit, row) and (floor := UnitName(task, "ghn", 0, unit.arch)) in scores
+            ]
+            numbers = (
+                (100, 1, "success", found.success.mean),
+                (100, 0, "passing", found.passing),
+                (100, 0, "distinct", found.distinct),
+                (1, 2, "ghn_distance", found.ghn_distance),
+                (1, 2, "ghn_spread", found.ghn_spread),
+                (1, 3, "action_distance", found.action_distance),
+                (1, 3, "action_spread", found.action_spread),
+                (1, 2, "ghn_seeds", found.ghn_seeds),
+                (1, 2, "other_l2", found.other_l2),
+                (1, 2, "other_cosine", found.other_cosine),
+                (1, 2, "failed_alike", found.failed_alike),
+                (1, 2, "failed_as_ghn", float(np.mean(like_ghn)) if like_ghn else math.nan),
+            )
+            grid.add(
+                "" if task == previous[0] else task,
+                "" if here == previous else row.partition,
+                _with_seeds(row),
+                *(MISSING if math.isnan(v) else f"{scale * v:.{digits}f}" for scale, digits, _, v in numbers),
+                section=here != previous,
+            )
+            previous = here
+            lines += [
+                _line("novelty", row, name, None if math.isnan(v) else Interval(v, math.nan, math.nan), None)
+                for _, _, name, v in numbers
+            ]
+    return grid, lines
 
 
 def table1(rows: Sequence[Mapping[str, Any]], task: str) -> tuple[Grid, list[Line]]:
@@ -227,7 +275,7 @@ def table1(rows: Sequence[Mapping[str, Any]], task: str) -> tuple[Grid, list[Lin
         claim = claims.get("sgd" if side == "sgd" else "ghn", {})
         found = {name: _over_seeds([row[column] for row in mine]) for name, column in _TABLE1.items()}
         for name, interval in found.items():
-            lines.append(_line(1, task, "train", side, name, interval, claim.get(name)))
+            lines.append(_line(1, _zoo_row(task, side), name, interval, claim.get(name)))
         cells = [MISSING] * 6
         if mine:
             scales = (1, 100, 1, 1, 1, 1)
@@ -274,7 +322,7 @@ def table6(indexes: Mapping[str, Sequence[Mapping[str, Any]]]) -> tuple[Grid, li
         for position, name in enumerate(("nearest_l2", "nearest_cosine")):
             means = [float(np.mean([row[name] for row in group])) for group in groups.values()]
             interval = Interval(float(np.mean(means)), min(means), max(means)) if means else None
-            line = _line(6, task, "train", "dataset", name, interval, cell.values[name])
+            line = _line(6, _zoo_row(task, "dataset"), name, interval, cell.values[name])
             lines.append(line)
             if interval:
                 cells[position] = _interval(interval, 1, 2)
@@ -296,146 +344,72 @@ def verdict(measured: Interval | None, claim: float | None) -> str:
     return "below" if measured.high < claim - _ROUNDING else "inside"
 
 
-@dataclass(frozen=True)
-class _Unit:
-    """What the rows of one table cell agree on."""
-
-    task: str
-    method: str
-    generator_seed: int
-    arch: str
-
-
-@dataclass(frozen=True)
-class _Scores:
-    """One method's numbers on one architecture; P selected policies, E test episodes."""
-
-    returns: np.ndarray  # (P, E)
-    success: np.ndarray  # (P, E) bool
-    networks: list[int]  # (P,), equal for equal weights
-    selection_success: float
-    sample_success: float
-    nearest_distance: float
-    ghn_seeds: int
-
-    @classmethod
-    def read(cls, unit: _Unit, columns: Mapping[str, np.ndarray], protocol: Protocol) -> "_Scores":
-        """Raises TableError unless the columns hold every episode of the unit once."""
-        order = np.lexsort((columns["episode_seed"], columns["sample"]))
-        columns = {name: values[order] for name, values in columns.items()}
-        testing = columns["test"]
-        chosen = ~testing & columns["selected"]
-        screening = ~testing & np.isin(columns["episode_seed"], protocol.screening_seeds)
-        samples = np.arange(protocol.samples)
-        top = np.unique(columns["sample"][chosen])
-        for stage, rows, policies, count, seeds in (
-            ("screening", screening, samples, protocol.samples, protocol.screening_seeds),
-            ("selection", chosen, top, protocol.top, protocol.selection_seeds),
-            ("test", testing, top, protocol.top, protocol.test_seeds),
-        ):
-            if not (
-                len(policies) == count
-                and np.array_equal(columns["sample"][rows], np.repeat(policies, len(seeds)))
-                and np.array_equal(columns["episode_seed"][rows], np.tile(seeds, count))
-            ):
-                raise TableError(
-                    f"{unit.method} on {unit.task}, {unit.arch}, generator seed {unit.generator_seed}: "
-                    f"{int(rows.sum())} {stage} episodes, expected {count} policies on the same {len(seeds)} seeds; "
-                    "delete this unit's files and run it again"
-                )
-        first = testing & (columns["episode_seed"] == protocol.test_seeds[0])  # a row a selected policy
-        shape = (protocol.top, protocol.test_episodes)
-        success = columns[protocol.headline]
-        return cls(
-            returns=columns["return"][testing].reshape(shape),
-            success=success[testing].reshape(shape),
-            networks=columns["network"][first].tolist(),
-            selection_success=float(success[chosen].mean()),
-            sample_success=float(success[screening].mean()),
-            nearest_distance=float(np.median(columns["nearest_distance"][first])),
-            ghn_seeds=len(set(columns["nearest_seed"][first].tolist())),
-        )
-
-
-def _partition_rows(scores: Mapping[_Unit, _Scores], task: str, partition: str, archs: Sequence[str]) -> list[Row]:
-    groups: dict[tuple[str, int | None], dict[str, _Scores]] = {}  # method and generator seed to arch to scores
+def _partition_rows(
+    scores: Mapping[UnitName, Scores],
+    protocol: Protocol,
+    task: str,
+    partition: str,
+    archs: Sequence[str],
+    always: Iterable[str] | None = None,
+) -> list[Row]:
+    """The rows of all methods that have results there, and of those that the paper has or `always` names."""
+    groups: dict[str, dict[int, dict[str, Scores]]] = {}  # method to generator seed to arch to scores
     if partition != "train":  # its 64 are trained on; those to measure on are `seen`
-        for unit, measured in scores.items():
+        for unit, found in scores.items():
             if unit.task == task and unit.arch in archs:
-                groups.setdefault((unit.method, unit.generator_seed), {})[unit.arch] = measured
-    known = {method for method, _ in groups}
-    paper_order = [str(cell.method) for cell in reported_cells(2, task) if cell.partition == partition]
-    for method in paper_order:
-        if method not in known:
-            groups[method, None] = {}
+                groups.setdefault(unit.method, {}).setdefault(unit.generator_seed, {})[unit.arch] = found
+    number = 3 if partition == JOINT else 2
+    paper_order = [str(cell.method) for cell in reported_cells(number, task) if cell.partition == partition]
+    if always is not None:
+        paper_order = list(always)
 
-    def order(group: tuple[str, int | None]) -> tuple[int, str, int]:
-        method, seed = group
-        return paper_order.index(method) if method in paper_order else len(paper_order), method, seed or 0
+    def order(method: str) -> tuple[int, str]:
+        return paper_order.index(method) if method in paper_order else len(paper_order), method
 
     table: list[Row] = []
-    for method, seed in sorted(groups, key=order):
-        finished = {arch: groups[method, seed][arch] for arch in archs if arch in groups[method, seed]}
-        mean = _measure(list(finished.values())) if len(finished) == len(archs) else None
-        paper = reported(2, task, method=method, partition=partition)
-        table.append(Row(task, partition, method, seed, None, len(finished), len(archs), mean, paper))
-        for arch, measured in finished.items():
-            table.append(Row(task, partition, method, seed, arch, 1, 1, _measure([measured]), None))
+    for method in sorted({*groups, *paper_order}, key=order):
+        by_seed = groups.get(method, {})
+        seeds = tuple(sorted(by_seed))
+        paper = reported(number, task, method=method, partition=partition)
+        if len(seeds) != 1:
+            finished = sum(map(len, by_seed.values()))
+            expected = len(archs) * max(1, len(seeds))
+            mean = None
+            if seeds and finished == expected:
+                mean = measure([[by_seed[seed][arch] for arch in archs] for seed in seeds], protocol.top)
+            table.append(Row(task, partition, method, seeds, None, finished, expected, mean, paper))
+        for seed in seeds:
+            finished_here = {arch: by_seed[seed][arch] for arch in archs if arch in by_seed[seed]}
+            whole = len(finished_here) == len(archs)
+            mean = measure([list(finished_here.values())], protocol.top) if whole else None
+            claim = paper if len(seeds) == 1 else None
+            table.append(Row(task, partition, method, (seed,), None, len(finished_here), len(archs), mean, claim))
+            if partition != JOINT:
+                for arch, found in finished_here.items():
+                    alone = measure([[found]], protocol.top)
+                    table.append(Row(task, partition, method, (seed,), arch, 1, 1, alone, None))
     return table
 
 
-def _measure(architectures: Sequence[_Scores]) -> Measured:
-    def mean(name: str) -> float:
-        return float(np.mean([getattr(scores, name) for scores in architectures]))
-
-    clusters = [scores.networks for scores in architectures]
-    return Measured(
-        mean_return=hierarchical_interval([list(scores.returns) for scores in architectures], clusters),
-        success=hierarchical_interval([list(scores.success) for scores in architectures], clusters),
-        selection_success=mean("selection_success"),
-        sample_success=mean("sample_success"),
-        nearest_distance=mean("nearest_distance"),
-        networks=float(np.mean([len(set(networks)) for networks in clusters])),
-        ghn_seeds=mean("ghn_seeds"),
-    )
+def _belongs(unit: UnitName, row: Row) -> bool:
+    """True for a unit that a mean row is made of."""
+    if (unit.task, unit.method) != (row.task, row.method) or unit.generator_seed not in row.generator_seeds:
+        return False
+    if row.partition == JOINT:
+        return unit.arch == JOINT
+    return unit.arch != JOINT and parse_architecture(unit.arch) in getattr(load_splits(), row.partition)
 
 
-def _refuse_mixed(rows: pa.Table, protocol: Protocol) -> None:
-    foreign = sorted(set(pc.unique(rows["protocol"]).to_pylist()) - {protocol.short})
-    if foreign:
-        raise TableError(
-            f"rows of protocol {', '.join(foreign)} and a table of protocol {protocol.short}: they do not compare; "
-            "choose a folder of one protocol with --results, or delete the files of the other"
-        )
-    identities: dict[tuple[str, str], list[str]] = {}
-    for pair in rows.group_by(["task", "method", "method_sha256"]).aggregate([]).to_pylist():
-        identities.setdefault((pair["task"], pair["method"]), []).append(pair["method_sha256"])
-    for (task, method), found in identities.items():
-        if len(found) > 1:
-            raise TableError(
-                f"rows of {method} on {task} are of differently trained methods {' and '.join(sorted(found))}: they "
-                "do not average; choose a folder of one with --results, or delete the files of the others"
-            )
+def _with_seeds(row: Row) -> str:
+    """The method's name, with the generator seed unless that is 0, or how many seeds the row is the mean of."""
+    if len(row.generator_seeds) > 1:
+        return f"{row.method} ({len(row.generator_seeds)} seeds)"
+    return row.method if row.generator_seeds in ((), (0,)) else f"{row.method} s{row.generator_seeds[0]}"
 
 
-def _split_units(rows: pa.Table) -> dict[_Unit, dict[str, np.ndarray]]:
-    """The columns of each unit that scores are made of, as arrays; weights_sha256 as a number a distinct hash."""
-    if rows.num_rows == 0:
-        return {}
-    keys = [field.name for field in fields(_Unit)]
-    codes = np.zeros(rows.num_rows, np.int64)
-    for name in keys:
-        encoded = rows[name].combine_chunks().dictionary_encode()
-        codes = codes * len(encoded.dictionary) + encoded.indices.to_numpy()
-    order = np.argsort(codes, kind="stable")
-    starts = np.flatnonzero(np.diff(codes[order], prepend=-1))
-
-    columns = {name: rows[name].to_numpy() for name in _SCORED}
-    columns["test"] = pc.equal(rows["stage"].cast(pa.string()), "test").to_numpy()
-    columns["network"] = rows["weights_sha256"].combine_chunks().dictionary_encode().indices.to_numpy()
-    parts = {name: np.split(values[order], starts[1:]) for name, values in columns.items()}
-    units = rows.select(keys).take(order[starts]).to_pylist()
-    return {_Unit(**unit): {name: parts[name][u] for name in parts} for u, unit in enumerate(units)}
+def _zoo_row(task: str, method: str) -> Row:
+    """For a line about the zoo itself."""
+    return Row(task, "train", method, (), None, 1, 1, None, None)
 
 
 def _score_headers(protocol: Protocol) -> list[str]:
@@ -467,9 +441,9 @@ def _render(row: Row) -> list[str]:
     return [
         _interval(result.mean_return, 1),
         _interval(result.success, 100),
-        f"{100 * result.selection_success:.1f}",
+        f"{100 * result.selection_success.mean:.1f}",
         f"{100 * result.sample_success:.1f}",
-        f"{result.nearest_distance:.2f}",
+        f"{result.ghn_distance:.2f}",
         f"{result.networks:.3g}",
         f"{result.ghn_seeds:.3g}",
         claimed,
@@ -479,53 +453,33 @@ def _render(row: Row) -> list[str]:
 
 def _lines(table: int, row: Row) -> list[Line]:
     found: dict[str, Interval | None] = {"return": None, "success": None}
-    if result := row.measured:
+    if row.measured is not None:
+        result = row.measured
         points = {
-            "selection_success": result.selection_success,
             "sample_success": result.sample_success,
-            "nearest_distance": result.nearest_distance,
+            "ghn_distance": result.ghn_distance,
             "networks": result.networks,
             "ghn_seeds": result.ghn_seeds,
         }
-        found = {"return": result.mean_return, "success": result.success}
+        found = {
+            "return": result.mean_return,
+            "success": result.success,
+            "selection_success": result.selection_success,
+        }
         found |= {name: Interval(value, math.nan, math.nan) for name, value in points.items()}
     claims = row.reported.values if row.reported else {}
-    return [
-        _line(
-            table,
-            row.task,
-            row.partition,
-            row.method,
-            metric,
-            interval,
-            claims.get(metric),
-            generator_seed=row.generator_seed,
-            arch=row.arch,
-        )
-        for metric, interval in found.items()
-    ]
+    return [_line(table, row, metric, interval, claims.get(metric)) for metric, interval in found.items()]
 
 
-def _line(
-    table: int,
-    task: str,
-    split: str,
-    method: str,
-    metric: str,
-    interval: Interval | None,
-    claim: float | None,
-    *,
-    generator_seed: int | None = None,
-    arch: str | None = None,
-) -> Line:
+def _line(table: int | str, row: Row, metric: str, interval: Interval | None, claim: float | None) -> Line:
     bounded = interval is not None and not math.isnan(interval.low)
     return Line(
-        table=table,
-        task=task,
-        split=split,
-        method=method,
-        generator_seed=generator_seed,
-        arch=arch,
+        table=str(table),
+        task=row.task,
+        split=row.partition,
+        method=row.method,
+        generator_seeds="+".join(map(str, row.generator_seeds)),
+        arch=row.arch,
         metric=metric,
         measured=interval.mean if interval else None,
         lo=interval.low if interval and bounded else None,
@@ -538,7 +492,7 @@ def _line(
 def _over_seeds(values: Sequence[float]) -> Interval | None:
     if not values:
         return None
-    return hierarchical_interval([[np.array([value]) for value in values]], [range(len(values))])
+    return hierarchical_interval([[[np.array([value]) for value in values]]])
 
 
 def _interval(interval: Interval, scale: float, digits: int = 1) -> str:
@@ -556,11 +510,10 @@ def _caption(number: int, protocol: Protocol) -> str:
         f"{reduced}Protocol {protocol.short}: {protocol.samples} samples an architecture, the top {protocol.top} by "
         f"mean return on {protocol.selection_episodes} selection episodes, scored on {protocol.test_episodes} test "
         "episodes that chose nothing. A split's row is the mean over its architectures. [low, high]: 95% bootstrap "
-        "interval over test episodes and distinct networks. selection %: the same policies on the episodes that chose "
-        f"them, optimistic. all {protocol.samples} %: every sample on the first {protocol.screening_episodes} of "
-        "those, nothing selected. L2 to GHN: median distance "
-        "of the top to the nearest hypernetwork policy. networks, GHN seeds: distinct among the top. reported: "
-        f"printed in Table {number} of arXiv {ARXIV_ID}, not measured here; its ± is undefined there. verdict: is the "
-        "measured interval above the reported return/success, below, or around it. "
-        f"{MISSING}: not measured, or not reported."
+        "interval over test episodes, distinct networks and generator seeds. selection %: the same policies on the "
+        f"episodes that chose them, optimistic. all {protocol.samples} %: every sample on the first "
+        f"{protocol.screening_episodes} of those, nothing selected. L2 to GHN: median distance of the top to the "
+        "nearest hypernetwork policy, neurons matched. networks, GHN seeds: distinct among the top. reported: printed "
+        f"in Table {number} of arXiv {ARXIV_ID}, not measured here; its ± is undefined there. verdict: is the measured "
+        f"interval above the reported return/success, below, or around it. {MISSING}: not measured, or not reported."
     )

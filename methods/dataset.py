@@ -21,3 +21,10 @@ class Method(Untrained):
         """n policies, each used once before any is used again. HeldOutAccess for what was not trained on."""
         networks = list(self.training.networks(arch).values())
         return copies(networks, n, np.random.default_rng((seed, *arch)))
+
+    def generate_joint(self, n: int, *, seed: int = 0) -> list[tuple[Architecture, Weights]]:
+        """n training networks of architectures drawn uniformly from those that have some."""
+        rng = np.random.default_rng(seed)
+        trained = [arch for arch in self.training.architectures if self.training.networks(arch)]
+        drawn = [trained[i] for i in rng.integers(len(trained), size=n)]
+        return [(arch, copies(list(self.training.networks(arch).values()), 1, rng)[0]) for arch in drawn]

@@ -13,6 +13,9 @@ from pathlib import Path
 
 Architecture = tuple[int, ...]
 
+MAX_WIDTH = 64
+"""Of a hidden layer."""
+
 _SPLIT_FILE = Path(__file__).parent / "splits.json"
 
 

@@ -35,6 +35,10 @@ SCORING_SEEDS = range(510_000, 510_200)
 """Episodes that the finished expert is scored on."""
 
 
+_LEAST_SCALE = 0.03
+"""In the observations' units: metres, radians, rad/s."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ExpertConfig:
     """PPO's numbers."""
@@ -49,11 +53,12 @@ class ExpertConfig:
     gamma: float = 0.8
     gae_lambda: float = 0.9
     learning_rate: float = 3e-4
-    """At the start; falls linearly to nothing."""
+    """Of the critic, and the actor's largest, at the start; falls linearly to nothing."""
+    kl_target: float = 0.01
+    """What an iteration may move the actor by, at the start: the actor's learning rate follows from it."""
     epochs: int = 5
     minibatches: int = 8
     clip: float = 0.2
-    value_coefficient: float = 0.5
     gradient_norm: float = 0.5
     kl_limit: float = 0.1
     averaging: float = 0.95
@@ -74,23 +79,54 @@ class ExpertConfig:
 
 
 class ActorCritic(nn.Module):
-    """Tanh networks for the mean action and the value; a state-independent log standard deviation."""
+    """Tanh networks for the mean action and the value; a state-independent log standard deviation.
+
+    Both learn on standardised observations, metres and radians of very different size otherwise. Outside, an actor is
+    one that reads observations as they are: `read` and `written` translate its first layer.
+    """
+
+    shift: Tensor  # (O,)
+    scale: Tensor  # (O,)
 
     def __init__(self, observation_dim: int, action_dim: int, hidden: tuple[int, ...]) -> None:
         super().__init__()
+        self.register_buffer("shift", torch.zeros(observation_dim))
+        self.register_buffer("scale", torch.ones(observation_dim))
         # A small last layer makes the first policy nearly zero-mean: exploration starts from standing still.
         self.actor = _tanh_network((observation_dim, *hidden, action_dim), last_gain=0.01 * math.sqrt(2))
         self.critic = _tanh_network((observation_dim, *hidden, 1), last_gain=1.0)
         self.log_std = nn.Parameter(torch.full((action_dim,), -0.5))
 
-    def log_prob(self, observations: Tensor, actions: Tensor) -> Tensor:
-        """(B, O), (B, A) to (B,)."""
-        normal = torch.distributions.Normal(self.actor(observations), self.log_std.exp())
-        return normal.log_prob(actions).sum(dim=-1)
+    def standardise(self, observations: Tensor) -> None:
+        """From now on by the mean and the standard deviation of these observations, (..., O)."""
+        flat = observations.flatten(0, -2)
+        self.shift.copy_(flat.mean(dim=0))
+        # What hardly moves yet, as a cube before the first grasp, must not be blown up when it does.
+        self.scale.copy_(flat.std(dim=0).clamp(min=_LEAST_SCALE))
+
+    def read(self, weights: Weights) -> None:
+        """Make this the actor. RuntimeError where it does not fit."""
+        weights = dict(weights)
+        first = weights["0.weight"]
+        if first.shape[1:] == self.shift.shape:
+            weights["0.bias"] = weights["0.bias"] + first @ self.shift
+            weights["0.weight"] = first * self.scale
+        self.actor.load_state_dict(weights)
+
+    def written(self, actor: nn.Module) -> Weights:
+        """An actor, or an average of actors, that learned here."""
+        weights = {key: value.detach().clone() for key, value in actor.state_dict().items()}
+        weights["0.weight"] = weights["0.weight"] / self.scale
+        weights["0.bias"] = weights["0.bias"] - weights["0.weight"] @ self.shift
+        return weights
+
+    def act(self, observations: Tensor) -> torch.distributions.Normal:
+        """(B, O) to a distribution over (B, A)."""
+        return torch.distributions.Normal(self.actor((observations - self.shift) / self.scale), self.log_std.exp())
 
     def value(self, observations: Tensor) -> Tensor:
         """(..., O) to (...)."""
-        return self.critic(observations).squeeze(-1)
+        return self.critic((observations - self.shift) / self.scale).squeeze(-1)
 
 
 def _tanh_network(widths: tuple[int, ...], last_gain: float) -> nn.Sequential:
@@ -119,20 +155,17 @@ def train_expert(
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         agent = ActorCritic(task.observation_dim, task.action_dim, config.hidden)
-    if start is not None:
-        try:
-            agent.actor.load_state_dict(start)
-        except RuntimeError as error:
-            reason = " ".join(str(error).split())
-            raise ValueError(f"{task.name}: the actor to start from does not fit ({reason})") from error
-        nn.init.constant_(agent.log_std, math.log(config.taught_std))
-    optimizer = torch.optim.Adam(agent.parameters(), lr=config.learning_rate, eps=1e-5)
+    optimizer = torch.optim.Adam(
+        [{"params": [*agent.actor.parameters(), agent.log_std]}, {"params": agent.critic.parameters()}],
+        lr=config.learning_rate,
+        eps=1e-5,
+    )
     average = AveragedModel(agent.actor, multi_avg_fn=get_ema_multi_avg_fn(config.averaging))
     modules = {"agent": agent, "average": average}
 
     state, best, log = directory / "state.safetensors", directory / "expert.safetensors", directory / "log.csv"
     run = json.loads(json.dumps(asdict(config))) | {"start": _fingerprint(start) if start else None}
-    iteration, best_score, failed = 0, -math.inf, set[int]()
+    iteration, best_score, failed, rate = 0, -math.inf, set[int](), 0.1 * config.learning_rate
     if state.exists():
         progress = load_training_state(state, modules, optimizer, generator)
         if progress["run"] != run:
@@ -141,19 +174,36 @@ def train_expert(
                 "another directory"
             )
         iteration, best_score, failed = progress["iteration"], progress["best_score"], set(progress["failed"])
-    elif start is not None and task.teacher is not None and config.lessons > 0:
-        taught = directory / "taught.safetensors"
-        if not taught.exists():
-            _imitate(simulator, agent.actor, task.teacher(GaussianActor.from_state_dict(start)), config, generator)
-            _save_actor(taught, agent.actor.state_dict(), config, {})
-        agent.actor.load_state_dict(load_file(taught))
+        rate = progress["rate"]
+    else:
+        if start is not None:
+            try:
+                agent.read(start)
+            except RuntimeError as error:
+                reason = " ".join(str(error).split())
+                raise ValueError(f"{task.name}: the actor to start from does not fit ({reason})") from error
+            nn.init.constant_(agent.log_std, math.log(config.taught_std))
+            if task.teacher is not None and config.lessons > 0:
+                taught = directory / "taught.safetensors"
+                if not taught.exists():
+                    teacher = task.teacher(GaussianActor.from_state_dict(start))
+                    _imitate(simulator, agent.actor, teacher, config, generator)
+                    _save_actor(taught, agent.actor.state_dict(), config, {})
+                start = load_file(taught)
+                agent.read(start)
+        first = _collect(simulator, agent, np.arange(config.episodes), np.random.default_rng(config.seed))
+        agent.standardise(torch.from_numpy(first.observations))
+        if start is not None:
+            agent.read(start)
+        average.module.load_state_dict(agent.actor.state_dict())
     steps_per_iteration = config.episodes * task.horizon
     iterations = math.ceil(config.steps / steps_per_iteration)
     _keep_lines(log, 1 + iteration)
     bar = tqdm(total=iterations, initial=iteration, unit="it", desc=f"expert {task.name}", disable=None)
     while iteration < iterations:
-        for group in optimizer.param_groups:
-            group["lr"] = config.learning_rate * (1 - iteration / iterations)
+        left = 1 - iteration / iterations
+        for group, initial in zip(optimizer.param_groups, (rate, config.learning_rate), strict=True):
+            group["lr"] = initial * left
         rng = np.random.default_rng([config.seed, iteration])
         retried = rng.permutation(sorted(failed))[: int(config.retried * config.episodes)].astype(np.int64)
         fresh = rng.choice(config.initial_states, config.episodes - len(retried), replace=False)
@@ -162,6 +212,9 @@ def train_expert(
         failed = failed - set(seeds.tolist()) | set(seeds[~episodes.success_once].tolist())  # noise decides the end
         only_critic = start is not None and iteration < config.critic_iterations
         kl = _update(agent, optimizer, episodes, config, generator, only_critic=only_critic)
+        if not only_critic:
+            goal = config.kl_target * left**2  # the divergence grows with the square of the step
+            rate = rate / 1.5 if kl > 2 * goal else min(config.learning_rate, rate * 1.5) if kl < goal / 2 else rate
         average.update_parameters(agent.actor)
         iteration += 1
         row = {
@@ -176,7 +229,7 @@ def train_expert(
             "validation_success_at_end": "",
         }
         if iteration % config.validate_every == 0 or iteration == iterations:
-            actor = average.module.state_dict()
+            actor = agent.written(average.module)
             seeds = np.array(VALIDATION_SEEDS[: config.validation_episodes])
             validation = roll_out(simulator, GaussianActor.from_state_dict(actor), seeds)
             score = float(validation.returns.mean())
@@ -192,7 +245,13 @@ def train_expert(
                 writer.writeheader()
             writer.writerow(row)
         if iteration % 20 == 0 or iteration == iterations:
-            progress = {"run": run, "iteration": iteration, "best_score": best_score, "failed": sorted(failed)}
+            progress = {
+                "run": run,
+                "iteration": iteration,
+                "best_score": best_score,
+                "failed": sorted(failed),
+                "rate": rate,
+            }
             save_training_state(state, modules, optimizer, generator, progress)
     bar.close()
     return best
@@ -257,7 +316,7 @@ def _imitate(
 
 
 def _collect(simulator: Simulator, agent: ActorCritic, seeds: np.ndarray, rng: np.random.Generator) -> Episodes:
-    weights, std = agent.actor.state_dict(), agent.log_std.detach().exp().numpy()
+    weights, std = agent.written(agent.actor), agent.log_std.detach().exp().numpy()
     units = [
         Rollout(
             GaussianActor.from_state_dict(weights, std, seed=int(rng.integers(2**63))),
@@ -278,7 +337,7 @@ def _update(
     *,
     only_critic: bool,
 ) -> float:
-    """PPO's epochs over one batch; returns the last approximate KL divergence from the acting policy."""
+    """PPO's epochs over one batch; returns the mean KL divergence of the new policy from the acting one."""
     assert episodes.observations is not None and episodes.actions is not None and episodes.rewards is not None
     observations, rewards = torch.from_numpy(episodes.observations), torch.from_numpy(episodes.rewards)
     with torch.no_grad():
@@ -288,25 +347,27 @@ def _update(
         advantages = advantages.flatten()
         states = observations[:, :-1].flatten(0, 1)  # (N T, O)
         actions = torch.from_numpy(episodes.actions).flatten(0, 1)  # (N T, A)
-        old_log_prob = agent.log_prob(states, actions)
-    kl = 0.0
+        acting = agent.act(states)
+        old_log_prob = acting.log_prob(actions).sum(dim=-1)
+    parts = [*agent.actor.parameters(), agent.log_std], list(agent.critic.parameters())
     for _ in range(config.epochs):
         for batch in torch.randperm(len(states), generator=generator).chunk(config.minibatches):
-            log_ratio = agent.log_prob(states[batch], actions[batch]) - old_log_prob[batch]
+            log_ratio = agent.act(states[batch]).log_prob(actions[batch]).sum(dim=-1) - old_log_prob[batch]
             ratio = log_ratio.exp()
-            kl = float((ratio - 1 - log_ratio).mean().detach())
-            if kl > config.kl_limit:
-                return kl
+            if float((ratio - 1 - log_ratio).mean().detach()) > config.kl_limit:
+                break
             advantage = advantages[batch]
             advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
             clipped = ratio.clamp(1 - config.clip, 1 + config.clip)
             policy_loss = torch.max(-advantage * ratio, -advantage * clipped).mean()
             value_loss = 0.5 * (agent.value(states[batch]) - returns[batch]).square().mean()
             optimizer.zero_grad()
-            (config.value_coefficient * value_loss + (0 if only_critic else policy_loss)).backward()
-            nn.utils.clip_grad_norm_(agent.parameters(), config.gradient_norm)
+            (value_loss + (0 if only_critic else policy_loss)).backward()
+            for parameters in parts:
+                nn.utils.clip_grad_norm_(parameters, config.gradient_norm)
             optimizer.step()
-    return kl
+    with torch.no_grad():
+        return float(torch.distributions.kl_divergence(acting, agent.act(states)).sum(dim=-1).mean())
 
 
 def _generalised_advantages(rewards: Tensor, values: Tensor, config: ExpertConfig) -> Tensor:

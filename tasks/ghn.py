@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nnbench.tasks.architectures import Architecture, parameter_shapes
+from nnbench.tasks.architectures import MAX_WIDTH, Architecture, parameter_shapes
 from nnbench.tasks.policy import Weights
 
 _FEATURES = 16
@@ -32,7 +32,7 @@ class GHNConfig:
     decoder: Literal["conv1x1", "upsample"] = "conv1x1"
     channels: int = 128
     """Of the map before the last layer: `conv1x1` only."""
-    max_width: int = 64
+    max_width: int = MAX_WIDTH
     """Side of the field that weight matrices are cut from (M)."""
 
 

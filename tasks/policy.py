@@ -58,6 +58,11 @@ def weights_sha256(weights: Weights) -> str:
     return digest.hexdigest()
 
 
+def architecture_of(weights: Weights) -> Architecture:
+    """The hidden widths."""
+    return tuple(len(weights[f"{2 * layer}.bias"]) for layer in range(len(weights) // 2 - 1))
+
+
 def flatten_weights(weights: Weights) -> Tensor:
     """All parameters as one vector, in layer order, weight before bias."""  # (P,)
     return torch.cat([value.flatten() for value in weights.values()])

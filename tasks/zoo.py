@@ -23,6 +23,7 @@ from nnbench.tasks.distillation import DistillationConfig, distil, sample_states
 from nnbench.tasks.engine import Task
 from nnbench.tasks.expert import join_episodes, load_expert
 from nnbench.tasks.files import file_sha256, write_atomically, write_json
+from nnbench.tasks.filter import FILTERS, Filter
 from nnbench.tasks.ghn import GHNConfig, GHNEnsemble
 from nnbench.tasks.policy import PolicyActor, Weights, flatten_weights, nearest_neighbours, weights_sha256
 from nnbench.tasks.simulation import SCENES_PER_WORKER, Rollout, Simulator, load_task
@@ -44,26 +45,6 @@ class ZooError(ValueError):
 
 class HeldOutAccess(PermissionError):
     """A generator asked for networks that it must not have seen."""
-
-
-@dataclass(frozen=True)
-class Filter:
-    """Which policies enter the training set (paper, table 5), and on how many episodes that is judged."""
-
-    min_return: float = 35.0
-    min_success: float = 0.9
-    episodes: int = 64
-    first_seed: int = 500_200
-    best: int = 100
-    """At most this many policies an architecture, by mean return."""
-
-
-FILTERS = {
-    "PickCube-v1": Filter(),
-    "PushCube-v1": Filter(),
-    "StackCubeEasy-v1": Filter(min_return=30.0, min_success=0.8),
-}
-"""The paper's thresholds."""
 
 
 @dataclass(frozen=True)
@@ -106,9 +87,18 @@ class TrainingSet:
 class Zoo:
     """An opened zoo; its files were checked against the manifest."""
 
-    def __init__(self, task: Task, ensemble: GHNEnsemble, valid: dict[Architecture, set[int]], manifest_sha256: str):
+    def __init__(
+        self,
+        task: Task,
+        ensemble: GHNEnsemble,
+        valid: dict[Architecture, set[int]],
+        states: torch.Tensor | None,
+        manifest_sha256: str,
+    ):
         self.task = task
         self.sha256 = manifest_sha256
+        self.states = states
+        """To compare policies by what they do in them, (1024, O); None in a zoo of an older version."""
         self._ensemble = ensemble
         self._valid = valid
         self._written: dict[Architecture, dict[int, Weights]] = {}
@@ -127,7 +117,9 @@ class Zoo:
         for row in read_index(directory):
             if row["valid"]:
                 valid.setdefault(parse_architecture(row["arch"]), set()).add(row["ghn_seed"])
-        return cls(task, ensemble, valid, file_sha256(directory / "manifest.json"))
+        path = directory / "states.safetensors"
+        states = load_file(path)["observations"] if path.name in manifest["files"] else None
+        return cls(task, ensemble, valid, states, file_sha256(directory / "manifest.json"))
 
     def hypernetwork_policies(self, arch: Architecture) -> dict[int, Weights]:
         """GHN seed to what that GHN writes for this architecture, held out or not: for metrics and floors."""

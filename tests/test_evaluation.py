@@ -1,5 +1,6 @@
 """A whole unit at small scale in the real simulator: racing is exact, a kill loses nothing, equal work is done once."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 from nnbench.evaluation import architectures_of, evaluate, rescore
+from nnbench.novelty import Novelty
 from nnbench.protocol import Protocol, Unit
 from nnbench.store import Store
 from nnbench.tasks.engine import Episodes
@@ -75,7 +77,7 @@ def recorded(simulator: Simulator, zoo: Zoo) -> dict[Any, tuple[float, bool, boo
 
 def test_the_race_ends_as_the_full_evaluation_does(recorded: Any, zoo: Zoo, tmp_path: Path) -> None:
     mixed, replay = Mixed(zoo), Replay(recorded)
-    evaluate(UNIT, mixed, zoo, replay, Store(tmp_path))  # type: ignore[arg-type]
+    evaluate(UNIT, mixed, Novelty(zoo), replay, Store(tmp_path))  # type: ignore[arg-type]
     rows = Store(tmp_path).rows().to_pylist()
 
     seeds = np.array(PROTOCOL.selection_seeds)
@@ -97,54 +99,83 @@ def test_the_race_ends_as_the_full_evaluation_does(recorded: Any, zoo: Zoo, tmp_
 
 def test_the_full_evaluation_chooses_the_same(recorded: Any, zoo: Zoo, tmp_path: Path) -> None:
     raced, full, replay = Store(tmp_path / "raced"), Store(tmp_path / "full"), Replay(recorded)
-    evaluate(UNIT, Mixed(zoo), zoo, Replay(recorded), raced)  # type: ignore[arg-type]
-    evaluate(UNIT, Mixed(zoo), zoo, replay, full, full=True)  # type: ignore[arg-type]
+    evaluate(UNIT, Mixed(zoo), Novelty(zoo), Replay(recorded), raced)  # type: ignore[arg-type]
+    evaluate(UNIT, Mixed(zoo), Novelty(zoo), replay, full, full=True)  # type: ignore[arg-type]
     chosen = [rows.filter(rows["selected"]) for rows in (raced.rows(), full.rows())]
     assert chosen[0].equals(chosen[1])
     distinct = len(set(chosen[1]["weights_sha256"].to_pylist()))
     assert replay.episodes == 7 * 12 + 4 * distinct
 
 
-def test_rescoring_changes_only_the_distances(recorded: Any, zoo: Zoo, tmp_path: Path) -> None:
+def test_rescoring_changes_only_the_novelty(recorded: Any, zoo: Zoo, tmp_path: Path) -> None:
     store = Store(tmp_path)
-    evaluate(UNIT, Mixed(zoo), zoo, Replay(recorded), store)  # type: ignore[arg-type]
-    before = store.rows()
+    evaluate(UNIT, Mixed(zoo), Novelty(zoo), Replay(recorded), store)  # type: ignore[arg-type]
+    rows, policies = store.rows(), store.policies()
 
     class Elsewhere:
+        states = None
+
         def hypernetwork_policies(self, arch: Any) -> dict[int, Weights]:
             return {5: Mixed(zoo).samples[0]}
 
-    rescore(UNIT, Elsewhere(), store)  # type: ignore[arg-type]
+    rescore(UNIT, Novelty(Elsewhere()), store)  # type: ignore[arg-type]
     assert store.finished(UNIT) and store.unfinished() == {}
-    after = store.rows()
-    assert set(after["nearest_seed"].to_pylist()) == {5} and not after.equals(before)
-    rescore(UNIT, zoo, store)
-    assert store.rows().equals(before)
+    assert set(store.policies()["ghn_seed"].to_pylist()) == {5} and store.rows().equals(rows)
+    rescore(UNIT, Novelty(zoo), store)
+    assert str(store.policies().to_pylist()) == str(policies.to_pylist())  # NaN, a zero network's cosine, is no equal
+    assert store.rows().equals(rows)
 
 
 def test_a_killed_unit_goes_on_and_ends_the_same(recorded: Any, zoo: Zoo, tmp_path: Path) -> None:
     whole, killed = Store(tmp_path / "whole"), Store(tmp_path / "killed")
     undisturbed, first, second = Replay(recorded), Replay(recorded, fail_after=40), Replay(recorded)
-    evaluate(UNIT, Mixed(zoo), zoo, undisturbed, whole)  # type: ignore[arg-type]
+    evaluate(UNIT, Mixed(zoo), Novelty(zoo), undisturbed, whole)  # type: ignore[arg-type]
     with pytest.raises(KeyboardInterrupt):
-        evaluate(UNIT, Mixed(zoo), zoo, first, killed)  # type: ignore[arg-type]
+        evaluate(UNIT, Mixed(zoo), Novelty(zoo), first, killed)  # type: ignore[arg-type]
     assert not killed.finished(UNIT) and killed.rows().num_rows == 0
-    evaluate(UNIT, Mixed(zoo), zoo, second, killed)  # type: ignore[arg-type]
+    evaluate(UNIT, Mixed(zoo), Novelty(zoo), second, killed)  # type: ignore[arg-type]
     assert killed.finished(UNIT)
     assert killed.rows().equals(whole.rows())
     assert first.episodes + second.episodes == undisturbed.episodes
 
 
 def test_a_unit_runs_in_the_real_simulator(simulator: Simulator, zoo: Zoo, tmp_path: Path) -> None:
-    line = evaluate(UNIT, Mixed(zoo), zoo, simulator, Store(tmp_path))  # type: ignore[arg-type]
+    line = evaluate(UNIT, Mixed(zoo), Novelty(zoo), simulator, Store(tmp_path))  # type: ignore[arg-type]
     assert line.startswith("mixed 16-16-16-32: ") and Store(tmp_path).finished(UNIT)
     chosen = {row["sample"]: row for row in Store(tmp_path).rows().to_pylist() if row["selected"]}
     assert set(chosen) <= {2, 3, 4, 7}  # a hypernetwork's policy beats one that stands still
-    assert all(row["nearest_distance"] == 0 for row in chosen.values())
+    described = {row["sample"]: row for row in Store(tmp_path).policies().to_pylist()}
+    assert all(described[sample]["ghn_distance"] == 0 for sample in chosen)
+    assert all(described[sample]["ghn_spread"] > 10 for sample in chosen)
+    assert described[2]["other_l2"] == 0 == described[7]["other_l2"] < described[3]["other_l2"]  # 7 is a copy of 2
+    ranked = sorted(chosen, key=lambda sample: chosen[sample]["rank"])
+    assert [described[sample]["top_l2"][place] for place, sample in enumerate(ranked)] == [0, 0]
+    assert described[0]["top_l2"] is None
+
+
+def test_a_method_may_choose_the_architectures(simulator: Simulator, zoo: Zoo, tmp_path: Path) -> None:
+    archs = [(16, 16, 16, 32), (64, 32, 16, 64), (16, 16, 16, 32)]
+
+    class Choosing:
+        def generate(self, arch: Any, n: int, *, seed: int = 0) -> list[Weights]:
+            assert (arch, n) == (None, 3)
+            return [zoo.hypernetwork_policies(arch)[seed] for seed, arch in enumerate(archs)]
+
+    protocol = Protocol(samples=3, top=2, selection_episodes=2, screening_episodes=1, test_episodes=2)
+    unit = replace(UNIT, arch=None, protocol=protocol)
+    assert evaluate(unit, Choosing(), Novelty(zoo), simulator, Store(tmp_path)).startswith("mixed joint: ")
+    described = Store(tmp_path).policies().to_pylist()
+    assert [row["arch"] for row in described] == ["16-16-16-32", "64-32-16-64", "16-16-16-32"]
+    assert [row["partition"] for row in described] == ["unseen", "train", "unseen"]
+    assert all(row["joint"] and row["ghn_distance"] == 0 for row in described)
+    assert np.isnan(described[1]["other_l2"]) and described[0]["other_l2"] > 10
 
 
 def test_unknown_split_is_refused() -> None:
     assert len(architectures_of("unseen")) == 8 and len(architectures_of("outside")) == 9
+    assert architectures_of("joint") == (None,)
+    with pytest.raises(ValueError, match="leave --archs out"):
+        architectures_of("joint", "16-16-16-32")
     with pytest.raises(ValueError, match="unknown split 'unsen': expected one of seen, unseen, outside"):
         architectures_of("unsen")
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from nnbench.check import toy_training_set
-from nnbench.novelty import ActionBank, Neighbour, act, nearest_by_weights, spread_by_weights
+from nnbench.novelty import ActionBank, Lookalike, act, nearest_by_weights, spread_by_weights
 from nnbench.tasks.permutation import permute
 from nnbench.tasks.policy import PolicyActor, Weights, random_policy
 
@@ -19,19 +19,40 @@ def reordered(weights: Weights) -> Weights:
     return permute(weights, [rng.permutation(width) for width in ARCH])
 
 
-TRAINING = {(ARCH, seed): network(seed) for seed in range(3)}
+POLICIES = {seed: network(seed) for seed in (11, 5, 42)}
 
 
 def test_a_reordered_copy_is_no_novelty() -> None:
-    copy, fresh = nearest_by_weights([reordered(network(1)), network(9)], TRAINING)
-    assert copy == Neighbour((ARCH, 1), 0.0)
-    assert fresh.distance > 0.8 * spread_by_weights(TRAINING) > 1
+    assert nearest_by_weights(reordered(network(5)), POLICIES) == (5, 0.0)
+    assert nearest_by_weights(network(9), POLICIES).distance > 0.8 * spread_by_weights(POLICIES) > 1
 
 
-def test_spread_is_between_different_hypernetworks() -> None:
-    twins = TRAINING | {((64, 64, 64, 64), seed): weights for (_, seed), weights in TRAINING.items()}
-    assert spread_by_weights(twins) == pytest.approx(spread_by_weights(TRAINING))
-    assert np.isnan(spread_by_weights({(ARCH, 0): network(0)}))
+def test_a_bound_never_hides_the_nearest() -> None:
+    many = {seed: network(seed) for seed in range(12)}
+    for sample in (network(99), {key: 0.5 * value for key, value in network(98).items()}, reordered(network(3))):
+        every = {seed: nearest_by_weights(sample, {seed: policy}).distance for seed, policy in many.items()}
+        found = nearest_by_weights(sample, many)
+        assert found.distance == min(every.values()) and every[found.seed] == found.distance
+
+
+def test_equally_near_policies_name_the_lowest_seed() -> None:
+    assert nearest_by_weights(network(1), {9: network(0), 2: network(0)}).seed == 2
+    assert nearest_by_weights(network(0), {9: network(0), 2: network(0)}).seed == 2
+
+
+def test_unusable_policies_are_refused() -> None:
+    with pytest.raises(ValueError, match="no policies"):
+        nearest_by_weights(network(0), {})
+    with pytest.raises(ValueError, match="the sample has"):
+        nearest_by_weights(network(0), {3: network(0, (16, 16, 16, 16))})
+
+
+def test_spread_is_to_another() -> None:
+    distances = [
+        nearest_by_weights(POLICIES[a], {b: POLICIES[b] for b in POLICIES if b != a}).distance for a in POLICIES
+    ]
+    assert spread_by_weights(POLICIES) == pytest.approx(np.median(distances))
+    assert np.isnan(spread_by_weights({0: network(0)}))
 
 
 def test_actions_are_the_simulators() -> None:
@@ -49,6 +70,6 @@ def test_who_acts_alike_is_found_in_any_architecture() -> None:
     arch = training.architectures[2]
     known = training.networks(arch)[3]
     nudged = {key: value + 1e-4 for key, value in known.items()}
-    copy, fresh = bank.nearest([nudged, network(9)])
-    assert copy.origin == (arch, 3) and copy.distance < 0.01 * bank.spread()
-    assert fresh.distance > bank.spread() > 0.1
+    copy, fresh = bank.nearest(nudged), bank.nearest(network(9))
+    assert copy[:2] == (arch, 3) and copy.distance < 0.01 * bank.spread
+    assert isinstance(fresh, Lookalike) and fresh.distance > bank.spread > 0.1

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from nnbench.protocol import Protocol, Unit
-from nnbench.store import EPISODE_SCHEMA, ROLLOUT_SCHEMA, Store, StoreError
+from nnbench.store import EPISODE_SCHEMA, POLICY_SCHEMA, ROLLOUT_SCHEMA, Store, StoreError
 from nnbench.tasks.policy import Weights, random_policy, weights_sha256
 
 PROTOCOL = Protocol(samples=4, top=2, selection_episodes=3, screening_episodes=2, test_episodes=5)
@@ -46,7 +46,8 @@ def _rows(unit: Unit = UNIT) -> pa.Table:
                 "method": unit.method,
                 "method_sha256": unit.method_sha256,
                 "generator_seed": unit.generator_seed,
-                "arch": "-".join(map(str, unit.arch)),
+                "joint": unit.arch is None,
+                "arch": "-".join(map(str, unit.arch or (32, 32, 16, 64))),
                 "partition": "unseen",
                 "sample": sample,
                 "weights_sha256": hashes[sample],
@@ -56,18 +57,32 @@ def _rows(unit: Unit = UNIT) -> pa.Table:
                 "success_once": True,
                 "success_at_end": bool(rng.random() < 0.5),
                 "selected": sample < protocol.top,
-                "rank": sample,
-                "nearest_seed": 7,
-                "nearest_distance": 0.5,
+                "rank": sample if sample < protocol.top else -1,
             }
             for sample, stage, seed in episodes
         ]
     )
 
 
+def _policies(unit: Unit = UNIT) -> pa.Table:
+    of_samples = {row["sample"]: row for row in _rows(unit).to_pylist()}
+    shared = [name for name in POLICY_SCHEMA.names if name in EPISODE_SCHEMA.names]
+    measured = {"ghn_seed": 7, "ghn_distance": 0.5, "ghn_spread": 30.0, "other_l2": 0.0, "other_cosine": 1.0}
+    top = list(range(unit.protocol.top))
+    return pa.Table.from_pylist(
+        [
+            {name: of_samples[sample][name] for name in shared}
+            | measured
+            | ({"top_l2": [0.0] * len(top), "top_cosine": [1.0] * len(top)} if sample in top else {})
+            for sample in range(unit.protocol.samples)
+        ],
+        POLICY_SCHEMA,
+    )
+
+
 def _written(root: Path, unit: Unit = UNIT) -> Store:
     store = Store(root)
-    store.write(unit, _rows(unit), _weights(unit), {"wall_s": {"generate": 1.5}})
+    store.write(unit, _rows(unit), _policies(unit), _weights(unit), {"wall_s": {"generate": 1.5}})
     return store
 
 
@@ -81,6 +96,7 @@ def test_a_unit_comes_back_as_it_was_written(tmp_path: Path) -> None:
     rows = store.rows()
     assert rows.schema.equals(EPISODE_SCHEMA)
     assert rows.equals(_rows().cast(EPISODE_SCHEMA))
+    assert store.policies().equals(_policies())
     weights = store.weights(UNIT)
     assert [list(policy) for policy in weights] == [list(policy) for policy in _weights()]  # layer order
     assert [weights_sha256(policy) for policy in weights] == [weights_sha256(policy) for policy in _weights()]
@@ -91,7 +107,11 @@ def test_manifest_says_where_the_numbers_come_from(tmp_path: Path) -> None:
     assert manifest["unit"] == UNIT.fields
     assert manifest["info"] == {"wall_s": {"generate": 1.5}}
     assert {"python", "nnbench", "torch", "mani_skill"} <= manifest["versions"].keys()
-    assert manifest["sha256"].keys() == {f"{UNIT.key}.parquet", f"{UNIT.key}.safetensors"}
+    assert manifest["sha256"].keys() == {
+        f"{UNIT.key}.parquet",
+        f"{UNIT.key}.policies.parquet",
+        f"{UNIT.key}.safetensors",
+    }
     assert {"machine", "command", "created"} <= manifest.keys()
 
 
@@ -109,7 +129,7 @@ def test_nothing_is_finished_before_it_is_written(tmp_path: Path) -> None:
         store.weights(UNIT)
 
 
-@pytest.mark.parametrize("replacements", [0, 1, 2])
+@pytest.mark.parametrize("replacements", [0, 1, 2, 3])
 def test_a_writer_killed_half_way_leaves_nothing_to_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, replacements: int
 ) -> None:
@@ -125,11 +145,11 @@ def test_a_writer_killed_half_way_leaves_nothing_to_read(
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", killed)
         with pytest.raises(KeyboardInterrupt):
-            store.write(UNIT, _rows(), _weights(), {})
-    assert [Path(target).suffix for target in done] == [".safetensors", ".parquet"][:replacements]
+            store.write(UNIT, _rows(), _policies(), _weights(), {})
+    assert [Path(target).suffix for target in done] == [".safetensors", ".parquet", ".parquet"][:replacements]
     assert not list(tmp_path.glob(".*"))
     assert not store.finished(UNIT) and store.rows().num_rows == 0
-    store.write(UNIT, _rows(), _weights(), {})
+    store.write(UNIT, _rows(), _policies(), _weights(), {})
     assert store.finished(UNIT)
 
 
@@ -146,7 +166,7 @@ def test_a_rewrite_killed_half_way_is_unfinished_and_not_corrupt(
 
     monkeypatch.setattr(os, "replace", killed)
     with pytest.raises(KeyboardInterrupt):
-        store.write(UNIT, changed, _weights(), {})
+        store.write(UNIT, changed, _policies(), _weights(), {})
     assert not store.finished(UNIT) and store.rows().num_rows == 0
 
 
@@ -157,20 +177,22 @@ def test_leftover_temporary_files_are_not_read(tmp_path: Path) -> None:
     assert not store.finished(UNIT) and store.rows().num_rows == 0
 
 
-@pytest.mark.parametrize("kind", ["parquet", "safetensors"])
+@pytest.mark.parametrize("kind", ["parquet", "policies.parquet", "safetensors"])
 def test_a_truncated_file_is_named_with_the_remedy(tmp_path: Path, kind: str) -> None:
     store = _written(tmp_path)
     path = tmp_path / f"{UNIT.key}.{kind}"
     path.write_bytes(path.read_bytes()[:-100])
     assert not store.finished(UNIT)
-    with pytest.raises(StoreError, match=rf"{path.name}: corrupt.*delete {path.name} and run the unit again"):
-        if kind == "parquet":
-            store.rows()
-        else:
-            store.weights(UNIT)
+    with pytest.raises(
+        StoreError, match=rf"{path.name}: missing or corrupt.*delete {path.name} and run the unit again"
+    ):
+        {"parquet": store.rows, "policies.parquet": store.policies}.get(kind, lambda: store.weights(UNIT))()
     path.unlink()
     assert not store.finished(UNIT)
     assert store.rows().num_rows == (0 if kind == "parquet" else _rows().num_rows)
+    if kind == "policies.parquet":
+        with pytest.raises(StoreError, match="missing or corrupt"):
+            store.policies()
 
 
 def test_a_broken_manifest_is_named_with_the_remedy(tmp_path: Path) -> None:
@@ -217,7 +239,8 @@ def test_rows_can_be_published_without_weights(tmp_path: Path) -> None:
         ("partition", "train", "column partition"),
         ("selected", True, "4 samples are selected, expected 2"),
         ("episode_seed", 1_000_000, "screening episodes, expected each"),
-        ("weights_sha256", "0" * 64, "state weights"),
+        ("weights_sha256", "0" * 64, "are not about the samples"),
+        ("joint", True, "column joint"),
         ("sample", 70_000, "do not fit the schema"),
         ("return", None, "do not fit the schema"),
     ],
@@ -225,7 +248,7 @@ def test_rows_can_be_published_without_weights(tmp_path: Path) -> None:
 def test_rows_of_something_else_are_refused(tmp_path: Path, name: str, value: Any, message: str) -> None:
     rows = _replace_column(_rows(), name, [value] * _rows().num_rows)
     with pytest.raises(StoreError, match=message):
-        Store(tmp_path).write(UNIT, rows, _weights(), {})
+        Store(tmp_path).write(UNIT, rows, _policies(), _weights(), {})
     assert not list(tmp_path.iterdir())
 
 
@@ -239,8 +262,48 @@ def test_incomplete_units_are_refused(tmp_path: Path) -> None:
         (rows, _weights()[1:], "weights of 3 samples, expected 4"),
     ):
         with pytest.raises(StoreError, match=message):
-            store.write(UNIT, part, weights, {})
+            store.write(UNIT, part, _policies(), weights, {})
     assert not store.finished(UNIT)
+
+
+def test_policies_of_something_else_are_refused(tmp_path: Path) -> None:
+    policies = _policies()
+    for part, message in (
+        (policies.slice(1), "are not about the samples"),
+        (_replace_column(policies, "rank", [-1] * 4), "are not about the samples"),
+        (policies.drop_columns("ghn_seed"), r"lack \['ghn_seed'\]"),
+    ):
+        with pytest.raises(StoreError, match=message):
+            Store(tmp_path).write(UNIT, _rows(), part, _weights(), {})
+    other = _weights(replace(UNIT, arch=(16, 16, 16, 32)))
+    with pytest.raises(StoreError, match="sample 0 state weights"):
+        Store(tmp_path).write(UNIT, _rows(), policies, other, {})
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_unit_whose_method_chose_the_architectures(tmp_path: Path) -> None:
+    unit = replace(UNIT, arch=None)
+    archs = [(32, 32, 16, 64), (16, 16, 16, 32), (32, 32, 16, 64), (16, 48, 16, 32)]
+    weights = [random_policy(arch, 6, 2, torch.Generator().manual_seed(i)) for i, arch in enumerate(archs)]
+
+    def of_samples(table: pa.Table) -> pa.Table:
+        samples = table["sample"].to_pylist()
+        table = _replace_column(table, "weights_sha256", [weights_sha256(weights[s]) for s in samples])
+        table = _replace_column(table, "arch", ["-".join(map(str, archs[s])) for s in samples])
+        return _replace_column(table, "partition", [["unseen", "unseen", "unseen", "other"][s] for s in samples])
+
+    base = replace(UNIT)
+    rows, policies = (
+        of_samples(_replace_column(table, "joint", [True] * table.num_rows)) for table in (_rows(base), _policies(base))
+    )
+    store = Store(tmp_path)
+    store.write(unit, rows, policies, weights, {})
+    assert store.finished(unit) and "-joint-s0-" in unit.key
+    (manifest,) = store.manifests()
+    assert Unit.from_fields(manifest["unit"]) == unit
+    assert [weights_sha256(found) for found in store.weights(unit)] == [weights_sha256(w) for w in weights]
+    with pytest.raises(StoreError, match="column joint"):
+        store.write(UNIT, rows, policies, weights, {})
 
 
 def _full_disk(descriptor: int) -> None:
@@ -253,7 +316,7 @@ def test_a_full_disk_is_named_and_leaves_no_litter(tmp_path: Path, monkeypatch: 
     with pytest.raises(
         OSError, match=rf"{UNIT.key}.safetensors: could not be written \(No space left.*free some space"
     ):
-        store.write(UNIT, _rows(), _weights(), {})
+        store.write(UNIT, _rows(), _policies(), _weights(), {})
     with pytest.raises(OSError, match="could not be written"):
         store.journal(UNIT).append(_episodes(0, 3))
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
@@ -333,9 +396,9 @@ def test_manifest_holds_no_machine_paths(tmp_path: Path, monkeypatch: pytest.Mon
 def test_merging_copies_what_is_new_and_refuses_a_contradiction(tmp_path: Path) -> None:
     here, there = Store(tmp_path / "here"), Store(tmp_path / "there")
     other = replace(UNIT, arch=(16, 16, 16, 32))
-    here.write(UNIT, _rows(), _weights(), {})
-    there.write(UNIT, _rows(), _weights(), {})
-    there.write(other, _rows(other), _weights(other), {"wall_s": 1})
+    here.write(UNIT, _rows(), _policies(), _weights(), {})
+    there.write(UNIT, _rows(), _policies(), _weights(), {})
+    there.write(other, _rows(other), _policies(other), _weights(other), {"wall_s": 1})
     (there.root / f"{other.key}.safetensors").unlink()  # published without its weights
     assert here.merge(there) == (1, 1)
     assert here.merge(there) == (0, 2)
@@ -345,7 +408,9 @@ def test_merging_copies_what_is_new_and_refuses_a_contradiction(tmp_path: Path) 
     returns = pa.array(np.full(_rows().num_rows, 3.0, np.float32))
     position = EPISODE_SCHEMA.get_field_index("return")
     third = Store(tmp_path / "third")
-    third.write(UNIT, _rows().set_column(position, EPISODE_SCHEMA.field("return"), returns), _weights(), {})
+    third.write(
+        UNIT, _rows().set_column(position, EPISODE_SCHEMA.field("return"), returns), _policies(), _weights(), {}
+    )
     with pytest.raises(StoreError, match="are the same unit with different results"):
         here.merge(third)
 
@@ -361,9 +426,9 @@ def test_units_under_way_are_counted(tmp_path: Path) -> None:
 def test_the_protocol_of_a_folder_is_known_or_asked_for(tmp_path: Path) -> None:
     store, other = Store(tmp_path), replace(UNIT, protocol=replace(PROTOCOL, version=PROTOCOL.version + 1))
     assert store.protocol() == Protocol()
-    store.write(UNIT, _rows(), _weights(), {})
+    store.write(UNIT, _rows(), _policies(), _weights(), {})
     assert store.protocol() == PROTOCOL
-    store.write(other, _rows(other), _weights(other), {})
+    store.write(other, _rows(other), _policies(other), _weights(other), {})
     assert store.protocol(other.protocol.short[:6]) == other.protocol
     both = ", ".join(sorted([PROTOCOL.short, other.protocol.short]))
     with pytest.raises(StoreError, match=f"2 protocols match '', of {both}; name one"):

@@ -9,9 +9,10 @@ import pytest
 
 from nnbench.protocol import Protocol
 from nnbench.rendering import render
+from nnbench.scores import Scores, TableError, UnitName, read_scores
 from nnbench.statistics import Interval, wilson
-from nnbench.store import EPISODE_SCHEMA
-from nnbench.tables import Row, TableError, table1, table2, table2_cells, table3, table4, table6, verdict
+from nnbench.store import EPISODE_SCHEMA, POLICY_SCHEMA
+from nnbench.tables import Row, novelty_table, table1, table2, table2_cells, table3, table4, table6, verdict
 from nnbench.tasks.architectures import Architecture, architecture_name, load_splits
 
 PROTOCOL = Protocol(samples=6, top=2, selection_episodes=3, screening_episodes=2, test_episodes=40)
@@ -31,24 +32,53 @@ def _rows(method: str, arch: Architecture, protocol: Protocol = PROTOCOL, **chan
             "method": method,
             "method_sha256": "ab" * 32,
             "generator_seed": 0,
+            "joint": False,
             "arch": architecture_name(arch),
             "partition": SPLITS.partition(arch),
             "sample": sample,
             "weights_sha256": f"{sample:064d}",
             "stage": stage,
             "episode_seed": seed,
-            "return": 30.0 + sample if stage == "test" else 5.0,
+            "return": 30.0 + sample if stage == "test" else 5.0 + (sample in top),
             "success_once": True,
             "success_at_end": sample in top and (stage == "selection" or seed % 2 == 0),
             "selected": sample in top,
-            "rank": sample,
-            "nearest_seed": 7,
-            "nearest_distance": float(sample),
+            "rank": top.index(sample) if sample in top else -1,
         }
         | changes
         for sample, stage, seed in episodes
     ]
     return pa.Table.from_pylist(rows).cast(EPISODE_SCHEMA)
+
+
+def _policies(rows: pa.Table) -> pa.Table:
+    """Of each unit's samples, told from its episodes: sample s is s away from hypernetwork 7."""
+    shared = [name for name in POLICY_SCHEMA.names if name in EPISODE_SCHEMA.names]
+    found = rows.select(shared).group_by(shared, use_threads=False).aggregate([]).to_pylist()
+    described = {
+        "ghn_seed": 7,
+        "ghn_spread": 30.0,
+        "other_l2": 1.0,
+        "other_cosine": 0.5,
+        "action_distance": 0.2,
+        "action_spread": 0.4,
+    }
+    selected = {"top_l2": [0.0, 3.0], "top_cosine": [1.0, 0.25]}
+    return pa.Table.from_pylist(
+        [
+            row | described | {"ghn_distance": float(row["sample"])} | (selected if row["rank"] >= 0 else {})
+            for row in found
+        ],
+        POLICY_SCHEMA,
+    )
+
+
+def _scores(rows: pa.Table, protocol: Protocol = PROTOCOL) -> dict[UnitName, Scores]:
+    return read_scores(rows, _policies(rows), protocol, [TASK])
+
+
+def _cells(rows: pa.Table, protocol: Protocol = PROTOCOL) -> list[Row]:
+    return table2_cells(_scores(rows, protocol), protocol, TASK)
 
 
 def _unseen(method: str = "nnit", count: int = 8, **changes: Any) -> pa.Table:
@@ -65,39 +95,41 @@ def _mean_row(cells: list[Row], method: str, partition: str = "unseen") -> Row:
 
 
 def _printed(rows: pa.Table, **options: Any) -> str:
-    grid, _ = table2(rows, PROTOCOL, TASK, **options)
+    grid, _ = table2(_scores(rows), PROTOCOL, TASK, **options)
     return render([grid], [], "text", 120)
 
 
 def test_numbers_of_a_finished_partition() -> None:
-    row = _mean_row(table2_cells(_unseen(), PROTOCOL, [TASK]), "nnit")
-    assert (row.finished, row.expected, row.generator_seed) == (8, 8, 0)
+    row = _mean_row(_cells(_unseen()), "nnit")
+    assert (row.finished, row.expected, row.generator_seeds) == (8, 8, (0,))
     measured = row.measured
     assert measured is not None
     assert measured.mean_return.mean == 32.5  # samples 1 and 4 on the test episodes
     assert measured.success.mean == 0.5
     assert measured.success.low < 0.45 and measured.success.high > 0.55
-    assert measured.selection_success == 1.0
+    assert measured.selection_success.mean == 1.0 > measured.selection_success.low
     assert measured.sample_success == pytest.approx(2 / 6)
-    assert measured.nearest_distance == 2.5
+    assert (measured.ghn_distance, measured.ghn_spread) == (2.5, 30.0)
+    assert (measured.other_l2, measured.other_cosine, measured.action_distance) == pytest.approx((1.5, 0.625, 0.2))
+    assert (measured.distinct, measured.failed_alike) == (1.0, 1.0)  # both fail on odd episodes
     assert (measured.networks, measured.ghn_seeds) == (2, 1)
     assert row.reported is not None and row.reported.values["success"] == 0.99
 
 
 def test_headline_decides_what_success_means() -> None:
     once = replace(PROTOCOL, headline="success_once")
-    row = _mean_row(table2_cells(_unseen(protocol=once), once, [TASK]), "nnit")
+    row = _mean_row(_cells(_unseen(protocol=once), once), "nnit")
     assert row.measured is not None and row.measured.success.mean == 1.0
 
 
 def test_certainty_is_not_claimed() -> None:
-    row = _mean_row(table2_cells(_unseen(success_at_end=True), PROTOCOL, [TASK]), "nnit")
+    row = _mean_row(_cells(_unseen(success_at_end=True)), "nnit")
     assert row.measured is not None
     assert row.measured.success == (1.0, wilson(40, 40).low, 1.0)
 
 
 def test_copies_count_as_one_network() -> None:
-    row = _mean_row(table2_cells(_unseen(weights_sha256="cd" * 32), PROTOCOL, [TASK]), "nnit")
+    row = _mean_row(_cells(_unseen(weights_sha256="cd" * 32)), "nnit")
     assert row.measured is not None
     assert row.measured.networks == 1
     assert row.measured.mean_return == (32.5, 32.5, 32.5)  # one cluster: no spread between networks is visible
@@ -106,7 +138,7 @@ def test_copies_count_as_one_network() -> None:
 def test_mean_row_is_the_mean_over_architectures() -> None:
     odd = SPLITS.unseen[3]
     rows = pa.concat_tables([_rows("nnit", arch, **(_returning(0.0) if arch == odd else {})) for arch in SPLITS.unseen])
-    cells = table2_cells(rows, PROTOCOL, [TASK])
+    cells = _cells(rows)
     mean = _mean_row(cells, "nnit").measured
     assert mean is not None and mean.mean_return.mean == pytest.approx(32.5 * 7 / 8)
     by_arch = {row.arch: row.measured for row in cells if row.arch is not None}
@@ -116,7 +148,7 @@ def test_mean_row_is_the_mean_over_architectures() -> None:
 
 
 def test_an_unfinished_partition_has_no_mean() -> None:
-    cells = table2_cells(_unseen(count=5), PROTOCOL, [TASK])
+    cells = _cells(_unseen(count=5))
     row = _mean_row(cells, "nnit")
     assert row.measured is None and (row.finished, row.expected) == (5, 8)
     assert row.reported is not None
@@ -125,14 +157,14 @@ def test_an_unfinished_partition_has_no_mean() -> None:
 
 def test_seen_is_the_eight_architectures_of_the_split() -> None:
     rows = pa.concat_tables([_rows("nnit", arch) for arch in SPLITS.seen])
-    assert _mean_row(table2_cells(rows, PROTOCOL, [TASK]), "nnit", "seen").measured is not None
+    assert _mean_row(_cells(rows), "nnit", "seen").measured is not None
     elsewhere = next(arch for arch in SPLITS.train if arch not in SPLITS.seen)
     more = pa.concat_tables([rows, _rows("nnit", elsewhere, **_returning(0.0))])
-    assert table2_cells(more, PROTOCOL, [TASK]) == table2_cells(rows, PROTOCOL, [TASK])
+    assert _cells(more) == _cells(rows)
 
 
 def test_every_row_of_the_paper_is_there_without_a_measurement() -> None:
-    cells = table2_cells(EPISODE_SCHEMA.empty_table(), PROTOCOL, [TASK])
+    cells = _cells(EPISODE_SCHEMA.empty_table())
     assert [(row.partition, row.method) for row in cells] == [
         ("train", "dataset"),
         ("seen", "sane"),
@@ -146,7 +178,7 @@ def test_every_row_of_the_paper_is_there_without_a_measurement() -> None:
 
 
 def test_floors_have_no_reported_value_and_follow_the_paper() -> None:
-    cells = table2_cells(pa.concat_tables([_unseen("average"), _unseen()]), PROTOCOL, [TASK])
+    cells = _cells(pa.concat_tables([_unseen("average"), _unseen()]))
     unseen = [row.method for row in cells if row.partition == "unseen" and row.arch is None]
     assert unseen == ["sane", "d2nwg", "nnit", "average"]
     assert _mean_row(cells, "average").reported is None
@@ -155,37 +187,47 @@ def test_floors_have_no_reported_value_and_follow_the_paper() -> None:
 def test_order_of_rows_does_not_matter() -> None:
     rows = pa.concat_tables([_unseen(), _unseen("sane", 3)])
     shuffled = rows.take(np.random.default_rng(0).permutation(rows.num_rows))
-    assert table2_cells(shuffled, PROTOCOL, [TASK]) == table2_cells(rows, PROTOCOL, [TASK])
+    assert _cells(shuffled) == _cells(rows)
 
 
-def test_generator_seeds_have_rows_of_their_own() -> None:
-    rows = pa.concat_tables([_unseen(), _unseen(generator_seed=1, **_returning(1.0))])
-    cells = [row for row in table2_cells(rows, PROTOCOL, [TASK]) if row.method == "nnit" and row.partition == "unseen"]
-    means = {row.generator_seed: row.measured.mean_return.mean for row in cells if row.measured and not row.arch}
-    assert means == {0: 32.5, 1: 1.0}
-    assert "nnit s0" in _printed(rows) and "nnit s1" in _printed(rows)
+def test_several_generator_seeds_have_a_mean_and_rows_of_their_own() -> None:
+    rows = pa.concat_tables([_unseen(), _unseen(generator_seed=1, method_sha256="cd" * 32, **_returning(1.0))])
+    found = [row for row in _cells(rows) if row.method == "nnit" and row.partition == "unseen" and not row.arch]
+    means = {row.generator_seeds: row.measured.mean_return.mean for row in found if row.measured}
+    assert means == {(0, 1): 16.75, (0,): 32.5, (1,): 1.0}
+    assert [row.reported is not None for row in found] == [True, False, False]
+    both = found[0].measured
+    assert both is not None and both.mean_return.low == 1.0 and both.mean_return.high > 32  # either may be drawn twice
+    text = _printed(rows)
+    assert "nnit (2 seeds)" in text and " nnit s1" in text
+    partly = pa.concat_tables([_unseen(), _unseen(count=3, generator_seed=1, method_sha256="cd" * 32)])
+    (mean, whole, part) = [
+        row for row in _cells(partly) if row.method == "nnit" and row.partition == "unseen" and not row.arch
+    ]
+    assert (mean.finished, mean.expected, mean.measured) == (11, 16, None)
+    assert whole.measured is not None and part.measured is None
 
 
 def test_protocols_never_mix() -> None:
     other = replace(PROTOCOL, version=3)
     rows = pa.concat_tables([_unseen(), _unseen("sane", protocol=other)])
     with pytest.raises(TableError, match=rf"{other.short}.*{PROTOCOL.short}.*--results"):
-        table2_cells(rows, PROTOCOL, [TASK])
+        _cells(rows)
     with pytest.raises(TableError, match=rf"{PROTOCOL.short}.*{other.short}"):
-        table2_cells(_unseen(), other, [TASK])
+        _cells(_unseen(), other)
 
 
 def test_differently_trained_methods_of_one_name_never_mix() -> None:
     rows = pa.concat_tables([_unseen(count=5), _rows("nnit", SPLITS.unseen[6], method_sha256="cd" * 32)])
     with pytest.raises(TableError, match=rf"nnit on {TASK}.*{'ab' * 32} and {'cd' * 32}.*--results"):
-        table2_cells(rows, PROTOCOL, [TASK])
+        _cells(rows)
 
 
 def test_missing_or_repeated_episodes_are_refused() -> None:
     rows = _unseen()
     for broken in (rows.slice(1), rows.slice(0, rows.num_rows - 1), pa.concat_tables([rows, rows.slice(5, 1)])):
         with pytest.raises(TableError, match="episodes, expected .* run it again"):
-            table2_cells(broken, PROTOCOL, [TASK])
+            _cells(broken)
 
 
 def test_test_episodes_of_policies_that_were_not_selected_are_refused() -> None:
@@ -194,7 +236,7 @@ def test_test_episodes_of_policies_that_were_not_selected_are_refused() -> None:
     wrong = pc.if_else(pc.and_(testing, pc.equal(rows["sample"], 4)), 5, rows["sample"]).cast(pa.int16())
     rows = rows.set_column(rows.column_names.index("sample"), EPISODE_SCHEMA.field("sample"), wrong)
     with pytest.raises(TableError, match="80 test episodes, expected 2 policies"):
-        table2_cells(rows, PROTOCOL, [TASK])
+        _cells(rows)
 
 
 def test_printed_table_keeps_measured_and_reported_apart() -> None:
@@ -222,7 +264,7 @@ def test_printed_table_refuses_a_mean_and_lists_what_is_there() -> None:
 
 def test_rows_that_are_not_the_benchmarks_say_so() -> None:
     def caption(protocol: Protocol) -> str:
-        return table2(EPISODE_SCHEMA.empty_table(), protocol, TASK)[0].caption
+        return table2({}, protocol, TASK)[0].caption
 
     assert caption(Protocol()).startswith("Protocol ")
     assert caption(PROTOCOL).startswith("NOT THE BENCHMARK'S PROTOCOL")
@@ -254,7 +296,7 @@ def test_verdicts_know_what_the_paper_rounded_away() -> None:
 
 
 def test_lines_carry_measured_bounds_claim_and_verdict() -> None:
-    _, lines = table2(_unseen(), PROTOCOL, TASK)
+    _, lines = table2(_scores(_unseen()), PROTOCOL, TASK)
     unseen, seen = (
         {line.metric: line for line in lines if (line.method, line.split, line.arch) == ("nnit", split, None)}
         for split in ("unseen", "seen")
@@ -277,7 +319,7 @@ def test_table_4_has_the_papers_architectures_and_floors_below() -> None:
     rows = pa.concat_tables(
         [_rows("nnit", (32, 32, 16, 64)), _rows("ghn", (32, 32, 16, 64)), _rows("nnit", SPLITS.seen[0])]
     )
-    grid, lines = table4(rows, PROTOCOL, TASK)
+    grid, lines = table4(_scores(rows), PROTOCOL, TASK)
     assert [row[0] for row in grid.rows if row[0]] == [
         "32-16-64-32",
         "32-64-16-32",
@@ -296,9 +338,34 @@ def test_table_4_has_the_papers_architectures_and_floors_below() -> None:
     assert max(map(len, render([grid], [], "text", 120).splitlines())) <= 120
 
 
-def test_table_3_claims_nothing_measured() -> None:
-    _, lines = table3([TASK, "PushCube-v1"], PROTOCOL)
+def test_table_3_is_of_what_a_method_chose() -> None:
+    _, lines = table3({}, PROTOCOL, [TASK, "PushCube-v1"])
     assert {line.verdict for line in lines} == {"not measured"} and len(lines) == 4
+
+    rows = _rows("nnit", (16, 16, 16, 32), joint=True)
+    archs = ["32-16-64-32", "16-16-16-32", "32-16-64-32", "16-16-16-32", "16-16-16-16", "24-16-16-16"]
+    samples = rows["sample"].to_pylist()
+    partitions = [SPLITS.partition(tuple(map(int, arch.split("-")))) for arch in archs]
+    for name, values in (("arch", archs), ("partition", partitions)):
+        position = rows.column_names.index(name)
+        rows = rows.set_column(position, EPISODE_SCHEMA.field(name), pa.array([values[s] for s in samples]))
+    scores = _scores(pa.concat_tables([rows, _unseen()]))
+    grid, lines = table3(scores, PROTOCOL, [TASK])
+    (line,) = [line for line in lines if line.metric == "return"]
+    assert (line.measured, line.reported, line.split) == (32.5, 38.85, "joint")
+    assert grid.rows[0][0:2] == [TASK, "nnit"] and grid.rows[0][-1] == "33/33/17/17"
+    assert max(map(len, render([grid], [], "text", 120).splitlines())) <= 120
+
+
+def test_novelty_stands_beside_success() -> None:
+    rows = pa.concat_tables([_unseen(), _unseen("ghn", success_at_end=True), _unseen("random", 3)])
+    grid, lines = novelty_table(_scores(rows), PROTOCOL, [TASK])
+    assert [row[2] for row in grid.rows] == ["nnit", "ghn"]  # no mean over what is not finished
+    nnit, ghn = ({line.metric: line.measured for line in lines if line.method == method} for method in ("nnit", "ghn"))
+    assert nnit["success"] == 0.5 and nnit["failed_alike"] == 1.0 and nnit["passing"] == 0.0
+    assert nnit["failed_as_ghn"] == 0.0  # of its distinct networks none ever fails
+    assert ghn["failed_alike"] is None and ghn["ghn_spread"] == 30
+    assert max(map(len, render([grid], [], "text", 140).splitlines())) <= 140
 
 
 def test_table_1_sets_both_sides_beside_the_paper() -> None:
