@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nnbench.api import Generator, TrainingSet
+from nnbench.api import Generator, JointGenerator, TrainingSet
 from nnbench.generation import MethodError, ask, global_random_state
 from nnbench.novelty import nearest_by_weights
 from nnbench.tasks.architectures import Architecture, load_splits
@@ -88,8 +88,10 @@ class Subject:
         except (Exception, SystemExit) as error:
             raise CheckFailed(f"fit raised {type(error).__name__}: {error}") from error
 
-    def samples(self, arch: Architecture, n: int, seed: int = 0, generator: Generator | None = None) -> list[Weights]:
-        """Ask, and fail the check where the answer is no good."""
+    def samples(
+        self, arch: Architecture | None, n: int, seed: int = 0, generator: Generator | None = None
+    ) -> list[Weights]:
+        """Ask, without an architecture for a choice of them, and fail the check where the answer is no good."""
         try:
             return ask(generator or self.fitted, self.training, arch, n, seed=seed)
         except MethodError as error:
@@ -124,6 +126,14 @@ def writes_architectures_it_never_saw(subject: Subject) -> None:
     if not subject.method.seen_only:
         for arch in (load_splits().unseen[0], load_splits().outside[0]):
             subject.samples(arch, 3)
+
+
+def chooses_architectures(subject: Subject) -> None:
+    """`generate_joint`, where the method has one: architectures that policies fit, and equal calls, equal choices."""
+    if isinstance(subject.fitted, JointGenerator):
+        first, again = ([weights_sha256(sample) for sample in subject.samples(None, 4, seed=3)] for _ in range(2))
+        if first != again:
+            raise CheckFailed("equal calls of generate_joint differ; derive all randomness from `seed`")
 
 
 def answers_to_two_arguments(subject: Subject) -> None:
@@ -178,6 +188,7 @@ CHECKS: tuple[Callable[[Subject], None], ...] = (
     fits_without_side_effects,
     writes_architectures_it_trained_on,
     writes_architectures_it_never_saw,
+    chooses_architectures,
     answers_to_two_arguments,
     writes_one_or_none,
     repeats_itself_by_seed,

@@ -125,7 +125,7 @@ def table3(scores: Mapping[UnitName, Scores], protocol: Protocol, tasks: Sequenc
     headers = _score_headers(protocol)
     grid = Grid(
         "Table 3: joint generation of architecture and weights",
-        ("task", "method", *headers[:4], *headers[5:], "train/unseen/\noutside/other %"),
+        ("task", "method", *headers[:4], headers[5], *headers[7:], "train/unseen/\noutside/other %"),
         2,
         _caption(3, protocol) + " train/unseen/outside/other: of all samples, the share of architectures that were "
         "trained on, held out, outside the space though of its widths, or none of these.",
@@ -142,7 +142,7 @@ def table3(scores: Mapping[UnitName, Scores], protocol: Protocol, tasks: Sequenc
         shares = {name: drawn.count(name) / len(drawn) for name in names} if drawn else {}
         mixture = "/".join(f"{100 * share:.0f}" for share in shares.values()) or MISSING
         same = row.task == previous
-        grid.add("" if same else row.task, _with_seeds(row), *cells[:4], *cells[5:], mixture, section=not same)
+        grid.add("" if same else row.task, _with_seeds(row), *cells[:4], cells[5], *cells[7:], mixture, section=not same)
         previous = row.task
         lines += _lines(3, row)
         lines += [

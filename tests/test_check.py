@@ -88,6 +88,20 @@ class Counts(Base):
         return super().generate(arch, n, seed=self.calls)
 
 
+class ChoosesAnew(Base):
+    calls = 0
+
+    def generate_joint(self, n: int, *, seed: int = 0) -> list[Any]:
+        self.calls += 1
+        arch = self.training.architectures[self.calls]
+        return [(arch, sample) for sample in self.generate(arch, n, seed=seed)]
+
+
+class ChoosesTooWide(Base):
+    def generate_joint(self, n: int, *, seed: int = 0) -> list[Any]:
+        return [((16, 16, 16, 128), {})] * n
+
+
 class IgnoresTheSeed(Base):
     def generate(self, arch: Any, n: int, *, seed: int = 0) -> list[Weights]:
         return super().generate(arch, n)
@@ -128,6 +142,8 @@ class Forgets(Base):
         ),
         (WritesIntoTheZoo, "fits_without_side_effects", "fit writes into the training networks"),
         (SeenOnly, "writes_architectures_it_never_saw", "raised HeldOutAccess"),
+        (ChoosesAnew, "chooses_architectures", "equal calls of generate_joint differ"),
+        (ChoosesTooWide, "chooses_architectures", "no pair of an architecture, four hidden widths of 1 to 64"),
         (NeedsASeed, "answers_to_two_arguments", "give it a default"),
         (AtLeastOne, "writes_one_or_none", "returned 1 networks, expected a list of 0"),
         (Counts, "repeats_itself_by_seed", "equal calls of generate give different weights"),

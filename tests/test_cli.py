@@ -43,6 +43,7 @@ def test_methods_are_listed_with_a_plugin(tmp_path: Path) -> None:
     [
         (["run", "--method", "nit"], "unknown method 'nit'; did you mean 'nnit'? known: average, average_aligned, "),
         (["run", "--method", "ghn", "--task", "PickCub"], "unknown task 'PickCub': expected one of PickCube-v1"),
+        (["run", "--method", "nearest", "--split", "joint"], "method nearest does not choose architectures"),
         (["zoo", "verify", "--directory", "nowhere"], "nowhere: no zoo of PickCube-v1 here"),
         (["expert", "score", "--path", "nothing"], "nothing: no expert"),
     ],
@@ -51,6 +52,14 @@ def test_wrong_input_is_one_line_and_exit_status_1(tmp_path: Path, arguments: li
     done = _nnbench(*arguments, cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr.startswith(f"nnbench: {message}") and len(done.stderr.strip().splitlines()) == 1
+
+
+def test_the_split_joint_ends_in_table_3(tmp_path: Path) -> None:
+    scale = ("--n", "3", "--top-k", "2", "--episodes", "1", "--test-episodes", "1", "--workers", "1")
+    done = _nnbench("run", "--method", "dataset", "--split", "joint", *scale, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (row,) = [line for line in done.stdout.splitlines() if " dataset " in line]
+    assert row.split()[-1] == "100/0/0/0" and "Table 3" in done.stdout
 
 
 def test_a_failing_unit_is_named_and_the_others_are_finished(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import torch
 
 from nnbench.generation import Isolated, MethodError, ask
 from nnbench.registry import load_method
-from nnbench.tasks.policy import Weights, weights_sha256
+from nnbench.tasks.policy import Weights, architecture_of, weights_sha256
 from nnbench.tasks.zoo import Zoo
 from nnbench.training import open_generator
 
@@ -58,6 +58,10 @@ def plugin(path: Path, statements: Sequence[str]) -> Path:
                     scope = dict(globals(), self=self, arch=arch, seed=seed, samples=samples)
                     exec({list(statements)!r}[seed] if seed < {len(statements)} else "", scope)
                     return scope["samples"]
+
+                def generate_joint(self, n, *, seed=0):
+                    archs = [(16, 16, 16, 32), (64, 24, 16, 64)] * n
+                    return [(arch, self.generate(arch, 1, seed=seed)[0]) for arch in archs[:n]]
             """
         )
     )
@@ -99,6 +103,18 @@ def test_isolation_changes_no_weight(good: tuple[Isolated, Path], zoo: Zoo) -> N
 
     here = ask(open_generator(kind, training, file.parent), training, ARCH, 12, seed=1)
     assert hashes(isolated.generate(ARCH, 12, seed=1)) == hashes(here)
+
+
+def test_a_method_may_choose_the_architectures(good: tuple[Isolated, Path], zoo: Zoo) -> None:
+    chosen = good[0].generate(None, 3, seed=1)
+    assert [architecture_of(sample) for sample in chosen] == [ARCH, (64, 24, 16, 64), ARCH]
+    assert [list(sample) for sample in chosen] == [
+        [f"{2 * i}.{kind}" for i in range(5) for kind in ("weight", "bias")]
+    ] * 3
+
+    training = zoo.training_set(reads_ghn=False)
+    with pytest.raises(MethodError, match="method nearest does not choose architectures"):
+        ask(load_method("nearest")(training), training, None, 3, seed=0)  # type: ignore[call-arg]
 
 
 def test_what_a_method_prints_is_kept_out_of_the_output(
