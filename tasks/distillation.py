@@ -105,7 +105,7 @@ def preset(name: Literal["cpu", "paper"], task_name: str) -> tuple[int, Distilla
         batch=4096 // architectures,
         final_learning_rate=7e-4,
     )
-    return 128, DistillationConfig(dagger=dagger, pool=None)
+    return 128, DistillationConfig(dagger=dagger, pool=None, ghn=GHNConfig(channels=128))
 
 
 class Ensemble(Protocol):

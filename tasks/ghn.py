@@ -30,8 +30,8 @@ class GHNConfig:
     """The decoder; everything else is HyperPPO's."""
 
     decoder: Literal["conv1x1", "upsample"] = "conv1x1"
-    channels: int = 128
-    """Of the map before the last layer: `conv1x1` only."""
+    channels: int = 64
+    """Of the map before the last layer, HyperPPO's 128; `conv1x1` only. Half of it halves a zoo's size."""
     max_width: int = MAX_WIDTH
     """Side of the field that weight matrices are cut from (M)."""
 

@@ -110,7 +110,7 @@ class Zoo:
         task = load_task(task_name)
         directory = directory or SHIPPED / task.name
         manifest = verify(directory, task.name)
-        ghn = GHNConfig(**manifest["distillation"].get("ghn", {}))
+        ghn = GHNConfig(**manifest["distillation"].get("ghn", {"channels": 128}))  # older zoos do not say
         ensemble = GHNEnsemble(manifest["ghn_seeds"], task.observation_dim, task.action_dim, ghn)
         ensemble.load_state_dict(load_file(directory / "ghns.safetensors"))  # bfloat16 values in float32 arithmetic
         valid: dict[Architecture, set[int]] = {}
