@@ -142,7 +142,8 @@ def table3(scores: Mapping[UnitName, Scores], protocol: Protocol, tasks: Sequenc
         shares = {name: drawn.count(name) / len(drawn) for name in names} if drawn else {}
         mixture = "/".join(f"{100 * share:.0f}" for share in shares.values()) or MISSING
         same = row.task == previous
-        grid.add("" if same else row.task, _with_seeds(row), *cells[:4], cells[5], *cells[7:], mixture, section=not same)
+        shown = *cells[:4], cells[5], *cells[7:], mixture
+        grid.add("" if same else row.task, _with_seeds(row), *shown, section=not same)
         previous = row.task
         lines += _lines(3, row)
         lines += [
