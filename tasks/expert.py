@@ -155,11 +155,11 @@ def train_expert(
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         agent = ActorCritic(task.observation_dim, task.action_dim, config.hidden)
-    optimizer = torch.optim.Adam(
-        [{"params": [*agent.actor.parameters(), agent.log_std]}, {"params": agent.critic.parameters()}],
-        lr=config.learning_rate,
-        eps=1e-5,
-    )
+    parts: list[dict[str, Any]] = [
+        {"params": [*agent.actor.parameters(), agent.log_std]},
+        {"params": list(agent.critic.parameters())},
+    ]
+    optimizer = torch.optim.Adam(parts, lr=config.learning_rate, eps=1e-5)
     average = AveragedModel(agent.actor, multi_avg_fn=get_ema_multi_avg_fn(config.averaging))
     modules = {"agent": agent, "average": average}
 
