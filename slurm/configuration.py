@@ -1,4 +1,4 @@
-"""TOML files read into frozen dataclasses. What does not fit is one error that names file, key and what may be there."""
+"""TOML files read into frozen dataclasses. What does not fit is one error: which file, which key, what may be there."""
 
 import difflib
 import tomllib

@@ -84,7 +84,7 @@ class Plan:
     zoo: tuple[ZooPlan, ...] = ()
     train: tuple[TrainPlan, ...] = ()
     run: tuple[RunPlan, ...] = ()
-    tables: tuple[str, ...] = ()
+    tables: tuple[Literal[1, 2, 3, 4, 6], ...] = ()
     """Tables to print when all is done, as of `nnbench table`."""
     protocol: Protocol = field(default_factory=Protocol)
     plugins: tuple[Path, ...] = ()
@@ -94,7 +94,8 @@ class Plan:
     @property
     def tasks(self) -> tuple[str, ...]:
         """All tasks, in the order in which they are named."""
-        return tuple(dict.fromkeys(task for part in (*self.zoo, *self.train, *self.run) for task in part.tasks))
+        parts: tuple[ZooPlan | TrainPlan | RunPlan, ...] = (*self.zoo, *self.train, *self.run)
+        return tuple(dict.fromkeys(task for part in parts for task in part.tasks))
 
     def zoo_plan(self, task: str) -> ZooPlan | None:
         """Who builds the task's zoo; None for the zoo that ships."""
@@ -210,7 +211,7 @@ def _zoo_units(plan: Plan) -> Iterator[SweepUnit]:
             else:
                 hours += count / 8 * config.pool.updates * _HOURS_PER_UPDATE
                 yield SweepUnit("zoo", task, hours=hours, core_hours=core_hours + validation)
-            if "1" in plan.tables and task == PICK_CUBE:  # the paper prints it for one task
+            if 1 in plan.tables and task == PICK_CUBE:  # the paper prints it for one task
                 yield SweepUnit("zoo", task, "alignment", hours=_ALIGNMENT_HOURS)
 
 

@@ -90,8 +90,9 @@ class Sweep:
         from nnbench.tasks.alignment import alignment_file
         from nnbench.tasks.distillation import ensemble_file
 
-        stored, found, zoos = Store(self.plan.results).keys(), set(), self._zoos()
-        trained = {}
+        stored, zoos = Store(self.plan.results).keys(), self._zoos()
+        found: set[str] = set()
+        trained: dict[str, str] = {}
         for unit in self.units:
             if unit.stage == "ghn":
                 assert unit.seed is not None

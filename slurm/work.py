@@ -201,7 +201,7 @@ def _print_tables(sweep: Sweep, unit: SweepUnit, workers: int | None) -> None:
     plan, done, text = sweep.plan, sweep.done(), io.StringIO()
     task = plan.tasks[0] if len(plan.tasks) == 1 else "all"
     with contextlib.redirect_stdout(text):
-        cli.table(tuple(int(name) for name in plan.tables), task, plan.results, protocol=plan.protocol.short)
+        cli.table(plan.tables, task, plan.results, protocol=plan.protocol.short)
     write_atomically(sweep.tables_file, lambda temporary: temporary.write_text(text.getvalue()))
     sweep.mark_tables(done)
     print(text.getvalue(), end="")
