@@ -7,6 +7,7 @@ import pytest
 
 from nnbench.slurm.configuration import ConfigurationError
 from nnbench.slurm.plan import STAGES, expand, load_plan, plan_file
+from nnbench.slurm.profile import load_profile
 
 
 def _plan(tmp_path: Path, text: str) -> Path:
@@ -42,6 +43,14 @@ def test_the_papers_plan_has_all_of_it() -> None:
     needs = {unit.name: unit.needs for unit in units}
     assert len(needs["zoo/PushCube-v1"]) == 128 and needs["train/sane/PushCube-v1/s4"] == ("zoo/PushCube-v1",)
     assert needs["run/nnit/PickCube-v1/s2/joint"] == ("train/nnit/PickCube-v1/s2",)
+
+
+def test_the_readmes_plan_and_profile_can_be_read(tmp_path: Path) -> None:
+    blocks = (Path(__file__).parent.parent / "README.md").read_text().split("```toml\n")[1:]
+    plan, profile = (block.split("```")[0] for block in blocks)
+    assert len(expand(load_plan(_plan(tmp_path, plan)))) == 3 + 3 * 8 + 1
+    (tmp_path / "cluster.toml").write_text(profile)
+    assert load_profile(str(tmp_path / "cluster.toml")).training.gpus == 1
 
 
 def test_what_ships_can_be_expanded_in_the_order_of_the_stages() -> None:
