@@ -177,7 +177,7 @@ def sweep(
 
     Args:
         plan: A TOML file, or one that ships: cpu.toml, paper.toml.
-        cluster: Default SLURM where one answers, else local, in processes; debug stays in this one.
+        cluster: Default SLURM where one answers, else local; debug runs the jobs in this process.
         profile: A TOML file with what jobs ask for, or one that ships: cpu (default on SLURM), gpu, local.
         dry_run: Print jobs, units and estimated hours, and submit nothing.
         retry_failed: Do failed units once more too.

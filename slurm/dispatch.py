@@ -49,8 +49,9 @@ def choose_cluster(asked: Cluster | None) -> Cluster:
 
 def to_do(sweep: Sweep, *, retry_failed: bool) -> list[SweepUnit]:
     """The units to submit: neither done nor under way, nor failed or in need of one that is."""
-    failures, jobs = sweep.failures(), sweep.jobs()
-    found = states(sweep.units, sweep.done(), {} if retry_failed else failures, jobs, alive(jobs))
+    done = sweep.done()
+    jobs = sweep.jobs(done)
+    found = states(sweep.units, done, {} if retry_failed else sweep.failures(), jobs, alive(jobs))
     hopeless: set[str] = {name for name, state in found.items() if state == "failed"}
     chosen = []
     for unit in sweep.units:  # by stage, so what a unit needs comes before it
@@ -173,7 +174,7 @@ def submit(sweep: Sweep, arrays: Sequence[Array], profile: Profile, cluster: Clu
 
 def _under_way(sweep: Sweep) -> set[tuple[Stage, str]]:
     """Stage and number of the sweep's arrays that SLURM still has."""
-    jobs = sweep.jobs()
+    jobs = sweep.jobs(sweep.done())
     living = alive(jobs)
     return {
         (stage_of(job.units[0]), job.id.split("_")[0]) for job in jobs if job.cluster == "slurm" and job.id in living

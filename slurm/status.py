@@ -12,9 +12,10 @@ _COLUMNS: tuple[State, ...] = ("done", "running", "queued", "failed", "missing")
 
 def describe_status(sweep: Sweep) -> Iterator[str]:
     """Lines. A job that ended with units missing was killed, or ran out of time: its log may say."""
-    failures, jobs = sweep.failures(), sweep.jobs()
+    failures, done = sweep.failures(), sweep.done()
+    jobs = sweep.jobs(done)
     living = alive(jobs)
-    found = states(sweep.units, sweep.done(), failures, jobs, living)
+    found = states(sweep.units, done, failures, jobs, living)
     counts = Counter((unit.stage, found[unit.name]) for unit in sweep.units)
     yield "stage  " + "".join(f"{name:>9}" for name in _COLUMNS)
     for stage in STAGES:

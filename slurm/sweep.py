@@ -176,11 +176,12 @@ class Sweep:
         rows = [vars(job) for job in jobs]
         write_json(self.folder / "submitted" / f"{jobs[0].cluster}-{jobs[0].host}-{jobs[0].id}.json", rows)
 
-    def jobs(self) -> list[Job]:
-        """All that was ever submitted, the latest last."""
+    def jobs(self, done: Collection[str] = ()) -> list[Job]:
+        """What was submitted, the latest last, but for jobs all of whose units are done."""
         files = sorted((self.folder / "submitted").glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
         rows = [row for path in files for row in json.loads(path.read_text())]
-        return [Job(**(row | {"units": tuple(row["units"])})) for row in rows]
+        jobs = [Job(**(row | {"units": tuple(row["units"])})) for row in rows]
+        return [job for job in jobs if not set(job.units).issubset(done)]
 
 
 def alive(jobs: Sequence[Job]) -> dict[str, State]:

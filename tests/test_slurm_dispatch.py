@@ -62,7 +62,10 @@ def test_a_failed_unit_and_what_needs_it_wait_for_retry_failed(sweep: Sweep) -> 
 
 
 def test_what_is_under_way_is_not_submitted_again(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
-    jobs = [Job("slurm", "7_0", "login", ("train/random/PickCube-v1/s0",), "log"), Job("slurm", "7_1", "login", (), "")]
+    jobs = [
+        Job("slurm", "7_0", "login", ("train/random/PickCube-v1/s0",), "log"),
+        Job("slurm", "7_1", "login", ("run/other",), ""),
+    ]
     sweep.record_jobs(jobs)
     assert sweep.jobs() == jobs
     monkeypatch.setattr("nnbench.slurm.sweep._slurm_jobs", lambda: {"7_0": "queued", "8": "running"})
