@@ -18,9 +18,7 @@ from typing import Any, Literal
 
 from nnbench.protocol import Unit
 from nnbench.slurm.plan import RUNS, Plan, SweepUnit, expand, load_plan, plan_file
-from nnbench.store import Store
 from nnbench.tasks.files import file_sha256, write_atomically, write_json
-from nnbench.training import find
 
 State = Literal["done", "running", "queued", "failed", "missing"]
 
@@ -87,8 +85,10 @@ class Sweep:
 
     def done(self) -> set[str]:
         """Names of the units whose output is there. Raises CheckpointError for a training of another zoo."""
+        from nnbench.store import Store
         from nnbench.tasks.alignment import alignment_file
         from nnbench.tasks.distillation import ensemble_file
+        from nnbench.training import find
 
         stored, zoos = Store(self.plan.results).keys(), self._zoos()
         found: set[str] = set()

@@ -38,18 +38,31 @@ tasks = ["PickCube-v1"]
 archs = "{ARCHS}"
 """
 OWN = """
-import os, signal, time
 from pathlib import Path
 from nnbench.methods import nearest
 
 class Method(nearest.Method):
     name = "mine"
     def generate(self, arch, n, *, seed=0):
-        if not Path("mended").exists() and arch == (16, 16, 16, 32):
-            {trouble}
+        assert Path("mended").exists() or arch != (16, 16, 16, 32), "not this one"
         return super().generate(arch, n, seed=seed)
 """
 OWN_PLAN = "plugins = ['mine.py']\n" + PLAN.replace('["nearest", "random"]', '["mine"]')
+SLOW = """
+import time
+from pathlib import Path
+from nnbench.methods import nearest
+
+class Method(nearest.Method):
+    name = "mine"
+    @classmethod
+    def fit(cls, training, *, seed, directory):
+        if not Path("begun").exists():
+            Path("begun").touch()
+            time.sleep(3600)
+        return cls(training)
+"""
+SLOW_PLAN = "plugins = ['mine.py']\n[[train]]\nmethods = ['mine']\ntasks = ['PickCube-v1']\n"
 TROUBLED = "run/mine/PickCube-v1/s0/16-16-16-32"
 
 
@@ -125,7 +138,7 @@ def test_rows_are_those_of_plain_runs_and_a_resubmission_does_nothing(
 
 
 def test_a_failed_unit_is_named_and_done_again_only_when_asked(cluster: Cluster, here: Path) -> None:
-    Path("mine.py").write_text(OWN.format(trouble="raise AssertionError('not this one')"))
+    Path("mine.py").write_text(OWN)
     sweep = _open(OWN_PLAN)
     _submit(sweep, cluster)
     _wait(sweep)
@@ -170,33 +183,39 @@ def test_stages_wait_for_one_another_and_units_share_an_array(slurm: None, here:
     assert begun == ["train", "run", "table"] and sweep.done() == {unit.name for unit in sweep.units}, _logs(sweep)
 
 
-def test_a_job_at_its_time_limit_is_queued_again_and_goes_on(slurm: None, here: Path) -> None:
-    Path("mine.py").write_text(OWN.format(trouble="Path('mended').touch(); time.sleep(3600)"))
-    sweep = _open(OWN_PLAN)
-    _submit(sweep, "slurm", profile=_profile(minutes=3, signal_s=60))
+def test_a_training_at_its_time_limit_is_queued_again_and_goes_on(slurm: None, here: Path) -> None:
+    Path("mine.py").write_text(SLOW)
+    sweep = _open(SLOW_PLAN)
+    _submit(sweep, "slurm", profile=_profile(minutes=3))
     _wait(sweep, _no_waiting_for_requeued_jobs)
-    assert sweep.done() == {unit.name for unit in sweep.units} and not sweep.failures(), _logs(sweep)
-    (log,) = {Path(job.log) for job in sweep.jobs() if TROUBLED in job.units}
-    assert "timed-out" in log.read_text() and log.read_text().count("Starting with") == 2
+    assert len(sweep.done()) == 1 and not sweep.failures(), _logs(sweep)
+    assert "timed-out" in _logs(sweep) and _logs(sweep).count("Starting with") == 2
+    assert len(sweep.jobs()) == 1
 
 
-def test_a_cancelled_sweep_has_failed_at_nothing_and_goes_on(slurm: None, here: Path) -> None:
-    Path("mine.py").write_text(OWN.format(trouble="Path('asleep').touch(); time.sleep(3600)"))
-    sweep = _open(OWN_PLAN)
-    _submit(sweep, "slurm")
-
-    def cancel() -> None:
-        if Path("asleep").exists():
-            numbers = {job.id.split("_")[0] for job in sweep.jobs()}
-            subprocess.run(["scancel", *numbers], check=True)
-
-    _wait(sweep, cancel)
-    assert sweep.failures() == {} and TROUBLED not in sweep.done()
-    assert any(line.startswith("ended    job ") and "missing" in line for line in describe_status(sweep))
-    Path("mended").touch()
-    assert _submit(sweep, "slurm") > 0
+def test_a_cancelled_or_killed_job_has_failed_at_nothing_and_goes_on(slurm: None, here: Path) -> None:
+    Path("mine.py").write_text(SLOW)
+    sweep = _open(SLOW_PLAN)
+    for end in (_cancel, _kill):
+        Path("begun").unlink(missing_ok=True)
+        assert _submit(sweep, "slurm") == 1
+        _wait(sweep, lambda end=end: end(sweep) if Path("begun").exists() else None)
+        assert sweep.failures() == {} and sweep.done() == set(), _logs(sweep)
+        assert [line.split(":")[0] for line in describe_status(sweep)][2] == (
+            f"ended    job {sweep.jobs()[-1].id} with 1 of 1 units missing"
+        )
+    assert _submit(sweep, "slurm") == 1  # the file `begun` is there: now it is quick
     _wait(sweep)
-    assert sweep.done() == {unit.name for unit in sweep.units}, _logs(sweep)
+    assert len(sweep.done()) == 1, _logs(sweep)
+
+
+def _cancel(sweep: Sweep) -> None:
+    subprocess.run(["scancel", sweep.jobs()[-1].id], check=True)
+
+
+def _kill(sweep: Sweep) -> None:
+    for process in _processes_of(sweep):
+        os.kill(process, signal.SIGKILL)
 
 
 @pytest.mark.parametrize("cluster", ["slurm", "local"], indirect=True)
