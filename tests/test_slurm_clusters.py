@@ -227,11 +227,11 @@ def test_ten_kills_lose_and_double_nothing(cluster: Cluster, here: Path, expecte
             for path in (here / "results" / "runs").glob("*.*"):
                 path.unlink()
         process = _sweep_in_background(cluster)
-        pause = time.monotonic() + rng.uniform(0, 10)
+        pause = time.monotonic() + rng.uniform(0, 20)
         while process.poll() is None or alive(sweep.jobs()):
             if kills < KILLS and time.monotonic() > pause and (victims := list(_processes_of(sweep))):
                 os.kill(rng.choice(victims), signal.SIGKILL)
-                kills, pause = kills + 1, time.monotonic() + rng.uniform(2, 10)
+                kills, pause = kills + 1, time.monotonic() + rng.uniform(1, 20)
             if cluster == "slurm":
                 _no_waiting_for_requeued_jobs()
             time.sleep(0.2)
