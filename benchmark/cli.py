@@ -1,7 +1,6 @@
 """The command `nnbench`. Nothing heavy is imported before a verb needs it."""
 
 import sys
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -13,7 +12,7 @@ from nnbench.protocol import Protocol
 _RESULTS = Path("results") / "runs"
 _RUNS = Path("runs")
 _TASK = "PickCube-v1"
-_Table = Literal["1", "2", "3", "4", "6", "novelty"]
+TableName = Literal["1", "2", "3", "4", "6", "novelty"]
 
 _app = tyro.extras.SubcommandApp()
 _expert, _zoo, _bench = (tyro.extras.SubcommandApp() for _ in range(3))
@@ -71,13 +70,12 @@ def run(
     from tqdm import tqdm
 
     from nnbench.api import JointGenerator
-    from nnbench.evaluation import architectures_of, evaluate
-    from nnbench.generation import Isolated, MethodError
-    from nnbench.novelty import Novelty
+    from nnbench.evaluation import architectures_of
+    from nnbench.generation import MethodError
     from nnbench.protocol import Unit
     from nnbench.registry import load_method
+    from nnbench.running import run_units
     from nnbench.store import Store
-    from nnbench.tasks.simulation import Simulator
     from nnbench.tasks.zoo import Zoo
     from nnbench.training import obtain
 
@@ -90,34 +88,29 @@ def run(
             raise ValueError(f"method {kind.name} does not choose architectures (no `generate_joint`)")
     wanted, failed = architectures_of(split, archs), 0
     for zoo in [Zoo.open(name) for name in _tasks(task)]:
+        trained = {kind.name: obtain(kind, zoo, seed) for kind in kinds}
         work: list[Unit] = []
-        novelty = Novelty(zoo)
-        with ExitStack() as stack:
-            sources = {}
-            for kind in kinds:
-                trained = obtain(kind, zoo, seed)
-                print(f"{kind.name}: {trained.folder}")
-                isolated = Isolated(kind.name, plugin, trained.folder, zoo.task.name)
-                sources[kind.name] = stack.enter_context(isolated)
-                for arch in wanted:
-                    unit = Unit(
-                        protocol=protocol,
-                        task=zoo.task.name,
-                        method=kind.name,
-                        method_sha256=trained.sha256,
-                        generator_seed=seed,
-                        arch=arch,
-                    )
-                    if not store.finished(unit):
-                        work.append(unit)
-            if work:
-                simulator = stack.enter_context(Simulator(zoo.task, workers))
-            for unit in tqdm(work, desc=f"{zoo.task.name} {split}", unit="arch", disable=None):
-                try:
-                    tqdm.write(evaluate(unit, sources[unit.method], novelty, simulator, store, full=full))
-                except MethodError as error:  # the other units are not to blame
-                    failed += 1
-                    tqdm.write(f"nnbench: {error}", file=sys.stderr)
+        for kind in kinds:
+            print(f"{kind.name}: {trained[kind.name].folder}")
+            for arch in wanted:
+                unit = Unit(
+                    protocol=protocol,
+                    task=zoo.task.name,
+                    method=kind.name,
+                    method_sha256=trained[kind.name].sha256,
+                    generator_seed=seed,
+                    arch=arch,
+                )
+                if not store.finished(unit):
+                    work.append(unit)
+        outcomes = run_units(work, trained, zoo, store, plugins=plugin, workers=workers, full=full)
+        description = f"{zoo.task.name} {split}"
+        for _, outcome in tqdm(outcomes, total=len(work), desc=description, unit="arch", disable=None):
+            if isinstance(outcome, MethodError):  # the other units are not to blame
+                failed += 1
+                tqdm.write(f"nnbench: {outcome}", file=sys.stderr)
+            else:
+                tqdm.write(outcome)
     _print_tables(("3" if split == "joint" else "2",), task, results, protocol)
     if failed:
         raise MethodError(f"{failed} units failed, each for the reason printed above")
@@ -125,7 +118,7 @@ def run(
 
 @_app.command
 def table(
-    names: Annotated[tuple[_Table, ...], tyro.conf.Positional] = ("2", "3", "4"),
+    names: Annotated[tuple[TableName, ...], tyro.conf.Positional] = ("2", "3", "4"),
     task: str = _TASK,
     results: Path = _RESULTS,
     format: Literal["text", "md", "latex", "csv", "json"] = "text",
@@ -149,10 +142,11 @@ def table(
 
 
 @_app.command
-def status(results: Path = _RESULTS) -> None:
-    """List what a folder of results holds: finished units by protocol, task and method, and units under way.
+def status(plan: Annotated[Path | None, tyro.conf.Positional] = None, results: Path = _RESULTS) -> None:
+    """What is done, running, failed and missing of a sweep; without a plan, what a folder of results holds.
 
     Args:
+        plan: What `nnbench sweep` was given.
         results: Folder that `nnbench run` wrote to.
     """
     from collections import Counter
@@ -160,6 +154,12 @@ def status(results: Path = _RESULTS) -> None:
     from nnbench.protocol import Unit
     from nnbench.store import Store
 
+    if plan is not None:
+        from nnbench.slurm.status import describe_status
+        from nnbench.slurm.sweep import Sweep
+
+        print("\n".join(describe_status(Sweep.open(plan))))
+        return
     store = Store(results)
     units = [Unit.from_fields(manifest["unit"]) for manifest in store.manifests()]
     finished = Counter((unit.protocol.short, unit.task, unit.method, unit.generator_seed) for unit in units)
@@ -167,6 +167,49 @@ def status(results: Path = _RESULTS) -> None:
         print(f"finished   protocol {protocol}  {task}  {method} s{seed}: {count} architectures")
     for key, episodes in store.unfinished().items():
         print(f"under way  {key}: {episodes} episodes kept")
+
+
+@_app.command
+def sweep(
+    plan: Annotated[Path, tyro.conf.Positional],
+    cluster: Literal["slurm", "local", "debug"] | None = None,
+    profile: str | None = None,
+    dry_run: bool = False,
+    retry_failed: bool = False,
+) -> None:
+    """Do what is missing of a plan, packed into jobs: on SLURM (submits and returns) or on this machine (waits).
+
+    Args:
+        plan: A TOML file, or one that ships: cpu.toml, paper.toml.
+        cluster: Default SLURM where one answers, else local; debug runs the jobs in this process.
+        profile: A TOML file with what jobs ask for, or one that ships: cpu (default on SLURM), gpu, local.
+        dry_run: Print jobs, units and estimated hours, and submit nothing.
+        retry_failed: Do failed units once more too.
+    """
+    from nnbench.slurm import dispatch
+    from nnbench.slurm.profile import load_profile
+    from nnbench.slurm.status import describe_status
+    from nnbench.slurm.sweep import Sweep, SweepError
+
+    opened = Sweep.open(plan)
+    chosen = cluster if dry_run and cluster else dispatch.choose_cluster(cluster)
+    resources = load_profile(profile or ("cpu" if chosen == "slurm" else "local"))
+    units = dispatch.to_do(opened, retry_failed=retry_failed)
+    arrays, problems = dispatch.pack(units, resources), dispatch.check(opened, units)
+    if units:
+        print("\n".join(dispatch.describe(opened, arrays, chosen)))
+    else:
+        print("nothing to do")
+    if dry_run:
+        print("".join(f"not yet: {problem}\n" for problem in problems), end="")
+        return
+    if problems:
+        raise SweepError("\nnnbench: ".join(problems))
+    for line in dispatch.submit(opened, arrays, resources, chosen):
+        print(line, flush=True)
+    print("\n".join(describe_status(opened)))
+    if chosen != "slurm" and (left := dispatch.to_do(opened, retry_failed=True)):
+        raise SweepError(f"{len(left)} units are not done; the same command does them, with --retry-failed the failed")
 
 
 @_app.command
@@ -483,7 +526,7 @@ def _tasks(name: str) -> list[str]:
 
 
 def _print_tables(
-    names: tuple[_Table, ...],
+    names: tuple[TableName, ...],
     task: str,
     results: Path,
     protocol: Protocol,

@@ -117,7 +117,8 @@ def global_random_state() -> dict[str, Any]:
 class Isolated:
     """A trained method in a process of its own, which is started anew where the method brings it down.
 
-    What the method prints goes to stderr. Use as a context.
+    `zoo` is the folder of the zoo that it was trained on, by default the one that ships. What the method prints goes to
+    stderr. Use as a context.
     """
 
     def __init__(
@@ -126,11 +127,12 @@ class Isolated:
         plugins: Sequence[Path],
         folder: Path,
         task: str,
+        zoo: Path | None = None,
         *,
         patience_s: float = PATIENCE_S,
     ) -> None:
         self._name, self._patience_s = name, patience_s
-        self._who = (name, tuple(plugins), folder, task)
+        self._who = (name, tuple(plugins), folder, task, zoo)
         self._pool = ProcessPool(1, context=multiprocessing.get_context("spawn"), initializer=_start_worker)
 
     def __enter__(self) -> Self:
@@ -170,12 +172,13 @@ def _answer(
     plugins: tuple[Path, ...],
     folder: Path,
     task: str,
+    zoo: Path | None,
     arch: Architecture | None,
     n: int,
     seed: int,
 ) -> bytes:
     try:
-        generator, training = _open(name, plugins, folder, task)
+        generator, training = _open(name, plugins, folder, task, zoo)
     except (Exception, SystemExit) as error:
         reason = " ".join(str(error).split())
         raise MethodError(f"method {name}: loading it from {folder} raised {type(error).__name__}: {reason}") from error
@@ -191,7 +194,9 @@ def _answer(
 
 
 @cache
-def _open(name: str, plugins: tuple[Path, ...], folder: Path, task: str) -> tuple[Generator, TrainingSet]:
-    method, zoo = load_method(name, plugins), Zoo.open(task)
-    training = zoo.training_set(reads_ghn=method.reads_ghn)
+def _open(
+    name: str, plugins: tuple[Path, ...], folder: Path, task: str, zoo: Path | None
+) -> tuple[Generator, TrainingSet]:
+    method = load_method(name, plugins)
+    training = Zoo.open(task, zoo).training_set(reads_ghn=method.reads_ghn)
     return open_generator(method, training, folder), training

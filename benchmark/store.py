@@ -2,7 +2,8 @@
 
 Below the root a finished unit has four files: `<key>.safetensors` with all generated weights, `<key>.parquet` with one
 row a policy and episode, `<key>.policies.parquet` with one row a policy, and `<key>.json`, the manifest with the hashes
-of them, written last. A unit under way has numbered parts in `partial/<key>/`.
+of them, written last. A unit under way has numbered parts in `partial/<key>/`. Two processes at the same
+unit do no harm: their parts have different names, and the files of a finished unit are always of one of them.
 """
 
 import hashlib
@@ -10,7 +11,10 @@ import importlib.metadata
 import json
 import os
 import platform
+import random
 import sys
+import time
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -95,6 +99,11 @@ POLICY_SCHEMA = pa.schema(
 """One row a policy: where it lies among the zoo's policies and among the other samples."""
 
 
+_ATTEMPTS = 8
+_PROCESS = uuid.uuid4().hex[:8]
+"""In the names of this process's journal parts: of two that are at the same unit neither overwrites the other's."""
+
+
 class StoreError(RuntimeError):
     """Results that cannot be written or must not be read. Names the file and the remedy."""
 
@@ -108,9 +117,10 @@ class Store:
     def finished(self, unit: Unit) -> bool:
         """True if the manifest exists and the files are what it says. Raises StoreError on an unreadable manifest."""
         path = self._path(unit, "json")
-        if not path.exists():
+        try:
+            manifest = _read_manifest(path)
+        except FileNotFoundError:
             return False
-        manifest = _read_manifest(path)
         files = [path.with_name(name) for name in manifest["sha256"]]
         return all(file.exists() and _sha256(file.read_bytes()) == manifest["sha256"][file.name] for file in files)
 
@@ -146,9 +156,19 @@ class Store:
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         contents[self._path(unit, "json")] = (json.dumps(manifest, indent=1) + "\n").encode()
-        self._path(unit, "json").unlink(missing_ok=True)  # an old manifest would call the new files corrupt
-        for path, content in contents.items():
-            write_atomically(path, partial(_write_bytes, content))
+        for attempt in range(_ATTEMPTS):
+            self._path(unit, "json").unlink(missing_ok=True)  # an old manifest would call the new files corrupt
+            for path, content in contents.items():
+                write_atomically(path, partial(_write_bytes, content))
+            if self.finished(unit):
+                return
+            # Another process wrote the same unit at the same moment, and the files are now of both.
+            time.sleep(random.uniform(0, 0.1 * 2**attempt))
+        raise StoreError(f"{self._path(unit, 'json')}: its files change while they are written; run the unit again")
+
+    def keys(self) -> set[str]:
+        """The keys of all units with a manifest and rows; opens no file."""
+        return {path.stem for path in self._manifest_paths()}
 
     def protocol(self, prefix: str = "") -> Protocol:
         """The only protocol here whose hash begins so; the benchmark's own in an empty folder.
@@ -280,10 +300,10 @@ class Journal:
     directory: Path
 
     def append(self, episodes: pa.Table) -> None:
-        """Keep these episodes (ROLLOUT_SCHEMA). One process a unit. Raises OSError on a full disk."""
+        """Keep these episodes (ROLLOUT_SCHEMA). Raises OSError on a full disk."""
         parts = self._parts()
-        number = int(parts[-1].stem) + 1 if parts else 0
-        path = self.directory / f"{number:06d}.parquet"
+        number = int(parts[-1].stem.split("-")[0]) + 1 if parts else 0
+        path = self.directory / f"{number:06d}-{_PROCESS}.parquet"
         content = _parquet_bytes(_conform(episodes, ROLLOUT_SCHEMA, str(path)))
         write_atomically(path, partial(_write_bytes, content))
 

@@ -153,7 +153,7 @@ def distil(
     members = []
     for start in range(0, len(seeds), group):
         part = tuple(seeds[start : start + group])
-        path = directory / "ensemble" / f"ghns-{part[0]}-{part[-1]}.safetensors"
+        path = ensemble_file(directory, part)
         if not path.exists():
             if config.pool:
                 ensemble = GHNEnsemble(part, simulator.task.observation_dim, simulator.task.action_dim, config.ghn)
@@ -168,6 +168,11 @@ def distil(
     whole = GHNEnsemble(seeds, simulator.task.observation_dim, simulator.task.action_dim, config.ghn)
     whole.load_state_dict({key: torch.cat([member[key] for member in members]) for key in members[0]})
     return whole
+
+
+def ensemble_file(directory: Path, seeds: Sequence[int]) -> Path:
+    """Where `distil` keeps the finished GHNs of consecutive seeds, one without a pool, several with."""
+    return directory / "ensemble" / f"ghns-{seeds[0]}-{seeds[-1]}.safetensors"
 
 
 def build_pool(simulator: Simulator, expert: Weights, directory: Path, config: DistillationConfig) -> LabelledStates:

@@ -90,12 +90,14 @@ class Zoo:
     def __init__(
         self,
         task: Task,
+        directory: Path,
         ensemble: GHNEnsemble,
         valid: dict[Architecture, set[int]],
         states: torch.Tensor | None,
         manifest_sha256: str,
-    ):
+    ) -> None:
         self.task = task
+        self.directory = directory
         self.sha256 = manifest_sha256
         self.states = states
         """To compare policies by what they do in them, (1024, O); None in a zoo of an older version."""
@@ -119,7 +121,7 @@ class Zoo:
                 valid.setdefault(parse_architecture(row["arch"]), set()).add(row["ghn_seed"])
         path = directory / "states.safetensors"
         states = load_file(path)["observations"] if path.name in manifest["files"] else None
-        return cls(task, ensemble, valid, states, file_sha256(directory / "manifest.json"))
+        return cls(task, directory, ensemble, valid, states, file_sha256(directory / "manifest.json"))
 
     def hypernetwork_policies(self, arch: Architecture) -> dict[int, Weights]:
         """GHN seed to what that GHN writes for this architecture, held out or not: for metrics and floors."""
@@ -222,8 +224,7 @@ def build_zoo(
     """
     task, expert = simulator.task, load_expert(expert_path)
     config, policy_filter = config or DistillationConfig(), policy_filter or FILTERS[task.name]
-    refuse_other_work(work, {"expert_sha256": file_sha256(expert_path), "distillation": asdict(config)})
-    ensemble = distil(simulator, expert, ghn_seeds, work, config)
+    ensemble = build_ghns(simulator, expert_path, work, ghn_seeds, config)
     # What ships is rounded to bfloat16, so that is what is validated.
     tensors = {key: value.to(torch.bfloat16).contiguous() for key, value in ensemble.state_dict().items()}
     ensemble.load_state_dict(tensors)
@@ -253,11 +254,22 @@ def build_zoo(
     )
 
 
+def build_ghns(
+    simulator: Simulator, expert_path: Path, work: Path, ghn_seeds: Sequence[int], config: DistillationConfig
+) -> GHNEnsemble:
+    """The first stage of `build_zoo`. Without a pool, several processes may make other seeds in the same `work`.
+
+    Raises ZooError where what is in `work` was made from another expert or with other numbers.
+    """
+    refuse_other_work(work, {"expert_sha256": file_sha256(expert_path), "distillation": asdict(config)})
+    return distil(simulator, load_expert(expert_path), ghn_seeds, work, config)
+
+
 def refuse_other_work(work: Path, made_with: dict[str, Any]) -> None:
     """Remember what the files in a folder are made with. Raises ZooError where that was something else."""
     path = work / "made-with.json"
     made_with = json.loads(json.dumps(made_with))  # as it reads back: tuples are lists
-    if not path.exists() and not any(work.glob("*")):
+    if not path.exists() and not any(work.glob("[!.]*")):  # another process may be about to write the same
         write_json(path, made_with)
     elif not path.exists() or json.loads(path.read_text()) != made_with:
         raise ZooError(

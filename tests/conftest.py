@@ -1,11 +1,18 @@
-"""Fixtures that are dear to build: simulation workers and the zoo that ships."""
+"""Fixtures that are dear to build: simulation workers, the zoo that ships, and a SLURM of our own."""
 
+import os
+import shutil
+import subprocess
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from nnbench.tasks.simulation import Simulator, load_task
 from nnbench.tasks.zoo import Zoo
+
+SLURM = Path(__file__).parent / "slurm" / "slurm_local.sh"
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +24,28 @@ def simulator() -> Iterator[Simulator]:
 @pytest.fixture(scope="session")
 def zoo() -> Zoo:
     return Zoo.open("PickCube-v1")
+
+
+@pytest.fixture(scope="session")
+def slurm() -> Iterator[None]:
+    """A SLURM on this machine, of Debian's packages, until the session ends.
+
+    Where it cannot be started the tests are skipped, or with NNBENCH_REQUIRE_SLURM=1 fail.
+    """
+    directory = tempfile.mkdtemp(prefix="slm-", dir="/tmp")  # short: paths of unix sockets are limited
+    for name in [name for name in os.environ if name.startswith(("SLURM_", "SBATCH_", "SRUN_"))]:
+        del os.environ[name]  # never the cluster that these tests may be running on
+    environment = dict(os.environ, LSLURM_CPUS="4", LSLURM_MEM="8000", LSLURM_WATCH=str(os.getpid()))
+    started = subprocess.run([SLURM, "start", directory], env=environment, capture_output=True, text=True)
+    try:
+        if started.returncode != 0:
+            reason = f"no SLURM could be started: {started.stderr.strip()}"
+            if os.environ.get("NNBENCH_REQUIRE_SLURM") == "1":
+                pytest.fail(reason)
+            pytest.skip(reason)
+        os.environ["SLURM_CONF"] = f"{directory}/slurm.conf"
+        yield
+    finally:
+        os.environ.pop("SLURM_CONF", None)
+        subprocess.run([SLURM, "stop", directory], check=False)
+        shutil.rmtree(directory, ignore_errors=True)

@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from nnbench.protocol import Protocol, Unit
-from nnbench.store import EPISODE_SCHEMA, POLICY_SCHEMA, ROLLOUT_SCHEMA, Store, StoreError
+from nnbench.store import EPISODE_SCHEMA, POLICY_SCHEMA, ROLLOUT_SCHEMA, Journal, Store, StoreError
+from nnbench.tasks.files import write_atomically
 from nnbench.tasks.policy import Weights, random_policy, weights_sha256
 
 PROTOCOL = Protocol(samples=4, top=2, selection_episodes=3, screening_episodes=2, test_episodes=5)
@@ -345,6 +346,46 @@ def test_parts_keep_their_order_beyond_ten(tmp_path: Path) -> None:
     for episode in range(12):
         journal.append(_episodes(episode, episode + 1))
     assert journal.read() == _episodes(0, 12).cast(ROLLOUT_SCHEMA)
+
+
+def test_two_processes_at_one_unit_keep_parts_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = (Store(tmp_path).journal(UNIT) for _ in range(2))
+    found = Journal._parts(ours)  # both look before either writes
+    monkeypatch.setattr(Journal, "_parts", lambda self: found)
+    ours.append(_episodes(0, 3))
+    monkeypatch.setattr("nnbench.store._PROCESS", "another")
+    theirs.append(_episodes(1, 4))
+    monkeypatch.undo()
+    kept = Store(tmp_path).journal(UNIT).read()
+    assert kept is not None and sorted(kept["episode_seed"].to_pylist()) == sorted(
+        [*_episodes(0, 3)["episode_seed"].to_pylist(), *_episodes(1, 4)["episode_seed"].to_pylist()]
+    )
+
+
+def test_two_processes_that_finish_one_unit_at_once_leave_it_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one's rows, which differ, come between our rows and our manifest."""
+    store, others = Store(tmp_path), 0
+    column = _rows().column_names.index("return")
+    theirs = _rows().set_column(column, "return", pa.array(np.full(_rows().num_rows, 0.5)))
+
+    def write(path: Path, fill: Any) -> None:
+        nonlocal others
+        write_atomically(path, fill)
+        if path.suffix == ".parquet" and others == 0:
+            others = 1
+            store.write(UNIT, theirs, _policies(), _weights(), {"whose": "theirs"})
+
+    monkeypatch.setattr("nnbench.store.write_atomically", write)
+    store.write(UNIT, _rows(), _policies(), _weights(), {"whose": "ours"})
+    assert others == 1 and store.finished(UNIT)
+    rows = _conformed(_rows() if store.info(UNIT)["whose"] == "ours" else theirs)
+    assert store.unit_rows(UNIT).equals(rows)
+
+
+def _conformed(rows: pa.Table) -> pa.Table:
+    return rows.select(EPISODE_SCHEMA.names).cast(EPISODE_SCHEMA)
 
 
 def test_an_unfinished_part_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

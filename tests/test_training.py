@@ -89,6 +89,25 @@ def test_a_killed_training_is_no_trained_method_and_goes_on(
     train(method, zoo, seed=0)
 
 
+def test_of_two_trainings_at_once_the_first_to_finish_stands(
+    method: Any, zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Results carry the hash of what was trained: were it replaced, they would be of nothing."""
+    fit, first = method.fit.__func__, []
+
+    def overtaken(cls: Any, training_set: Any, *, seed: int, directory: Path) -> Any:
+        if not first:
+            first.append(None)
+            first[0] = train(method, zoo, seed=seed)
+            directory.mkdir()
+            return cls(count=-1)
+        return fit(cls, training_set, seed=seed, directory=directory)
+
+    monkeypatch.setattr(method, "fit", classmethod(overtaken))
+    assert train(method, zoo, seed=0) == first[0] == obtain(method, zoo, seed=0)
+    assert [path.name for path in (tmp_path / "own/remembers/PickCube-v1").iterdir()] == ["seed-0"]
+
+
 def test_damage_and_another_zoo_are_named(method: Any, zoo: Zoo, tmp_path: Path) -> None:
     folder = train(method, zoo, seed=0).folder
     manifest = json.loads((folder / "manifest.json").read_text())

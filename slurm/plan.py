@@ -1,0 +1,228 @@
+"""Plans: which zoos, trainings, runs and tables, as a TOML file; expanded into units that anybody may do.
+
+A unit is done when its output is there, whoever made it. So an interrupted sweep goes on by asking for the same plan.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args
+
+from nnbench.protocol import Protocol
+from nnbench.slurm.configuration import ConfigurationError, read_configuration
+from nnbench.tasks.architectures import Architecture, architecture_name
+
+if TYPE_CHECKING:
+    from nnbench.tasks.distillation import DistillationConfig
+
+SHIPPED = Path(__file__).parent / "plans"
+
+Stage = Literal["ghn", "zoo", "train", "run", "table"]
+STAGES: tuple[Stage, ...] = get_args(Stage)
+"""In the order in which they need one another."""
+
+RUNS = Path("runs")
+PICK_CUBE = "PickCube-v1"
+
+# Estimates, from what the stages took on cores of an AMD EPYC (Zen 3). They decide only what shares a job.
+_STEPS_PER_CORE_HOUR = 1400 * 3600
+_HOURS_PER_UPDATE = 0.1 / 3600
+_ALIGNMENT_HOURS = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZooPlan:
+    """Zoos to build, into runs/zoo; a task of the plan that has none here uses the zoo that ships."""
+
+    tasks: tuple[str, ...]
+    preset: Literal["cpu", "paper"] = "cpu"
+    """As of `nnbench zoo build`."""
+    ghns: int | None = None
+    """Number of hypernetworks, default the preset's."""
+    held_out: bool = False
+    """Let the hypernetworks learn the held-out architectures too."""
+
+    def numbers(self, task: str) -> "tuple[int, DistillationConfig]":
+        """How many hypernetworks, and how they are trained."""
+        from nnbench.tasks.distillation import preset
+
+        count, config = preset(self.preset, task)
+        return self.ghns or count, replace(config, architectures="space" if self.held_out else "train")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainPlan:
+    """Trainings. What a run needs and none of these names is trained too, and taken to be as quick as a floor."""
+
+    methods: tuple[str, ...]
+    tasks: tuple[str, ...]
+    seeds: tuple[int, ...] = (0,)
+    hours: float = 0.02
+    """Of one training, with the profile's resources."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPlan:
+    """Runs, a unit an architecture, as of `nnbench run`."""
+
+    methods: tuple[str, ...]
+    tasks: tuple[str, ...]
+    seeds: tuple[int, ...] = (0,)
+    """Of the training and of the samples."""
+    split: str = "unseen"
+    archs: str | None = None
+    """Only these of the split, with commas between; `all` with `seen` for the 64 training ones."""
+    generation_hours: float = 0.0
+    """What a method takes to write the samples of one architecture, with the profile's resources."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a plan file says."""
+
+    zoo: tuple[ZooPlan, ...] = ()
+    train: tuple[TrainPlan, ...] = ()
+    run: tuple[RunPlan, ...] = ()
+    tables: tuple[Literal[1, 2, 3, 4, 6], ...] = ()
+    """Tables to print when all is done, as of `nnbench table`."""
+    protocol: Protocol = field(default_factory=Protocol)
+    plugins: tuple[Path, ...] = ()
+    """Python files with further methods."""
+    results: Path = Path("results") / "runs"
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """All tasks, in the order in which they are named."""
+        parts: tuple[ZooPlan | TrainPlan | RunPlan, ...] = (*self.zoo, *self.train, *self.run)
+        return tuple(dict.fromkeys(task for part in parts for task in part.tasks))
+
+    def zoo_plan(self, task: str) -> ZooPlan | None:
+        """Who builds the task's zoo; None for the zoo that ships."""
+        return next((part for part in self.zoo if task in part.tasks), None)
+
+    def zoo_folder(self, task: str) -> Path:
+        """The zoo that trainings and runs of the task use."""
+        from nnbench.tasks.zoo import SHIPPED as SHIPPED_ZOOS
+
+        return RUNS / "zoo" / task if self.zoo_plan(task) else SHIPPED_ZOOS / task
+
+
+@dataclass(frozen=True)
+class SweepUnit:
+    """The smallest piece of a sweep."""
+
+    stage: Stage
+    task: str = ""
+    method: str | None = None
+    seed: int | None = None
+    arch: Architecture | None = None
+    """None in a run where the method chooses the architectures too."""
+    needs: tuple[str, ...] = ()
+    """Names of the units whose output it reads."""
+    hours: float = 0.0
+    """Estimate of what takes as long on any number of cores."""
+    core_hours: float = 0.0
+    """Estimate of what is shared among cores."""
+
+    @cached_property
+    def name(self) -> str:
+        """Unique in a plan, and the same in every plan."""
+        parts = [self.stage, self.method, self.task]
+        if self.seed is not None:
+            parts.append(f"s{self.seed}")
+        if self.stage == "run":
+            parts.append(architecture_name(self.arch) if self.arch else "joint")
+        return "/".join(part for part in parts if part)
+
+
+def stage_of(name: str) -> Stage:
+    """Of a unit, by its name."""
+    return next(stage for stage in STAGES if stage == name.split("/")[0])
+
+
+def expert_file(task: str) -> Path:
+    """The expert that a zoo is built from, as `nnbench expert train` writes it."""
+    return RUNS / "expert" / task / "expert.safetensors"
+
+
+def plan_file(path: Path) -> Path:
+    """A file, or by its name a plan that ships. Raises ConfigurationError."""
+    for candidate in (path, SHIPPED / path):
+        if candidate.is_file():
+            return candidate
+    known = ", ".join(sorted(file.name for file in SHIPPED.glob("*.toml")))
+    raise ConfigurationError(f"{path}: no such plan; expected a TOML file, or one that ships: {known}")
+
+
+def load_plan(path: Path) -> Plan:
+    """Read a plan. Raises ConfigurationError, also for tasks, splits and architectures that are none."""
+    from nnbench.tasks.simulation import load_task
+
+    plan = read_configuration(path, Plan)
+    if not (plan.zoo or plan.train or plan.run):
+        raise ConfigurationError(f"{path}: an empty plan; expected [[zoo]], [[train]] or [[run]]")
+    try:
+        for task in plan.tasks:
+            load_task(task)
+        expand(plan)
+    except ValueError as error:
+        raise ConfigurationError(f"{path}: {error}") from error
+    return plan
+
+
+def expand(plan: Plan) -> list[SweepUnit]:
+    """All units of a plan, each once, by stage and within one in an order that keeps together what can share a job."""
+    needs_zoo = {task: (SweepUnit("zoo", task).name,) if plan.zoo_plan(task) else () for task in plan.tasks}
+    runs = [unit for part in plan.run for unit in _run_units(part, plan.protocol)]
+    trained = [
+        SweepUnit("train", task, method, seed, needs=needs_zoo[task], hours=part.hours)
+        for part in (
+            *plan.train,
+            *(TrainPlan(methods=run.methods, tasks=run.tasks, seeds=run.seeds) for run in plan.run),
+        )
+        for task in part.tasks
+        for seed in part.seeds
+        for method in part.methods
+    ]
+    units: dict[str, SweepUnit] = {}
+    for unit in (*_zoo_units(plan), *trained, *runs):
+        units.setdefault(unit.name, unit)  # a training that is named comes before one that is only needed
+    if plan.tables:
+        table = SweepUnit("table", needs=tuple(u.name for u in units.values() if u.stage in ("zoo", "run")), hours=0.05)
+        units[table.name] = table
+    return sorted(units.values(), key=lambda unit: STAGES.index(unit.stage))
+
+
+def _zoo_units(plan: Plan) -> Iterator[SweepUnit]:
+    from nnbench.tasks.zoo import FILTERS
+
+    for part in plan.zoo:
+        for task in part.tasks:
+            count, config = part.numbers(task)
+            dagger = config.dagger
+            hours = dagger.iterations * dagger.updates * _HOURS_PER_UPDATE
+            core_hours = dagger.iterations * dagger.episodes * plan.protocol.horizon / _STEPS_PER_CORE_HOUR
+            validation = 81 * count * FILTERS[task].episodes * plan.protocol.horizon / _STEPS_PER_CORE_HOUR
+            if config.pool is None:  # each GHN learns by itself
+                ghns = [SweepUnit("ghn", task, seed=s, hours=hours, core_hours=core_hours) for s in range(count)]
+                yield from ghns
+                yield SweepUnit("zoo", task, needs=tuple(g.name for g in ghns), hours=0.1, core_hours=validation)
+            else:
+                hours += count / 8 * config.pool.updates * _HOURS_PER_UPDATE
+                yield SweepUnit("zoo", task, hours=hours, core_hours=core_hours + validation)
+            if 1 in plan.tables and task == PICK_CUBE:  # the paper prints it for one task
+                yield SweepUnit("zoo", task, "alignment", hours=_ALIGNMENT_HOURS)
+
+
+def _run_units(part: RunPlan, protocol: Protocol) -> Iterator[SweepUnit]:
+    from nnbench.evaluation import architectures_of
+
+    episodes = protocol.samples * protocol.selection_episodes + protocol.top * protocol.test_episodes
+    core_hours = episodes * protocol.horizon / _STEPS_PER_CORE_HOUR
+    for task in part.tasks:
+        for seed in part.seeds:
+            for method in part.methods:
+                needs = (SweepUnit("train", task, method, seed).name,)
+                for arch in architectures_of(part.split, part.archs):
+                    yield SweepUnit("run", task, method, seed, arch, needs, part.generation_hours, core_hours)

@@ -1,0 +1,283 @@
+"""Sweeps of real units: on a real SLURM, by processes of this machine, and in this process. Equal rows in the end."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from nnbench.slurm import dispatch
+from nnbench.slurm.dispatch import Cluster
+from nnbench.slurm.profile import Profile, Resources
+from nnbench.slurm.status import describe_status
+from nnbench.slurm.sweep import Sweep, alive
+from nnbench.store import Store
+
+CLUSTERS: tuple[Cluster, ...] = ("slurm", "local", "debug")
+KILLS = 10
+ARCHS = "16-16-16-32,32-32-16-64"
+PLAN = f"""
+tables = [2]
+
+[protocol]
+samples = 4
+top = 1
+selection_episodes = 2
+screening_episodes = 2
+test_episodes = 2
+
+[[run]]
+methods = ["nearest", "random"]
+tasks = ["PickCube-v1"]
+archs = "{ARCHS}"
+"""
+OWN = """
+from pathlib import Path
+from nnbench.methods import nearest
+
+class Method(nearest.Method):
+    name = "mine"
+    def generate(self, arch, n, *, seed=0):
+        assert Path("mended").exists() or arch != (16, 16, 16, 32), "not this one"
+        return super().generate(arch, n, seed=seed)
+"""
+OWN_PLAN = "plugins = ['mine.py']\n" + PLAN.replace('["nearest", "random"]', '["mine"]')
+SLOW = """
+import time
+from pathlib import Path
+from nnbench.methods import nearest
+
+class Method(nearest.Method):
+    name = "mine"
+    @classmethod
+    def fit(cls, training, *, seed, directory):
+        if not Path("begun").exists():
+            Path("begun").touch()
+            time.sleep(3600)
+        return cls(training)
+"""
+SLOW_PLAN = "plugins = ['mine.py']\n[[train]]\nmethods = ['mine']\ntasks = ['PickCube-v1']\n"
+TROUBLED = "run/mine/PickCube-v1/s0/16-16-16-32"
+
+
+def _profile(minutes: int = 30, signal_s: int = 60, pack_minutes: int = 1) -> Profile:
+    resources = Resources(minutes=minutes, cpus=1, memory_gb=1.5, pack_minutes=pack_minutes)
+    return Profile(training=resources, rollouts=resources, parallel=2, signal_s=signal_s)
+
+
+@pytest.fixture(params=CLUSTERS)
+def cluster(request: pytest.FixtureRequest) -> Cluster:
+    chosen: Cluster = request.param
+    if chosen == "slurm":
+        request.getfixturevalue("slurm")
+    return chosen
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """What plain `nnbench run` stores."""
+    folder = tmp_path_factory.mktemp("run")
+    code = "import sys; from nnbench.cli import main; sys.argv[0] = 'nnbench'; main()"
+    scale = ("--n", "4", "--top-k", "1", "--episodes", "2", "--test-episodes", "2", "--workers", "1")
+    arguments = ("run", "--method", "nearest", "random", "--archs", ARCHS, *scale)
+    subprocess.run([sys.executable, "-c", code, *arguments], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    return Store(folder / "results" / "runs")
+
+
+def _submit(sweep: Sweep, cluster: Cluster, *, retry_failed: bool = False, profile: Profile | None = None) -> int:
+    """As `nnbench sweep`; returns the number of units that were submitted."""
+    units = dispatch.to_do(sweep, retry_failed=retry_failed)
+    assert dispatch.check(sweep, units) == []
+    profile = profile or _profile()
+    list(dispatch.submit(sweep, dispatch.pack(units, profile), profile, cluster))
+    return len(units)
+
+
+def _wait(sweep: Sweep, meanwhile: Callable[[], object] = lambda: None) -> None:
+    while alive(sweep.jobs()):
+        meanwhile()
+        time.sleep(0.5)
+
+
+def _open(text: str) -> Sweep:
+    Path("mine.toml").write_text(text)
+    return Sweep.open(Path("mine.toml"))
+
+
+def _logs(sweep: Sweep) -> str:
+    return "\n".join(path.read_text() for path in sorted(sweep.folder.rglob("*.out")))
+
+
+def test_rows_are_those_of_plain_runs_and_a_resubmission_does_nothing(
+    cluster: Cluster, here: Path, expected: Store
+) -> None:
+    sweep = _open(PLAN)
+    assert _submit(sweep, cluster) == 7
+    _wait(sweep)
+    assert Store(sweep.plan.results).rows().equals(expected.rows()), _logs(sweep)
+    assert "Table 2" in sweep.tables_file.read_text()
+    assert sweep.done() == {unit.name for unit in sweep.units}
+    assert _submit(sweep, cluster) == 0 and not alive(sweep.jobs())
+    assert [line.split() for line in describe_status(sweep)][1:] == [
+        ["train", "2", "0", "0", "0", "0"],
+        ["run", "4", "0", "0", "0", "0"],
+        ["table", "1", "0", "0", "0", "0"],
+    ]
+
+
+def test_a_failed_unit_is_named_and_done_again_only_when_asked(cluster: Cluster, here: Path) -> None:
+    Path("mine.py").write_text(OWN)
+    sweep = _open(OWN_PLAN)
+    _submit(sweep, cluster)
+    _wait(sweep)
+    assert sweep.done() == {unit.name for unit in sweep.units} - {TROUBLED}, _logs(sweep)
+    printed = list(describe_status(sweep))
+    found = printed.index(next(line for line in printed if line.startswith(f"failed   {TROUBLED}: ")))
+    assert printed[found].endswith("raised AssertionError: not this one")
+    log = Path(printed[found + 1].removeprefix("         log "))
+    assert "not this one" in log.read_text()
+
+    Path("mended").touch()
+    assert _submit(sweep, cluster) == 0
+    assert _submit(sweep, cluster, retry_failed=True) == 2  # and the table, which is then of more runs
+    _wait(sweep)
+    assert sweep.done() == {unit.name for unit in sweep.units} and len(Store(sweep.plan.results).keys()) == 2
+
+
+def test_stages_wait_for_one_another_and_units_share_an_array(slurm: None, here: Path) -> None:
+    sweep = _open(PLAN)
+    profile = _profile()
+    train, run, table = dispatch.pack(dispatch.to_do(sweep, retry_failed=False), profile)
+    run = dispatch.Array(run.stage, tuple((unit,) for job in run.jobs for unit in job), run.resources)
+    printed = list(dispatch.submit(sweep, [train, run, table], profile, "slurm"))
+    jobs = {job.units: job.id for job in sweep.jobs()}
+    array = {job.split("_")[0] for units, job in jobs.items() if units[0].startswith("run/")}
+    assert len(array) == 1 and len(jobs) == 6
+    (number,) = array
+    assert f"run: 4 jobs submitted as {number}, after " in printed[1] and number in printed[2].split("after ")[1]
+    shown = subprocess.run(["scontrol", "show", "job", number], capture_output=True, text=True, check=True).stdout
+    first = jobs[tuple(unit.name for unit in train.jobs[0])]
+    assert f"Dependency=afterany:{first}" in shown and "ArrayTaskThrottle=2" in shown
+    assert dispatch.to_do(sweep, retry_failed=False) == []  # all of it is under way
+    begun: list[str] = []
+
+    def order() -> None:
+        for log in sorted(sweep.folder.rglob("*.out"), key=lambda path: path.stat().st_mtime_ns):
+            stage = log.parent.name.split("-")[2]
+            if stage not in begun:
+                begun.append(stage)
+
+    _wait(sweep, order)
+    assert begun == ["train", "run", "table"] and sweep.done() == {unit.name for unit in sweep.units}, _logs(sweep)
+
+
+def test_a_training_at_its_time_limit_is_queued_again_and_goes_on(slurm: None, here: Path) -> None:
+    Path("mine.py").write_text(SLOW)
+    sweep = _open(SLOW_PLAN)
+    _submit(sweep, "slurm", profile=_profile(minutes=3))
+    _wait(sweep, _no_waiting_for_requeued_jobs)
+    assert len(sweep.done()) == 1 and not sweep.failures(), _logs(sweep)
+    assert "timed-out" in _logs(sweep) and _logs(sweep).count("Starting with") == 2
+    assert len(sweep.jobs()) == 1
+
+
+def test_a_cancelled_or_killed_job_has_failed_at_nothing_and_goes_on(slurm: None, here: Path) -> None:
+    Path("mine.py").write_text(SLOW)
+    sweep = _open(SLOW_PLAN)
+    for end in (_cancel, _kill):
+        Path("begun").unlink(missing_ok=True)
+        assert _submit(sweep, "slurm") == 1
+        _wait(sweep, lambda end=end: end(sweep) if Path("begun").exists() else None)
+        assert sweep.failures() == {} and sweep.done() == set(), _logs(sweep)
+        assert [line.split(":")[0] for line in describe_status(sweep)][2] == (
+            f"ended    job {sweep.jobs()[-1].id} with 1 of 1 units missing"
+        )
+    assert _submit(sweep, "slurm") == 1  # the file `begun` is there: now it is quick
+    _wait(sweep)
+    assert len(sweep.done()) == 1, _logs(sweep)
+
+
+def _cancel(sweep: Sweep) -> None:
+    subprocess.run(["scancel", sweep.jobs()[-1].id], check=True)
+
+
+def _kill(sweep: Sweep) -> None:
+    for process in _processes_of(sweep):
+        os.kill(process, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("cluster", ["slurm", "local"], indirect=True)
+def test_ten_kills_lose_and_double_nothing(cluster: Cluster, here: Path, expected: Store) -> None:
+    sweep, kills, rng = _open(PLAN), 0, random.Random()
+    finished = {unit.name for unit in sweep.units}
+    while sweep.done() != finished or kills < KILLS:
+        if sweep.done() == finished:  # all was done between two kills: once more from the beginning
+            for path in (here / "results" / "runs").glob("*.*"):
+                path.unlink()
+        process = _sweep_in_background(cluster)
+        pause = time.monotonic() + rng.uniform(0, 20)
+        while process.poll() is None or alive(sweep.jobs()):
+            if kills < KILLS and time.monotonic() > pause and (victims := list(_processes_of(sweep))):
+                os.kill(rng.choice(victims), signal.SIGKILL)
+                kills, pause = kills + 1, time.monotonic() + rng.uniform(1, 20)
+            if cluster == "slurm":
+                _no_waiting_for_requeued_jobs()
+            time.sleep(0.2)
+    store = Store(sweep.plan.results)
+    assert store.rows().equals(expected.rows()) and store.keys() == expected.keys()
+    rows = store.rows().select(["method", "arch", "sample", "stage", "episode_seed"]).to_pylist()
+    assert max(Counter(tuple(row.values()) for row in rows).values()) == 1
+    assert _submit(sweep, cluster) == 0
+
+
+def _sweep_in_background(cluster: Cluster) -> "subprocess.Popen[bytes]":
+    """The command, for a kill of its jobs must not end this process. A method's process may be what is killed."""
+    resources = "minutes = 30\ncpus = 1\nmemory_gb = 1.5\npack_minutes = 1\n"
+    Path("tiny.toml").write_text(f"parallel = 2\nsignal_s = 60\n[training]\n{resources}[rollouts]\n{resources}")
+    code = "import sys; from nnbench.cli import main; sys.argv[0] = 'nnbench'; main()"
+    arguments = ("sweep", "mine.toml", "--cluster", cluster, "--profile", "tiny.toml", "--retry-failed")
+    nowhere = subprocess.DEVNULL
+    return subprocess.Popen([sys.executable, "-c", code, *arguments], stdout=nowhere, stderr=nowhere)
+
+
+def _processes_of(sweep: Sweep) -> Iterator[int]:
+    """The jobs' own processes and those that they started, methods and simulation workers."""
+    parents: dict[int, int] = {}
+    jobs = set()
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parents[int(folder.name)] = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
+            command = (folder / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if b"submitit.core._submit" in command and bytes(sweep.folder.resolve()) in command and b"srun" not in command:
+            jobs.add(int(folder.name))
+    for number in parents:
+        ancestor = number
+        while ancestor in parents and ancestor not in jobs:
+            ancestor = parents[ancestor]
+        if ancestor in jobs:
+            yield number
+
+
+def _no_waiting_for_requeued_jobs() -> None:
+    """SLURM holds a job that was queued again for two minutes."""
+    asked = ["squeue", "--me", "--array", "--noheader", "--states=PENDING", "--format=%i|%r"]
+    for line in subprocess.run(asked, capture_output=True, text=True).stdout.splitlines():
+        job, reason = line.split("|")
+        if reason == "BeginTime":
+            # Not `now`: a job that starts in the second in which it was queued again is lost.
+            subprocess.run(["scontrol", "update", f"JobId={job}", "StartTime=now+2"], capture_output=True)
+            time.sleep(3)
