@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, NullLocator
 
 from nnbench.protocol import JOINT, Protocol
@@ -31,7 +32,7 @@ NAMES = ("3", "4", "5", "6", "novelty")
 """What `draw` draws."""
 
 _WIDTH = 6.5  # inches, the text of a printed page
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.size": 8,
     "axes.titlesize": 8,
     "axes.titlelocation": "left",
@@ -303,6 +304,8 @@ def magnitude_maps(panels: Sequence[Profiles]) -> Figure:
             drawn = np.hstack(columns)
             around = (-0.5, drawn.shape[1] - 0.5, len(drawn) + 0.5, 0.5)  # policies count from 1
             image = ax.imshow(drawn, cmap="Greys", norm=LogNorm(0.25, 4), aspect="auto", extent=around)
+            for edge, width in zip(edges, panel.layers, strict=True):  # a light unit is no gap
+                ax.add_patch(Rectangle((edge - 0.5, 0.5), width, len(drawn), fill=False, linewidth=0.5, clip_on=False))
             names = ["input", *(f"hidden {layer}" for layer in range(1, len(blocks)))]
             middles = [edge + (width - 1) / 2 for edge, width in zip(edges, panel.layers, strict=True)]
             ax.set_xticks(middles, [f"{name}\n{width}" for name, width in zip(names, panel.layers, strict=True)])
