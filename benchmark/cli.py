@@ -165,6 +165,7 @@ def report(
         out: The page; it needs no other file and no network.
         protocol: First digits of a protocol's hash, where the folder has rows of several.
     """
+    import json
     from functools import partial
 
     from tqdm import tqdm
@@ -172,6 +173,7 @@ def report(
     from nnbench.figures import NAMES, Drawing, FigureError, draw
     from nnbench.report import Undrawn, page
     from nnbench.store import Store
+    from nnbench.tasks.alignment import alignment_file
     from nnbench.tasks.files import write_atomically
     from nnbench.tasks.zoo import SHIPPED, verify
 
@@ -192,7 +194,9 @@ def report(
         for manifest in store.manifests()
         if Protocol(**manifest["unit"]["protocol"]) == chosen and manifest["unit"]["task"] in tasks
     ]
-    text = page(tables, figures, manifests, built, chosen)
+    beside = alignment_file(results, _TASK).with_suffix(".json")
+    alignment = json.loads(beside.read_bytes()) if beside.exists() else None
+    text = page(tables, figures, manifests, built, alignment, chosen)
     write_atomically(out, partial(_write_text, text))
     drawn = sum(isinstance(figure, Drawing) for figure in figures)
     print(f"{out}: {len(tables)} tables, {drawn} of {len(figures)} figures, {len(manifests)} units")

@@ -93,14 +93,17 @@ def render(grids: Sequence[Grid], lines: Sequence[Line], form: Format, width: in
 def html_table(grid: Grid) -> str:
     """One table of a page, in a box to scroll sideways in, without its title and caption.
 
-    The last text column heads its row. Columns that are not measured are of the class `reported`.
+    The last text column heads its row, its header is of the class `stub`. Columns that are not measured are of the class `reported`.
     """
     classes = []
     for position, header in enumerate(grid.headers):
         named = ["number"] if position >= grid.text_columns else []
         classes.append(named + (["reported"] if header.startswith("reported") else []))
-    columns = zip(grid.headers, classes, strict=True)
-    head = "".join(f'<th scope="col"{_class(names)}>{_lines_kept(header)}</th>' for header, names in columns)
+    head = "".join(
+        f'<th scope="col"{_class(names + (["stub"] if position == grid.text_columns - 1 else []))}>'
+        f"{_lines_kept(header)}</th>"
+        for position, (header, names) in enumerate(zip(grid.headers, classes, strict=True))
+    )
     body = []
     for number, row in enumerate(grid.rows):
         cells = []

@@ -35,7 +35,8 @@ nav ul { list-style: none; padding: 0; display: flex; flex-wrap: wrap; gap: 0.25
 table { border-collapse: collapse; font-size: 0.85rem; font-variant-numeric: tabular-nums; overflow-wrap: normal; }
 th, td { padding: 0.2rem 0.6rem; text-align: left; vertical-align: top; white-space: nowrap; }
 thead th { vertical-align: bottom; border-bottom: 1px solid #111; font-weight: 600; }
-tbody th { font-weight: 400; position: sticky; left: 0; background: #fff; }
+tbody th { font-weight: 400; }
+tbody th, .stub { position: sticky; left: 0; background: #fff; }
 tbody tr.section > * { border-top: 1px solid #bbb; }
 table:not(.text) tbody tr:hover > * { background: #f3f3f3; }
 .number { text-align: right; }
@@ -80,16 +81,21 @@ def page(
     figures: Sequence[Drawing | Undrawn],
     manifests: Sequence[Mapping[str, Any]],
     zoos: Mapping[str, Mapping[str, Any] | None],
+    alignment: Mapping[str, Any] | None,
     protocol: Protocol,
 ) -> str:
-    """The whole page. `manifests` are those of the protocol's units; `zoos` has each task's, None where it has none."""
+    """The whole page.
+
+    `manifests` are those of the protocol's units; `zoos` has each task's, None where it has none; `alignment` is that
+    of table 1.
+    """
     tasks = ", ".join(zoos)
     lines = [line for _, found in tables for line in found]
     sections = {
         "Tables": _tables([grid for grid, _ in tables]),
         "Figures": "".join(map(_figure, figures)) + _undrawn(figures),
         "What was not measured": _gaps(lines),
-        "Provenance": _protocol(protocol) + _units(manifests) + _zoos(zoos),
+        "Provenance": _protocol(protocol) + _units(manifests) + _zoos(zoos) + _alignment(alignment),
     }
     contents = "".join(f'<li><a href="#{_anchor(name)}">{escape(name)}</a></li>' for name in sections)
     body = "".join(
@@ -241,6 +247,14 @@ def _zoos(zoos: Mapping[str, Mapping[str, Any] | None]) -> str:
         facts |= {f"{name} sha256": value for name, value in manifest["files"].items()}
         parts.append(f"<details><summary>{escape(task)}</summary>{_facts(facts)}</details>\n")
     return "".join(parts)
+
+
+def _alignment(manifest: Mapping[str, Any] | None) -> str:
+    heading = "<h3>Table 1</h3>"
+    if manifest is None:
+        return f'{heading}<p class="missing">{_with_code("Not measured; `nnbench zoo alignment` does that.")}</p>\n'
+    facts = {name: _listed(value) if isinstance(value, Mapping) else str(value) for name, value in manifest.items()}
+    return heading + _facts(facts)
 
 
 def _hash_of(manifest: Mapping[str, Any], ending: str) -> str:

@@ -96,7 +96,7 @@ def _drawing(title: str = "Figure 9", caption: str = "what it shows") -> Drawing
 def _page(
     tables: Sequence[tuple[Grid, Sequence[Line]]] = (), figures: Sequence[Drawing | Undrawn] = (), *units: Any
 ) -> str:
-    return page(tables, figures, units, {TASK: None}, PROTOCOL)
+    return page(tables, figures, units, {TASK: None}, None, PROTOCOL)
 
 
 def test_every_table_is_there_with_all_its_cells() -> None:
@@ -115,6 +115,7 @@ def test_measured_and_reported_columns_are_told_apart() -> None:
     grid.add("nnit", "36.8\n[36, 37]", "93", "38.7")
     grid.add(" 16-16", "1", "2", "3", section=True)
     html = html_table(grid)
+    assert '<th scope="col" class="stub">method</th>' in html
     assert '<th scope="col" class="number">measured<br>return</th>' in html and ">selection %<" in html
     assert '<td class="number reported">38.7</td>' in html and '<td class="number">36.8<br>[36, 37]</td>' in html
     assert '<tr class="section"><th scope="row" class="indented">16-16</th>' in html
@@ -159,7 +160,7 @@ def test_what_is_missing_is_said_in_words() -> None:
     assert f"Table 1, {TASK}: conv1x1, upsample, sgd" in read.text
     assert "Nothing was measured here yet" in read.text and f"{TASK}: no zoo comes with this version" in read.text
     assert "NOT THE BENCHMARK'S PROTOCOL" in read.text
-    assert "NOT THE BENCHMARK'S" not in page([], [], [], {TASK: None}, Protocol())
+    assert "NOT THE BENCHMARK'S" not in page([], [], [], {TASK: None}, None, Protocol())
 
 
 def test_provenance_names_every_unit() -> None:
@@ -171,7 +172,26 @@ def test_provenance_names_every_unit() -> None:
         assert value in flat
     assert "c0" * 32 in flat and "d1" * 32 in flat and "e2" * 32 not in flat and "f3" * 32 in flat
     assert PROTOCOL.sha256 in flat and "nnit, PickCube-v1, generator seed 0: 1 units" in read.text
-    assert "Measured: ghn, nnit, 2 units" in read.text
+    assert "Measured: ghn, nnit, 2 units" in read.text and "Not measured; nnbench zoo alignment does that" in read.text
+
+
+def test_provenance_of_table_1_and_of_a_zoo() -> None:
+    zoo = {
+        "ghn_seeds": [0, 1],
+        "valid_policies": 5,
+        "policies": 9,
+        "filter": {"min_return": 35.0},
+        "distillation": {"updates": 4000},
+        "splits_sha256": "aa" * 32,
+        "versions": {"torch": "2.13.0"},
+        "files": {"ghns.safetensors": "bb" * 32},
+    }
+    alignment = {"config": {"seeds": 35}, "pool_sha256": "cc" * 32}
+    read = _Page(page([], [], [], {TASK: zoo}, alignment, PROTOCOL))
+    rows = [row for cells in read.tables for row in cells]
+    for row in (["hypernetworks", "2"], ["training policies", "5 of 9 passed the filter"], ["config", "seeds 35"]):
+        assert row in rows
+    assert ["ghns.safetensors sha256", "bb" * 32] in rows and ["pool_sha256", "cc" * 32] in rows
 
 
 def test_a_figure_is_drawn_into_the_page_with_its_caption() -> None:
