@@ -93,7 +93,8 @@ def render(grids: Sequence[Grid], lines: Sequence[Line], form: Format, width: in
 def html_table(grid: Grid) -> str:
     """One table of a page, in a box to scroll sideways in, without its title and caption.
 
-    The last text column heads its row, its header is of the class `stub`. Columns that are not measured are of the class `reported`.
+    The last text column heads its row; its header is of the class `stub`. Columns that are not measured are of the
+    class `reported`.
     """
     classes = []
     for position, header in enumerate(grid.headers):
