@@ -3,16 +3,21 @@
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from nnbench.protocol import Protocol
 
+if TYPE_CHECKING:
+    from nnbench.figures import Material
+    from nnbench.rendering import Grid, Line
+
 _RESULTS = Path("results") / "runs"
 _RUNS = Path("runs")
 _TASK = "PickCube-v1"
 TableName = Literal["1", "2", "3", "4", "6", "novelty"]
+_Figure = Literal["3", "4", "5", "6", "novelty"]
 
 _app = tyro.extras.SubcommandApp()
 _expert, _zoo, _bench = (tyro.extras.SubcommandApp() for _ in range(3))
@@ -139,6 +144,89 @@ def table(
 
     chosen = Store(results).protocol(protocol or "")
     _print_tables(names, task, results, chosen, format, per_architecture)
+
+
+@_app.command
+def report(
+    results: Path = _RESULTS, task: str = "all", out: Path = Path("report.html"), protocol: str | None = None
+) -> None:
+    """Write one HTML page of a folder of results: all tables and figures, and where the numbers come from.
+
+    Args:
+        results: Folder that `nnbench run` wrote to.
+        task: ManiSkill environment, or `all`.
+        out: The page; it needs no other file and no network.
+        protocol: First digits of a protocol's hash, where the folder has rows of several.
+    """
+    import json
+    from functools import partial
+
+    from tqdm import tqdm
+
+    from nnbench.figures import NAMES, Drawing, FigureError, draw
+    from nnbench.report import Undrawn, page
+    from nnbench.store import Store
+    from nnbench.tasks.alignment import alignment_file
+    from nnbench.tasks.files import write_atomically
+    from nnbench.tasks.zoo import SHIPPED, verify
+
+    store, tasks = Store(results), _tasks(task)
+    chosen = store.protocol(protocol or "")
+    tables = _table_parts(("2", "3", "4", "6", "1", "novelty"), task, results, chosen)
+    figures: list[Drawing | Undrawn] = []
+    materials = [_material(one, results, chosen) for one in tasks]
+    wanted = [(name, material) for name in NAMES for material in materials]
+    for name, material in tqdm(wanted, desc="figures", disable=None):
+        try:
+            figures.append(draw(name, material))
+        except FigureError as error:
+            figures.append(Undrawn(name, str(error)))
+    built = {one: verify(SHIPPED / one, one) if (SHIPPED / one).exists() else None for one in tasks}
+    manifests = [
+        manifest
+        for manifest in store.manifests()
+        if Protocol(**manifest["unit"]["protocol"]) == chosen and manifest["unit"]["task"] in tasks
+    ]
+    beside = alignment_file(results, _TASK).with_suffix(".json")
+    alignment = json.loads(beside.read_bytes()) if beside.exists() else None
+    text = page(tables, figures, manifests, built, alignment, chosen)
+    write_atomically(out, partial(_write_text, text))
+    drawn = sum(isinstance(figure, Drawing) for figure in figures)
+    print(f"{out}: {len(tables)} tables, {drawn} of {len(figures)} figures, {len(manifests)} units")
+
+
+@_app.command
+def figure(
+    name: Annotated[_Figure, tyro.conf.Positional],
+    task: str = _TASK,
+    results: Path = _RESULTS,
+    arch: str | None = None,
+    method: str = "nnit",
+    out: Path | None = None,
+    protocol: str | None = None,
+) -> None:
+    """Draw a figure of the paper, or novelty against success, and print what is to be said with it.
+
+    Args:
+        name: The paper's number of the figure, or novelty.
+        task: ManiSkill environment.
+        results: Folder that `nnbench run` wrote to.
+        arch: Other architectures than the figure's own, as in 32-32-16-64; several, with commas, for figure 4.
+        method: Whose policies figure 6 compares.
+        out: The file, by its suffix PNG, SVG or PDF; default figure-NAME.png.
+        protocol: First digits of a protocol's hash, where the folder has rows of several.
+    """
+    from nnbench.figures import draw, save
+    from nnbench.store import Store
+    from nnbench.tasks.architectures import parse_architecture
+    from nnbench.tasks.simulation import load_task
+
+    archs = [parse_architecture(part) for part in arch.split(",")] if arch else []
+    material = _material(load_task(task).name, results, Store(results).protocol(protocol or ""))
+    drawing = draw(name, material, archs, method)
+    path = out or Path(f"figure-{name}.png")
+    save(drawing, path)
+    print(f"{path}: {drawing.title}\n{drawing.caption}")
 
 
 @_app.command
@@ -533,10 +621,17 @@ def _print_tables(
     form: Literal["text", "md", "latex", "csv", "json"] = "text",
     per_architecture: bool = False,
 ) -> None:
-    import pyarrow.parquet as pq
-
-    from nnbench import tables
     from nnbench.rendering import render
+
+    parts = _table_parts(names, task, results, protocol, per_architecture)
+    grids, lines = [grid for grid, _ in parts], [line for _, found in parts for line in found]
+    print(render(grids, lines, form, None if sys.stdout.isatty() else 120), end="")
+
+
+def _table_parts(
+    names: tuple[TableName, ...], task: str, results: Path, protocol: Protocol, per_architecture: bool = False
+) -> "list[tuple[Grid, list[Line]]]":
+    from nnbench import tables
     from nnbench.scores import read_scores
     from nnbench.store import Store
 
@@ -546,10 +641,7 @@ def _print_tables(
     parts = []
     for name in names:
         if name == "1":  # the paper prints it for one task
-            from nnbench.tasks.alignment import alignment_file
-
-            path = alignment_file(results, _TASK)
-            parts.append(tables.table1(pq.read_table(path).to_pylist() if path.exists() else [], _TASK))
+            parts.append(tables.table1(_alignment_rows(results, _TASK), _TASK))
         elif name == "2":
             parts += [tables.table2(scores, protocol, one, per_architecture=per_architecture) for one in tasks]
         elif name == "3":
@@ -563,8 +655,33 @@ def _print_tables(
 
             built = {one: (SHIPPED / one / "index.parquet").exists() for one in tasks}
             parts.append(tables.table6({n: read_index(SHIPPED / n) if there else [] for n, there in built.items()}))
-    grids, lines = [grid for grid, _ in parts], [line for _, found in parts for line in found]
-    print(render(grids, lines, form, None if sys.stdout.isatty() else 120), end="")
+    return parts
+
+
+def _alignment_rows(results: Path, task: str) -> list[dict[str, Any]]:
+    """What `nnbench zoo alignment` wrote, or nothing."""
+    import pyarrow.parquet as pq
+
+    from nnbench.tasks.alignment import alignment_file
+
+    path = alignment_file(results, task)
+    rows: list[dict[str, Any]] = pq.read_table(path).to_pylist() if path.exists() else []
+    return rows
+
+
+def _material(task: str, results: Path, protocol: Protocol) -> "Material":
+    """What the figures of a task are drawn from."""
+    from nnbench.figures import Material
+    from nnbench.scores import read_scores
+    from nnbench.store import Store
+
+    store = Store(results)
+    rows, policies = store.rows(protocol=protocol, task=task), store.policies(protocol=protocol, task=task)
+    return Material(task, protocol, read_scores(rows, policies, protocol, [task]), _alignment_rows(results, task))
+
+
+def _write_text(text: str, path: Path) -> None:
+    path.write_text(text, "utf-8")
 
 
 _app.command(_expert, name="expert", help="The PPO expert that a zoo is distilled from.")

@@ -1,10 +1,11 @@
-"""Tables as text for the terminal, Markdown, LaTeX, CSV or JSON."""
+"""Tables as text for the terminal, Markdown, LaTeX, CSV, JSON or HTML."""
 
 import csv
 import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
+from html import escape
 from typing import Literal
 
 from rich import box
@@ -75,7 +76,7 @@ def render(grids: Sequence[Grid], lines: Sequence[Line], form: Format, width: in
         if form == "text":
             parts.append(_text(grid, width))
             continue
-        headers = [header.replace("-\n", "").replace("\n", " ") for header in grid.headers]
+        headers = [_joined(header) for header in grid.headers]
         align = ["left"] * grid.text_columns + ["right"] * (len(headers) - grid.text_columns)
         rows = [[cell.replace("\n", " ") for cell in row] for row in grid.rows]
         style = "pipe" if form == "md" else "latex_booktabs"
@@ -87,6 +88,48 @@ def render(grids: Sequence[Grid], lines: Sequence[Line], form: Format, width: in
             body = body.replace("±", r"$\pm$").replace("—", "---")
             parts.append(f"\\begin{{table}}\n\\caption{{{caption}}}\n{body}\n\\end{{table}}\n")
     return "\n".join(parts)
+
+
+def html_table(grid: Grid) -> str:
+    """One table of a page, in a box to scroll sideways in, without its title and caption.
+
+    The last text column heads its row; its header is of the class `stub`. Columns that are not measured are of the
+    class `reported`.
+    """
+    classes = []
+    for position, header in enumerate(grid.headers):
+        named = ["number"] if position >= grid.text_columns else []
+        classes.append(named + (["reported"] if header.startswith("reported") else []))
+    head = "".join(
+        f'<th scope="col"{_class(names + (["stub"] if position == grid.text_columns - 1 else []))}>'
+        f"{_lines_kept(header)}</th>"
+        for position, (header, names) in enumerate(zip(grid.headers, classes, strict=True))
+    )
+    body = []
+    for number, row in enumerate(grid.rows):
+        cells = []
+        for position, (cell, names) in enumerate(zip(row, classes, strict=True)):
+            tag = 'th scope="row"' if position == grid.text_columns - 1 else "td"
+            found = names + (["indented"] if cell.startswith(" ") else [])
+            cells.append(f"<{tag}{_class(found)}>{_lines_kept(cell.strip())}</{tag[:2]}>")
+        body.append(f"<tr{_class(['section'] if number in grid.sections else [])}>{''.join(cells)}</tr>\n")
+    return (
+        f'<div class="box" tabindex="0"><table><thead><tr>{head}</tr></thead>\n<tbody>\n{"".join(body)}</tbody>'
+        "</table></div>\n"
+    )
+
+
+def _class(names: Sequence[str]) -> str:
+    return f' class="{" ".join(names)}"' if names else ""
+
+
+def _lines_kept(text: str) -> str:
+    return escape(text.replace("-\n", "")).replace("\n", "<br>")
+
+
+def _joined(header: str) -> str:
+    """A header of several lines as one."""
+    return header.replace("-\n", "").replace("\n", " ")
 
 
 def _text(grid: Grid, width: int | None) -> str:

@@ -107,7 +107,7 @@ def table2(
         f"Table 2: architecture-conditioned generation, {task}",
         ("split", "method", *_score_headers(protocol)),
         2,
-        _caption(2, protocol),
+        _caption(protocol),
     )
     incomplete, partition = False, ""
     for row in cells:
@@ -127,7 +127,7 @@ def table3(scores: Mapping[UnitName, Scores], protocol: Protocol, tasks: Sequenc
         "Table 3: joint generation of architecture and weights",
         ("task", "method", *headers[:4], headers[5], *headers[7:], "train/unseen/\noutside/other %"),
         2,
-        _caption(3, protocol) + " train/unseen/outside/other: of all samples, the share of architectures that were "
+        _caption(protocol) + " train/unseen/outside/other: of all samples, the share of architectures that were "
         "trained on, held out, outside the space though of its widths, or none of these.",
     )
     lines, previous = [], ""
@@ -159,7 +159,7 @@ def table4(scores: Mapping[UnitName, Scores], protocol: Protocol, task: str) -> 
         f"Table 4: single architectures, {task}",
         ("architecture", "split", "method", *(_score_headers(protocol)[i] for i in _TABLE4)),
         3,
-        _caption(4, protocol),
+        _caption(protocol),
     )
     previous = ""
     for row in cells:
@@ -334,6 +334,15 @@ def table6(indexes: Mapping[str, Sequence[Mapping[str, Any]]]) -> tuple[Grid, li
     return grid, lines
 
 
+def protocol_note(protocol: Protocol) -> str:
+    """What a reader must know first where the numbers are not of the benchmark's protocol; empty where they are."""
+    if replace(protocol, version=Protocol.version) != Protocol():
+        return "NOT THE BENCHMARK'S PROTOCOL, a first look only."
+    if protocol.version != Protocol.version:
+        return f"MEASURED BY VERSION {protocol.version} of the protocol, which is now at {Protocol.version}."
+    return ""
+
+
 def verdict(measured: Interval | None, claim: float | None) -> str:
     """Where the measured interval lies to what the paper prints, which it rounds to two digits."""
     if measured is None:
@@ -501,20 +510,17 @@ def _interval(interval: Interval, scale: float, digits: int = 1) -> str:
     return f"{mean} [{low}, {high}]"
 
 
-def _caption(number: int, protocol: Protocol) -> str:
-    reduced = ""
-    if replace(protocol, version=Protocol.version) != Protocol():
-        reduced = "NOT THE BENCHMARK'S PROTOCOL, a first look only. "
-    elif protocol.version != Protocol.version:
-        reduced = f"MEASURED BY VERSION {protocol.version} of the protocol, which is now at {Protocol.version}. "
+def _caption(protocol: Protocol) -> str:
+    note = protocol_note(protocol)
     return (
-        f"{reduced}Protocol {protocol.short}: {protocol.samples} samples an architecture, the top {protocol.top} by "
-        f"mean return on {protocol.selection_episodes} selection episodes, scored on {protocol.test_episodes} test "
-        "episodes that chose nothing. A split's row is the mean over its architectures. [low, high]: 95% bootstrap "
-        "interval over test episodes, distinct networks and generator seeds. selection %: the same policies on the "
-        f"episodes that chose them, optimistic. all {protocol.samples} %: every sample on the first "
-        f"{protocol.screening_episodes} of those, nothing selected. L2 to GHN: median distance of the top to the "
-        "nearest hypernetwork policy, neurons matched. networks, GHN seeds: distinct among the top. reported: printed "
-        f"in Table {number} of arXiv {ARXIV_ID}, not measured here; its ± is undefined there. verdict: is the measured "
-        f"interval above the reported return/success, below, or around it. {MISSING}: not measured, or not reported."
+        f"{note + ' ' if note else ''}Protocol {protocol.short}: {protocol.samples} samples an architecture, the top "
+        f"{protocol.top} by mean return on {protocol.selection_episodes} selection episodes, scored on "
+        f"{protocol.test_episodes} test episodes that chose nothing. A split's row is the mean over its architectures. "
+        "[low, high]: 95% bootstrap interval over test episodes, distinct networks and generator seeds. selection %: "
+        "the same policies on the episodes that chose them, optimistic. "
+        f"all {protocol.samples} %: every sample on the first {protocol.screening_episodes} of those, nothing "
+        "selected. L2 to GHN: median distance of the top to the nearest hypernetwork policy, neurons matched. "
+        "networks, GHN seeds: distinct among the top. reported: printed in the table of this number of arXiv "
+        f"{ARXIV_ID}, not measured here; its ± is undefined there. verdict: is the measured interval above the "
+        f"reported return/success, below, or around it. {MISSING}: not measured, or not reported."
     )

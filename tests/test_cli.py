@@ -16,11 +16,14 @@ def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
     code = (
         "import sys\nfrom nnbench.cli import main\nsys.argv = ['nnbench', '--help']\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
-        "print(sorted({'torch', 'numpy', 'pyarrow', 'scipy', 'sapien', 'mani_skill', 'gymnasium'} & set(sys.modules)))"
+        "heavy = {'torch', 'numpy', 'pyarrow', 'scipy', 'sapien', 'mani_skill', 'gymnasium', 'matplotlib'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
-    assert all(verb in done.stdout for verb in ("run", "table", "train", "methods", "expert", "zoo"))
+    assert all(
+        verb in done.stdout for verb in ("run", "table", "train", "methods", "expert", "zoo", "report", "figure")
+    )
 
 
 def test_table_without_results_prints_the_papers_numbers_and_no_measured_one(tmp_path: Path) -> None:
@@ -46,6 +49,8 @@ def test_methods_are_listed_with_a_plugin(tmp_path: Path) -> None:
         (["run", "--method", "nearest", "--split", "joint"], "method nearest does not choose architectures"),
         (["zoo", "verify", "--directory", "nowhere"], "nowhere: no zoo of PickCube-v1 here"),
         (["expert", "score", "--path", "nothing"], "nothing: no expert"),
+        (["figure", "6"], "nnit on PickCube-v1, 16-64-64-32, was not measured with protocol "),
+        (["figure", "novelty", "--task", "all"], "unknown task 'all': expected one of PickCube-v1"),
     ],
 )
 def test_wrong_input_is_one_line_and_exit_status_1(tmp_path: Path, arguments: list[str], message: str) -> None:

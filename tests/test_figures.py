@@ -1,0 +1,217 @@
+import math
+import warnings
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.image import imread
+
+from nnbench.figures import (
+    Drawing,
+    FigureError,
+    Material,
+    Point,
+    as_svg,
+    draw,
+    magnitude_maps,
+    measured_profiles,
+    novelty_points,
+    novelty_scatter,
+    save,
+)
+from nnbench.protocol import Protocol
+from nnbench.scores import Scores, UnitName
+from nnbench.tasks.architectures import load_splits, parse_architecture
+from nnbench.tasks.policy import random_policy
+
+PROTOCOL = Protocol(samples=4, top=3, selection_episodes=3, screening_episodes=2, test_episodes=4)
+TASK = "PickCube-v1"
+UNSEEN = parse_architecture("16-64-64-32")
+L2 = [[0.0, 3.0, 12.0], [3.0, 0.0, 5.0], [12.0, 5.0, 0.0]]
+COSINE = [[1.0, 0.5, -0.25], [0.5, 1.0, 0.0], [-0.25, 0.0, 1.0]]
+
+
+def _scores(**changes: Any) -> Scores:
+    """Samples 3, 0 and 2 are the best, in this order; sample 2 is a copy of sample 3."""
+    top, count = np.array([3, 0, 2]), PROTOCOL.samples
+    columns = {"top_l2": np.full(count, None, object), "top_cosine": np.full(count, None, object)}
+    for rank, sample in enumerate(top):
+        columns["top_l2"][sample], columns["top_cosine"][sample] = L2[rank], COSINE[rank]
+    described = {
+        "ghn_seed": np.array([10, 11, 12, 13]),
+        "ghn_distance": np.array([0.0, 100.0, 6.0, 6.0]),
+        "ghn_spread": np.full(count, 30.0),
+    }
+    fields: dict[str, Any] = {
+        "returns": np.ones((3, 4)),
+        "success": np.array([[1, 1, 1, 0], [1, 0, 0, 0], [1, 1, 1, 0]], bool),
+        "networks": ["d", "a", "d"],
+        "selection_returns": np.ones((4, 3)),
+        "selection_success": np.ones((4, 3)),
+        "selected_success": 1.0,
+        "sample_success": 0.5,
+        "passing": 0.5,
+        "distinct": 0.75,
+        "policies": columns | described,
+        "top": top,
+    }
+    return Scores(**fields | changes)
+
+
+def _material(alignment: Any = (), **units: Scores) -> Material:
+    """With a zoo of three hypernetworks, of which the second's policies are not trained on."""
+    found = {UnitName(TASK, method, 0, "16-64-64-32"): scores for method, scores in units.items()}
+    material = Material(TASK, PROTOCOL, found, alignment)
+
+    def written(arch: tuple[int, ...]) -> dict[int, Any]:
+        return {s: random_policy(arch, 42, 8, torch.Generator().manual_seed(s)) for s in range(3)}
+
+    def trained_on(arch: tuple[int, ...]) -> dict[int, Any]:
+        return {seed: weights for seed, weights in written(arch).items() if seed != 1}
+
+    training = SimpleNamespace(architectures=load_splits().train, networks=trained_on)
+    zoo = SimpleNamespace(sha256="f00d" * 16, hypernetwork_policies=written, training_set=lambda **_: training)
+    material.__dict__["zoo"] = zoo
+    return material
+
+
+def _alignment_rows() -> list[dict[str, Any]]:
+    """Seeds in no order; the input has 3 units and the hidden layers 2 and 4."""
+    return [
+        {"side": side, "seed": seed, "arch": "2-4", "magnitudes": [0.1 * seed + unit for unit in range(9)]}
+        for side in ("sgd", "conv1x1")
+        for seed in (2, 0, 1)
+    ]
+
+
+def _labels(ax: Any, axis: str = "x") -> list[str]:
+    return [text.get_text() for text in getattr(ax, f"get_{axis}ticklabels")()]
+
+
+def _title(ax: Any) -> str:
+    return str(ax.get_title(loc="left") or ax.get_title())
+
+
+def test_matrices_are_the_stored_ones_best_first() -> None:
+    drawing = draw("6", _material(nnit=_scores()))
+    left, right = drawing.figure.axes[:2]
+    np.testing.assert_array_equal(left.images[0].get_array(), L2)
+    np.testing.assert_array_equal(right.images[0].get_array(), COSINE)
+    assert _labels(left) == ["1", "2", "3"] and _labels(left, "y") == ["1 · 13", "2 · 10", "3 · 12"]
+    assert [text.get_text() for text in left.texts[:3]] == ["0.00", "3.00", "12"]
+    assert [text.get_text() for text in right.texts[:3]] == ["1.00", "0.50", "−0.25"]
+    shades = [left.images[0].to_rgba(0.0)[0], right.images[0].to_rgba(1.0)[0]]
+    assert max(shades) < 0.1, "dark is alike in both"
+    assert {text.get_color() for text in left.texts if text.get_text() == "0.00"} == {"white"}
+    assert all(part in drawing.title + drawing.caption for part in (TASK, "nnit", "16-64-64-32", "3 of 4", "30.0"))
+    assert PROTOCOL.short in drawing.caption
+
+
+def test_what_was_not_measured_is_not_drawn() -> None:
+    with pytest.raises(FigureError, match=r"sane on PickCube-v1, 16-64-64-32, was not .*`nnbench run --method sane"):
+        draw("6", _material(nnit=_scores()), method="sane")
+    with pytest.raises(FigureError, match="16-16-32-32, was not measured .* --split seen`"):
+        draw("6", _material(nnit=_scores()), [(16, 16, 32, 32)])
+    with pytest.raises(FigureError, match="nothing on PickCube-v1 was measured"):
+        draw("novelty", _material())
+    with pytest.raises(FigureError, match="no zoo of Nowhere-v1 comes with this version; `nnbench zoo build"):
+        draw("4", Material("Nowhere-v1", PROTOCOL, {}, ()))
+
+
+def test_novelty_has_a_point_a_distinct_network() -> None:
+    found = {
+        UnitName(TASK, "nnit", 0, "16-64-64-32"): _scores(),
+        UnitName("PushCube-v1", "nnit", 0, "joint"): _scores(),
+    }
+    assert novelty_points(found, TASK) == [Point("nnit", "unseen", 0.2, 0.75), Point("nnit", "unseen", 0.0, 0.25)]
+    unknown = _scores(policies=dict(_scores().policies) | {"ghn_spread": np.array([math.nan, 30, 30, 30])})
+    assert [point.novelty for point in novelty_points({UnitName(TASK, "nnit", 0, "joint"): unknown}, TASK)] == [0.2]
+
+
+def test_novelty_panels_tell_methods_apart_without_colour(tmp_path: Path) -> None:
+    methods = ("nnit", "sane", "d2nwg", "average", "dataset", "gaussian", "ghn", "mine", "nearest", "noise", "random")
+    points = [Point(method, "seen", 0.1 * k, 0.05 * k) for k, method in enumerate(methods)]
+    points += [Point("ghn", "outside", 0.0, 1.0), Point("ghn", "outside", 0.0, 0.5), Point("nnit", "outside", 40.0, 0)]
+    figure = novelty_scatter(points)
+    assert [_title(ax) for ax in figure.axes] == ["architectures trained on", "architectures outside the space"]
+    outside = [line for line in figure.axes[1].lines if line.get_marker() not in ("", "None", None)]
+    drawn = {(line.get_markersize(), len(line.get_xdata())): np.max(line.get_ydata()) for line in outside}
+    assert drawn[3, 2] == 100 and drawn[7, 1] in (75, 0), "two networks of ghn, and their median"
+    assert figure.axes[1].get_xlim()[1] >= 40 and figure.axes[1].get_xscale() == "symlog"
+    assert "GHN" in figure.axes[-1].get_xlabel() and "(%)" in figure.axes[0].get_ylabel()
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()][:2] == ["nnit (2)", "sane (1)"]
+    looks = {(handle.get_marker(), handle.get_markerfacecolor()) for handle in legend.legend_handles}
+    assert len(looks) == len(methods)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a layout that does not fit only warns
+        save(Drawing("t", "c", figure), tmp_path / "novelty.png")
+
+
+def test_magnitudes_are_drawn_by_seed_and_layer() -> None:
+    panels = measured_profiles(_alignment_rows())
+    assert [panel.label.split(",")[0] for panel in panels] == ["GHN", "SGD"] and panels[0].layers == (3, 2, 4)
+    np.testing.assert_allclose(panels[1].values[:, 0], [0.0, 0.1, 0.2])
+    figure = magnitude_maps(panels)
+    image = np.ma.filled(figure.axes[0].images[0].get_array(), np.nan)
+    assert np.isnan(image[:, [3, 6]]).all() and image.shape == (3, 11), "a gap between layers"
+    np.testing.assert_allclose(image[:, [0, 1, 2, 4, 5, 7, 8, 9, 10]], panels[0].values)
+    assert _labels(figure.axes[1]) == ["input\n3", "hidden 1\n2", "hidden 2\n4"]
+    assert figure.axes[-1].get_ylabel() == "|weight| / layer's mean"
+
+
+def test_figure_3_sets_ghn_above_sgd_or_says_that_it_was_not_measured() -> None:
+    both = draw("3", _material(_alignment_rows()))
+    assert [_title(ax)[:3] for ax in both.figure.axes[:2]] == ["GHN", "SGD"] and "not measured" not in both.caption
+    alone = draw("3", _material())
+    assert len(alone.figure.axes) == 2 and "GHN" in _title(alone.figure.axes[0])  # the map and its scale
+    assert "were not measured here; `nnbench zoo alignment`" in alone.caption
+
+
+def test_figure_4_draws_training_policies_and_says_where_they_are_not() -> None:
+    material = _material()
+    figure = draw("4", material, [(16, 16, 32, 32), UNSEEN]).figure
+    titles = [_title(ax) for ax in figure.axes[:2]]
+    assert titles == ["16-16-32-32: 2 training policies", "16-64-64-32: 3 policies, held out and not filtered"]
+    layer = material.zoo.hypernetwork_policies(UNSEEN)[2]["2.weight"].abs().mean(dim=0)
+    np.testing.assert_allclose(figure.axes[1].images[0].get_array()[2, 44:60], layer / layer.mean(), rtol=1e-5)
+    assert len(draw("4", material).figure.axes) == 3 + 1
+
+
+def test_figure_5_counts_every_pair_of_training_policies() -> None:
+    drawing = draw("5", _material(), [(16, 16, 32, 32)])
+    left, right = drawing.figure.axes
+    assert sum(bar.get_height() for bar in left.patches) == sum(bar.get_height() for bar in right.patches) == 1
+    first, second = (
+        torch.cat([value.flatten() for value in weights.values()])
+        for weights in _material().zoo.training_set().networks((16, 16, 32, 32)).values()
+    )
+    assert left.lines[0].get_xdata()[0] == pytest.approx(float((first - second).norm()), rel=1e-5)
+    assert "L2" in left.get_xlabel() and "cosine" in right.get_xlabel() and "pairs" in left.get_ylabel()
+    assert "1 pairs of the 2 training policies of 16-16-32-32" in drawing.caption
+    with pytest.raises(FigureError, match="16-64-64-32 is no training architecture"):
+        draw("5", _material(), [UNSEEN])
+
+
+@pytest.mark.parametrize(("name", "archs"), [("3", 1), ("novelty", 1), ("5", 2), ("6", 2)])
+def test_architectures_that_a_figure_has_no_room_for_are_refused(name: str, archs: int) -> None:
+    with pytest.raises(FigureError, match=f"figure {name}: "):
+        draw(name, _material(nnit=_scores()), [UNSEEN] * archs)
+
+
+def test_files_are_grey_of_the_kind_asked_for_and_equal_for_equal_data(tmp_path: Path) -> None:
+    material = _material(nnit=_scores())
+    for name in ("4", "5", "6", "novelty"):
+        save(draw(name, material), tmp_path / "new" / f"{name}.png")
+        pixels = imread(tmp_path / "new" / f"{name}.png")[..., :3]
+        assert np.ptp(pixels, axis=2).max() < 0.01, f"figure {name} has colours"
+    drawing = draw("6", material)
+    save(drawing, tmp_path / "6.pdf")
+    assert (tmp_path / "6.pdf").read_bytes().startswith(b"%PDF")
+    files = [as_svg(draw("6", material)) for _ in range(2)]
+    assert files[0] == files[1] and drawing.title.encode() in files[0]
+    with pytest.raises(FigureError, match=r"6\.jpg: expected a name that ends in \.png, \.svg or \.pdf"):
+        save(drawing, tmp_path / "6.jpg")

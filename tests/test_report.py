@@ -1,0 +1,224 @@
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from matplotlib.figure import Figure
+
+from nnbench.figures import Drawing
+from nnbench.protocol import Protocol, Unit
+from nnbench.rendering import Grid, Line, html_table
+from nnbench.report import Undrawn, page
+from nnbench.tables import MISSING, novelty_table, table1, table2, table3, table4, table6
+
+TASK = "PickCube-v1"
+PROTOCOL = Protocol(samples=4, top=2, selection_episodes=3, screening_episodes=2, test_episodes=5)
+REFERENCE = Path(__file__).parent.parent / "results" / "reference" / "5d97ca38f700"
+VOID = {"meta", "img", "br"}
+
+
+class _Page(HTMLParser):
+    """Reads a page: its text, its tables' cells and what it refers to. Asserts that tags match."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.text, self.references, self.tables = "", list[str](), list[list[list[str]]]()
+        self.titles: list[str] = []
+        self.attributes: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        self.attributes.append((tag, found))
+        self.references += [str(found[name]) for name in ("src", "href", "srcset", "data") if name in found]
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in ("td", "th"):
+            self.tables[-1][-1].append("")
+        elif tag == "h3":
+            self.titles.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" in self.open:
+            return
+        self.text += data
+        if "td" in self.open or "tr" in self.open and "th" in self.open:
+            self.tables[-1][-1][-1] += data
+        elif "h3" in self.open:
+            self.titles[-1] += data
+
+
+def _manifest(method: str = "nnit", **changes: Any) -> dict[str, Any]:
+    sha = "ab" * 32
+    unit = Unit(protocol=PROTOCOL, task=TASK, method=method, method_sha256=sha, generator_seed=0, arch=(16, 16, 16, 32))
+    files = {".safetensors": "c0" * 32, ".parquet": "d1" * 32, ".policies.parquet": "e2" * 32}
+    return {
+        "unit": unit.fields,
+        "sha256": {unit.key + ending: value for ending, value in files.items()},
+        "info": {"wall_s": {"generate": 1.0, "selection": 40.0, "test": 2.4}},
+        "versions": {"python": "3.11.7", "torch": "2.13.0"},
+        "machine": {"platform": "Linux", "cpus": 2},
+        "command": ["nnbench", "run", "--method", method],
+        "created": "2026-11-22T07:16:00+00:00",
+    } | changes
+
+
+def _empty_tables() -> list[tuple[Grid, list[Line]]]:
+    return [
+        table2({}, PROTOCOL, TASK),
+        table3({}, PROTOCOL, [TASK]),
+        table4({}, PROTOCOL, TASK),
+        table6({TASK: []}),
+        table1([], TASK),
+        novelty_table({}, PROTOCOL, [TASK]),
+    ]
+
+
+def _drawing(title: str = "Figure 9", caption: str = "what it shows") -> Drawing:
+    figure = Figure(figsize=(2, 1))
+    figure.subplots().plot([0, 1])
+    return Drawing(title, caption, figure)
+
+
+def _page(
+    tables: Sequence[tuple[Grid, Sequence[Line]]] = (), figures: Sequence[Drawing | Undrawn] = (), *units: Any
+) -> str:
+    return page(tables, figures, units, {TASK: None}, None, PROTOCOL)
+
+
+def test_every_table_is_there_with_all_its_cells() -> None:
+    tables = _empty_tables()
+    read = _Page(_page(tables))
+    assert read.titles[: len(tables)] == [grid.title for grid, _ in tables]
+    for (grid, _), cells in zip(tables, read.tables, strict=False):
+        assert cells[1:] == [[cell.strip() for cell in row] for row in grid.rows]
+        assert len(cells[0]) == len(grid.headers)
+    reported = [cells for grid, cells in zip(tables[0][0].rows, read.tables[0][1:], strict=True) if "nnit" in grid]
+    assert any("38.70 ± 0.36, 99" in row for row in reported)
+
+
+def test_measured_and_reported_columns_are_told_apart() -> None:
+    grid = Grid("t", ("method", "measured\nreturn", "selec-\ntion %", "reported\nreturn"), 1, "c")
+    grid.add("nnit", "36.8\n[36, 37]", "93", "38.7")
+    grid.add(" 16-16", "1", "2", "3", section=True)
+    html = html_table(grid)
+    assert '<th scope="col" class="stub">method</th>' in html
+    assert '<th scope="col" class="number">measured<br>return</th>' in html and ">selection %<" in html
+    assert '<td class="number reported">38.7</td>' in html and '<td class="number">36.8<br>[36, 37]</td>' in html
+    assert '<tr class="section"><th scope="row" class="indented">16-16</th>' in html
+
+
+def test_columns_are_explained_once() -> None:
+    text = _Page(_page([table2({}, PROTOCOL, TASK), table2({}, PROTOCOL, "PushCube-v1"), table3({}, PROTOCOL, [TASK])]))
+    assert text.text.count("95% bootstrap interval") == 1
+    assert text.text.count(f"Columns as in “Table 2: architecture-conditioned generation, {TASK}”.") == 2
+    assert "Columns as in" in text.text and "train/unseen/outside/other: of all samples" in text.text
+
+
+def test_the_page_needs_nothing_but_itself_and_fits_a_phone() -> None:
+    text = _page(_empty_tables(), [_drawing()], _manifest())
+    read = _Page(text)
+    assert all(reference.startswith(("#", "data:image/svg+xml;base64,")) for reference in read.references)
+    assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in read.attributes}
+    assert not re.search(r"https?://|url\(|@import", text)
+    assert ("meta", {"name": "viewport", "content": "width=device-width, initial-scale=1"}) in read.attributes
+    assert re.search(r"\.box \{[^}]*overflow-x: auto", text) and "@media (max-width" in text
+    boxed = [cells for cells in re.findall(r"<div class=\"box\"[^>]*><(\w+)", text)]
+    assert boxed.count("table") == text.count("<table") and boxed.count("img") == text.count("<img")
+    anchors = {str(found["id"]) for _, found in read.attributes if "id" in found}
+    assert {reference[1:] for reference in read.references if reference.startswith("#")} == anchors
+
+
+def test_text_is_escaped_everywhere() -> None:
+    evil = "<b>&\"'"
+    grid = Grid(evil, (evil, evil), 1, evil)
+    grid.add(evil, evil)
+    manifest = _manifest(command=["nnbench", evil], versions={"torch": evil}, machine={"platform": evil})
+    text = _page([(grid, [])], [_drawing(evil, evil), Undrawn("3", evil)], manifest)
+    assert "<b>" not in text and _Page(text).text.count(evil) == 12
+
+
+def test_what_is_missing_is_said_in_words() -> None:
+    missing = "no zoo here; `nnbench zoo build` makes one"
+    read = _Page(_page(_empty_tables(), [Undrawn("3", missing), Undrawn("novelty", missing)]))
+    assert "figure 3, novelty against success: no zoo here; nnbench zoo build makes one" in read.text
+    assert f"Table 2, {TASK}, unseen: sane, d2nwg, nnit" in read.text
+    assert f"Table 4, {TASK}, outside: nnit on 32-16-16-16" in read.text
+    assert f"Table 1, {TASK}: conv1x1, upsample, sgd" in read.text
+    assert "Nothing was measured here yet" in read.text and f"{TASK}: no zoo comes with this version" in read.text
+    assert "NOT THE BENCHMARK'S PROTOCOL" in read.text
+    assert "NOT THE BENCHMARK'S" not in page([], [], [], {TASK: None}, None, Protocol())
+
+
+def test_provenance_names_every_unit() -> None:
+    other = _manifest("ghn")
+    other["sha256"] = {name: "f3" * 32 for name in other["sha256"]}
+    read = _Page(_page([], [], _manifest(), other))
+    flat = " ".join(" ".join(row) for cells in read.tables for row in cells)
+    for value in ("nnbench run --method nnit", "ab" * 32, "torch 2.13.0", "cpus 2", "2026-11-22T07:16:00+00:00", "42"):
+        assert value in flat
+    assert "c0" * 32 in flat and "d1" * 32 in flat and "e2" * 32 not in flat and "f3" * 32 in flat
+    assert PROTOCOL.sha256 in flat and "nnit, PickCube-v1, generator seed 0: 1 units" in read.text
+    assert "Measured: ghn, nnit, 2 units" in read.text and "Not measured; nnbench zoo alignment does that" in read.text
+
+
+def test_provenance_of_table_1_and_of_a_zoo() -> None:
+    zoo = {
+        "ghn_seeds": [0, 1],
+        "valid_policies": 5,
+        "policies": 9,
+        "filter": {"min_return": 35.0},
+        "distillation": {"updates": 4000},
+        "splits_sha256": "aa" * 32,
+        "versions": {"torch": "2.13.0"},
+        "files": {"ghns.safetensors": "bb" * 32},
+    }
+    alignment = {"config": {"seeds": 35}, "pool_sha256": "cc" * 32}
+    read = _Page(page([], [], [], {TASK: zoo}, alignment, PROTOCOL))
+    rows = [row for cells in read.tables for row in cells]
+    for row in (["hypernetworks", "2"], ["training policies", "5 of 9 passed the filter"], ["config", "seeds 35"]):
+        assert row in rows
+    assert ["ghns.safetensors sha256", "bb" * 32] in rows and ["pool_sha256", "cc" * 32] in rows
+
+
+def test_a_figure_is_drawn_into_the_page_with_its_caption() -> None:
+    read = _Page(_page([], [_drawing("Figure 9", "what `it` shows")]))
+    ((_, image),) = [found for found in read.attributes if found[0] == "img"]
+    assert image["alt"] == "Figure 9" and "what it shows" in read.text
+    assert _page([], [_drawing()]) == _page([], [_drawing()]), "equal data give an equal page"
+
+
+def _nnbench(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
+    code = "import sys; from nnbench.cli import main; sys.argv[0] = 'nnbench'; main()"
+    return subprocess.run([sys.executable, "-c", code, *arguments], cwd=cwd, capture_output=True, text=True)
+
+
+def test_report_and_figure_as_commands(tmp_path: Path) -> None:
+    if not REFERENCE.exists():
+        pytest.skip("the reference rows are not part of this checkout")
+    done = _nnbench("report", "--task", TASK, "--results", str(REFERENCE), "--out", "page.html", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "page.html: 6 tables, 5 of 5 figures, 16 units\n"
+    read = _Page((tmp_path / "page.html").read_text("utf-8"))
+    (nnit,) = [row for row in read.tables[0] if row[:2] == ["unseen", "nnit"]]
+    assert nnit[2] == "36.8 [36.1, 37.4]" and MISSING not in nnit
+    assert str(Path.home()) not in read.text and str(Path(__file__).parent.parent) not in read.text
+
+    drawn = _nnbench(
+        "figure", "6", "--results", str(REFERENCE), "--arch", "16-16-16-32", "--out", "6.svg", cwd=tmp_path
+    )
+    assert drawn.returncode == 0 and drawn.stdout.startswith("6.svg: Figure 6: ") and "16-16-16-32" in drawn.stdout
+    assert b"<svg" in (tmp_path / "6.svg").read_bytes()
