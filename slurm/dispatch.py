@@ -53,17 +53,18 @@ def to_do(sweep: Sweep, *, retry_failed: bool) -> list[SweepUnit]:
     jobs = sweep.jobs(done)
     found = states(sweep.units, done, {} if retry_failed else sweep.failures(), jobs, alive(jobs))
     hopeless: set[str] = {name for name, state in found.items() if state == "failed"}
-    chosen = []
+    chosen: dict[str, SweepUnit] = {}
     for unit in sweep.units:  # by stage, so what a unit needs comes before it
-        if found[unit.name] != "missing":
+        outdated = unit.stage == "table" and found[unit.name] == "done" and not chosen.keys().isdisjoint(unit.needs)
+        if found[unit.name] != "missing" and not outdated:
             continue
         if unit.stage != "table" and hopeless.intersection(unit.needs):
             hopeless.add(unit.name)
         else:
-            chosen.append(unit)
-    if [unit.stage for unit in chosen] == ["table"] and hopeless.issuperset(chosen[0].needs):
+            chosen[unit.name] = unit
+    if [unit.stage for unit in chosen.values()] == ["table"] and hopeless.issuperset(chosen["table"].needs):
         return []
-    return chosen
+    return list(chosen.values())
 
 
 def pack(units: Sequence[SweepUnit], profile: Profile) -> list[Array]:

@@ -164,12 +164,12 @@ def test_stages_wait_for_one_another_and_units_share_an_array(slurm: None, here:
     printed = list(dispatch.submit(sweep, [train, run, table], profile, "slurm"))
     jobs = {job.units: job.id for job in sweep.jobs()}
     array = {job.split("_")[0] for units, job in jobs.items() if units[0].startswith("run/")}
-    assert len(array) == 1 and len(jobs) == 6
+    assert len(array) == 1 and len(jobs) == 7
     (number,) = array
     assert f"run: 4 jobs submitted as {number}, after " in printed[1] and number in printed[2].split("after ")[1]
     shown = subprocess.run(["scontrol", "show", "job", number], capture_output=True, text=True, check=True).stdout
     first = jobs[tuple(unit.name for unit in train.jobs[0])]
-    assert f"Dependency=afterany:{first}" in shown and "ArrayTaskThrottle=2" in shown
+    assert f"Dependency=afterany:{first.split("_")[0]}" in shown and "ArrayTaskThrottle=2" in shown
     assert dispatch.to_do(sweep, retry_failed=False) == []  # all of it is under way
     begun: list[str] = []
 
