@@ -169,7 +169,7 @@ def test_stages_wait_for_one_another_and_units_share_an_array(slurm: None, here:
     assert f"run: 4 jobs submitted as {number}, after " in printed[1] and number in printed[2].split("after ")[1]
     shown = subprocess.run(["scontrol", "show", "job", number], capture_output=True, text=True, check=True).stdout
     first = jobs[tuple(unit.name for unit in train.jobs[0])]
-    assert f"Dependency=afterany:{first.split("_")[0]}" in shown and "ArrayTaskThrottle=2" in shown
+    assert f"Dependency=afterany:{first.split('_')[0]}" in shown and "ArrayTaskThrottle=2" in shown
     assert dispatch.to_do(sweep, retry_failed=False) == []  # all of it is under way
     begun: list[str] = []
 
