@@ -161,7 +161,9 @@ def submit(sweep: Sweep, arrays: Sequence[Array], profile: Profile, cluster: Clu
                 with executor.batch():
                     jobs = [executor.submit(part) for part in work]
             except FailedJobError as error:
-                raise SweepError(f"{array.stage}: SLURM refuses: {' '.join(str(error).split())}") from error
+                refusal = " ".join(str(error).split())
+                remedy = "if that is more than the cluster has, say in a --profile what jobs ask for"
+                raise SweepError(f"{array.stage}: SLURM refuses: {refusal}; {remedy}") from error
             sweep.record_jobs([_job("slurm", job, part) for job, part in zip(jobs, names, strict=True)])
             number = jobs[0].job_id.split("_")[0]
             waiting.add((array.stage, number))
