@@ -49,9 +49,9 @@ class DaggerConfig:
     """Architectures a step."""
     batch: int = 512
     """States an architecture and step."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 5e-3
     """At the start, falling as a cosine to `final_learning_rate`."""
-    final_learning_rate: float = 1e-4
+    final_learning_rate: float = 5e-4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,13 +62,13 @@ class PoolConfig:
     """Spread evenly over the pairs of `betas`, the expert's share of the actions, and `noises`, their spread."""
     betas: tuple[float, ...] = (0.0, 0.3, 0.7)
     noises: tuple[float, ...] = (0.0, 0.1, 0.3)
-    updates: int = 4_000
+    updates: int = 8_000
     """Adam steps of a GHN."""
     architectures: int = 8
     """Architectures a step."""
-    batch: int = 256
+    batch: int = 128
     """States an architecture and step."""
-    learning_rate: float = 2e-3
+    learning_rate: float = 1e-2
     """The peak: a short warm-up, then a cosine to almost zero."""
 
 
@@ -103,6 +103,7 @@ def preset(name: Literal["cpu", "paper"], task_name: str) -> tuple[int, Distilla
         updates=100,
         architectures=architectures,
         batch=4096 // architectures,
+        learning_rate=1e-3,
         final_learning_rate=7e-4,
     )
     return 128, DistillationConfig(dagger=dagger, pool=None, ghn=GHNConfig(channels=128))
