@@ -114,7 +114,7 @@ class CudaSimulator:
         columns = [[None] * len(batch) if column is None else np.split(column, bounds) for column in whole]
         parts = [Episodes._make(values) for values in zip(*columns, strict=True)]
         return [
-            part if unit.record else part._replace(observations=None, actions=None, rewards=None)
+            part if unit.record else part._replace(observations=None, actions=None, rewards=None, states=None)
             for unit, part in zip(batch, parts, strict=True)
         ]
 
