@@ -24,6 +24,8 @@ _SWIFTSHADER = tuple(
 )
 """Chromium keeps its own where no loader looks."""
 
+_PATIENCE_S = 120
+
 _TRIAL = """
 import sapien.render
 sapien.render.set_camera_shader_dir("trivial")  # the others take a CPU half a minute to prepare
@@ -64,24 +66,16 @@ class Driver:
 def find_driver() -> Driver:
     """The first driver that takes a correct picture: one that Vulkan's loader finds, else Chromium's SwiftShader.
 
-    Tries each in a process of its own, which takes some seconds. Raises RenderError where none does.
+    Takes some seconds. Raises RenderError where none does.
     """
     told = [name for name in _CHOICES if os.environ.get(name)]
     candidates = [None] if told else [None, *(path for path in _SWIFTSHADER if path.exists())]
     reasons = []
     for files in candidates:
-        # A driver that fails can take its process with it.
-        done = subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", _TRIAL],
-            env=dict(os.environ) | ({"VK_ICD_FILENAMES": str(files)} if files else {}),
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        lines = (done.stdout if done.returncode == 0 else done.stderr).strip().splitlines()
-        if done.returncode == 0:
-            return Driver(lines[-1], files)
-        reasons.append(lines[-1] if lines else f"exit code {done.returncode}")
+        succeeded, said = _try(files)
+        if succeeded:
+            return Driver(said, files)
+        reasons.append(said)
     if told:
         remedy = f"it was told by {' and '.join(told)} which to take: unset that, or name a driver that works"
     else:
@@ -90,3 +84,15 @@ def find_driver() -> Driver:
             "`mesa-vulkan-drivers` 25 or later"
         )
     raise RenderError(f"no Vulkan device takes pictures ({'; '.join(dict.fromkeys(reasons))}): {remedy}")
+
+
+def _try(files: Path | None) -> tuple[bool, str]:
+    """Whether a picture came out right, and the last line that was said, by the driver or on its failure."""
+    environment = dict(os.environ) | ({"VK_ICD_FILENAMES": str(files)} if files else {})
+    command = [sys.executable, "-W", "ignore", "-c", _TRIAL]
+    try:  # in a process of its own, for a driver that fails can take its process with it
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=_PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        return False, f"no picture within {_PATIENCE_S} s"
+    lines = (done.stdout if done.returncode == 0 else done.stderr).strip().splitlines()
+    return done.returncode == 0, lines[-1] if lines else f"exit code {done.returncode}"
