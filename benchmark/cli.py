@@ -11,6 +11,7 @@ from nnbench.protocol import Protocol
 
 if TYPE_CHECKING:
     from nnbench.figures import Material
+    from nnbench.film import Subject
     from nnbench.rendering import Grid, Line
 
 _RESULTS = Path("results") / "runs"
@@ -227,6 +228,64 @@ def figure(
     path = out or Path(f"figure-{name}.png")
     save(drawing, path)
     print(f"{path}: {drawing.title}\n{drawing.caption}")
+
+
+@_app.command
+def render(
+    task: str = _TASK,
+    method: str = "nnit",
+    arch: str | None = None,
+    split: Literal["seen", "unseen", "outside", "joint"] = "unseen",
+    show: tuple[Literal["best", "median", "worst"], ...] = ("best", "median", "worst"),
+    episodes: int = 1,
+    seed: int = 0,
+    results: Path = _RESULTS,
+    out: Path = _RUNS / "render",
+    protocol: str | None = None,
+) -> None:
+    """Film what stored policies do: a strip of snapshots (the paper's figures 7 to 9) and a video.
+
+    Args:
+        task: ManiSkill environment.
+        method: Whose policies: one that `nnbench run` measured here, or `zoo`.
+        arch: Only these of the split, as in 32-32-16-64,16-16-16-32.
+        split: The architectures, as of `nnbench run`.
+        show: Which of the top ten, by the mean return that they were chosen by.
+        episodes: How many test episodes, the first ones; of a zoo, of those that it was validated on.
+        seed: Generator seed of the method.
+        results: Folder that `nnbench run` wrote to.
+        out: Folder for the strip and the video.
+        protocol: First digits of a protocol's hash, where the folder has rows of several.
+    """
+    from nnbench import film
+    from nnbench.evaluation import architectures_of
+    from nnbench.store import Store
+    from nnbench.tasks.simulation import load_task
+    from nnbench.tasks.zoo import Zoo
+
+    name, archs = load_task(task).name, architectures_of(split, arch)
+    stem = f"{name}-{(arch or split).replace(',', '_')}"
+    if method == "zoo":
+        zoo = Zoo.open(name)
+        subjects = film.zoo_subjects(zoo, archs, show, episodes)
+        what = (
+            f"Policies of the zoo {zoo.sha256[:12]}, by {_places(show)} return of the ten best of an architecture on "
+            "the episodes that the zoo was validated on, and the share of these solved"
+        )
+        _film(name, subjects, f"Rollouts of the zoo's policies, {name}", what, out / f"zoo-{stem}")
+        return
+    store = Store(results)
+    chosen = store.protocol(protocol or "")
+    units = film.find_units(store, chosen, name, method, seed, archs)
+    what = (
+        f"Policies that {method} (generator seed {seed}) wrote: the {_places(show)} of the top {chosen.top} of "
+        f"{chosen.samples}, by the mean return that they were chosen by, and the share of the {chosen.test_episodes} "
+        f"test episodes solved ({chosen.headline.replace('_', ' ')}). Protocol {chosen.short}"
+    )
+    subjects = film.stored_subjects(store, units, show, episodes)
+    _film(name, subjects, f"Rollouts of {method}'s policies, {name}", what, out / f"{method}-s{seed}-{stem}")
+    if len(units) < len(archs):
+        print(f"{len(archs) - len(units)} of the {len(archs)} architectures were not measured and are left out")
 
 
 @_app.command
@@ -461,6 +520,25 @@ def expert_score(task: str = _TASK, path: Path | None = None, workers: int | Non
         print(f"{path}: {score_expert(simulator, expert)}")
 
 
+@_expert.command(name="render")
+def expert_render(task: str = _TASK, path: Path | None = None, episodes: int = 3, out: Path = _RUNS / "render") -> None:
+    """Film an expert, as `nnbench render` films policies, on the first of the episodes that it is scored on.
+
+    Args:
+        task: ManiSkill environment.
+        path: An expert.safetensors, default the one that comes with the package.
+        episodes: How many.
+        out: Folder for the strip and the video.
+    """
+    from nnbench.film import expert_subject
+    from nnbench.tasks.simulation import load_task
+    from nnbench.tasks.zoo import SHIPPED
+
+    name = load_task(task).name
+    path = path or SHIPPED / name / "expert.safetensors"
+    _film(name, [expert_subject(path, episodes)], f"Rollouts of the expert, {name}", str(path), out / f"expert-{name}")
+
+
 @_zoo.command(name="build")
 def zoo_build(
     task: str = _TASK,
@@ -678,6 +756,35 @@ def _material(task: str, results: Path, protocol: Protocol) -> "Material":
     store = Store(results)
     rows, policies = store.rows(protocol=protocol, task=task), store.policies(protocol=protocol, task=task)
     return Material(task, protocol, read_scores(rows, policies, protocol, [task]), _alignment_rows(results, task))
+
+
+def _film(task: str, subjects: "list[Subject]", title: str, what: str, stem: Path) -> None:
+    """Roll out, take pictures and write `stem`.png and `stem`.mp4."""
+    from nnbench import film
+    from nnbench.tasks.camera import Camera
+    from nnbench.tasks.simulation import Simulator, load_task
+    from nnbench.tasks.vulkan import find_driver
+
+    driver = find_driver()
+    with Simulator(load_task(task), 1) as simulator:
+        takes = film.roll_out(subjects, simulator)
+    for take in takes:
+        print(take.describe())
+    with Camera(load_task(task), driver, film.PICTURE) as camera:
+        films = film.shoot(takes, camera)
+    seeds = sorted({take.seed for take in takes})
+    caption = (
+        f"{what}. Shown: episode {', '.join(map(str, seeds))}, whatever its outcome; a control step is 1/20 s. "
+        f"Rendered by {driver.device}."
+    )
+    strip, video = stem.with_name(f"{stem.name}.png"), stem.with_name(f"{stem.name}.mp4")
+    film.save_strip(strip, film.strip(films), title, caption)
+    film.save_video(video, film.video_frames(films))
+    print(f"{strip}\n{video}\n{title}\n{caption}")
+
+
+def _places(show: tuple[str, ...]) -> str:
+    return " and ".join(show) if len(show) < 3 else f"{', '.join(show[:-1])} and {show[-1]}"
 
 
 def _write_text(text: str, path: Path) -> None:

@@ -80,21 +80,14 @@ def _cuda_physics() -> tuple[bool, str]:
 
 
 def _rendering() -> tuple[bool, str]:
-    trial = (
-        "import sapien, sapien.render\n"
-        "scene = sapien.Scene([sapien.physx.PhysxCpuSystem(), sapien.render.RenderSystem()])\n"
-        "camera = scene.add_camera('camera', 32, 32, 1.0, 0.1, 10.0)\n"
-        "scene.update_render(); camera.take_picture(); assert camera.get_picture('Color').shape == (32, 32, 4)\n"
-        "print(scene.render_system.device.name)"
-    )
-    done = _python(trial)  # a driver that fails can take its process with it
-    if done.returncode == 0:
-        return True, f"a camera takes pictures through {_last_line(done.stdout)}"
-    return False, (
-        f"no Vulkan device takes pictures ({_last_line(done.stderr)}). Only videos need one. With a GPU install its "
-        "driver and `libvulkan1`; without, install `chromium` for its SwiftShader and set VK_ICD_FILENAMES to its "
-        "vk_swiftshader_icd.json"
-    )
+    from nnbench.tasks.vulkan import RenderError, find_driver
+
+    try:
+        driver = find_driver()
+    except RenderError as error:
+        return False, f"{error}. Only `nnbench render` needs one"
+    where = f", {driver.files}" if driver.files else ""
+    return True, f"`nnbench render` takes pictures through {driver.device}{where}"
 
 
 def _matrix_units() -> tuple[bool, str]:

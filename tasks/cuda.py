@@ -34,6 +34,7 @@ class CudaEngine:
         # What is never read again is simulated all the same; a copy of a real state cannot blow up.
         padded = np.concatenate([initial_states, np.repeat(initial_states[-1:], self.scenes - count, axis=0)])
         observations, executed, rewards, success = [self._reset(padded)[:count]], [], [], []
+        states = [self._states()[:count]] if record else None
         for t in range(self.task.horizon):
             actions = actor(observations[-1])
             check_actions(self.task, actions, seeds, t)
@@ -44,7 +45,10 @@ class CudaEngine:
             observations.append(observation[:count].cpu().numpy())
             rewards.append(reward[:count].cpu().numpy().astype(np.float32))
             success.append(info["success"][:count].cpu().numpy())
-        return summarise(seeds, observations, executed, np.stack(rewards, axis=1), np.stack(success, axis=1), record)
+            if states is not None:
+                states.append(self._states()[:count])
+        scored = np.stack(rewards, axis=1), np.stack(success, axis=1)
+        return summarise(seeds, observations, executed, *scored, record, states)
 
     def _reset(self, initial_states: np.ndarray) -> np.ndarray:
         self._env.reset(seed=0)  # at rest
@@ -53,6 +57,14 @@ class CudaEngine:
         self._place(initial_states)
         observation: np.ndarray = self._env.get_obs(self._env.get_info()).cpu().numpy()
         return observation
+
+    def _states(self) -> np.ndarray:
+        import torch
+
+        env = self._env
+        poses = [getattr(env, name).pose.raw_pose for name in self.task.bodies]
+        states: np.ndarray = torch.cat([env.agent.robot.get_qpos(), *poses], dim=1).cpu().numpy()  # (N, 9 + 7 per body)
+        return states
 
     def _place(self, initial_states: np.ndarray) -> None:
         import torch
@@ -114,7 +126,7 @@ class CudaSimulator:
         columns = [[None] * len(batch) if column is None else np.split(column, bounds) for column in whole]
         parts = [Episodes._make(values) for values in zip(*columns, strict=True)]
         return [
-            part if unit.record else part._replace(observations=None, actions=None, rewards=None)
+            part if unit.record else part._replace(observations=None, actions=None, rewards=None, states=None)
             for unit, part in zip(batch, parts, strict=True)
         ]
 

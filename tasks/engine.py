@@ -45,6 +45,15 @@ def closeness(distance_m: np.ndarray) -> np.ndarray:
     return 1 - np.tanh(5 * distance_m)
 
 
+class View(NamedTuple):
+    """Where pictures are taken from, so that everything an episode places is in sight; positions in metres."""
+
+    eye: tuple[float, float, float]
+    target: tuple[float, float, float]
+    field_rad: float
+    """Opening angle, across and up."""
+
+
 @dataclass(frozen=True)
 class Task:
     """A ManiSkill task with the Panda arm: which bodies to read, and what is made of them."""
@@ -57,6 +66,7 @@ class Task:
     bodies: tuple[str, ...]
     """Attributes of the ManiSkill environment: everything that an episode places, and whose poses the task reads."""
     evaluate: Callable[[State], Evaluation]
+    view: View
     grasped: str | None = None
     """The body of which `State.grasped` speaks; without one it is false."""
     velocities: tuple[str, ...] = ()
@@ -77,6 +87,7 @@ class Episodes(NamedTuple):
     observations: np.ndarray | None = None  # (N, T + 1, O)
     actions: np.ndarray | None = None  # (N, T, A), before clamping
     rewards: np.ndarray | None = None  # (N, T)
+    states: np.ndarray | None = None  # (N, T + 1, S) float32, rows as of `Engine.capture_initial_states`
 
 
 class SimulationError(RuntimeError):
@@ -105,21 +116,28 @@ def summarise(
     rewards: np.ndarray,
     success: np.ndarray,
     record: bool,
+    states: list[np.ndarray] | None = None,
 ) -> Episodes:
-    """Episodes from T + 1 observations (K, O), T actions (K, A), rewards and successes (K, T)."""
+    """Episodes from T + 1 observations (K, O), T actions (K, A), rewards and successes (K, T), T + 1 states (K, S)."""
     episodes = Episodes(seeds, rewards.sum(axis=1), np.any(success, axis=1), success[:, -1])
     if not record:
         return episodes
     return episodes._replace(
-        observations=np.stack(observations, axis=1), actions=np.stack(actions, axis=1), rewards=rewards
+        observations=np.stack(observations, axis=1),
+        actions=np.stack(actions, axis=1),
+        rewards=rewards,
+        states=np.stack(states, axis=1) if states is not None else None,
     )
 
 
-def make_environment(task: Task, count: int = 1, backend: str = "physx_cpu") -> Any:
-    """ManiSkill's own environment of the task, `count` of them in one on a GPU."""
-    from nnbench.tasks.headless import import_mani_skill
+def make_environment(task: Task, count: int = 1, backend: str = "physx_cpu", *, visuals: bool = False) -> Any:
+    """ManiSkill's own environment of the task, `count` of them in one on a GPU; with visuals where it is to be seen."""
+    from nnbench.tasks.headless import import_mani_skill, import_mani_skill_with_visuals
 
-    import_mani_skill()
+    if visuals:
+        import_mani_skill_with_visuals()
+    else:
+        import_mani_skill()
     import gymnasium
 
     if task.registers is not None:
@@ -131,16 +149,17 @@ def make_environment(task: Task, count: int = 1, backend: str = "physx_cpu") -> 
         num_envs=count,
         sim_backend=backend,
         render_backend="none",
+        enable_shadow=visuals,
     ).unwrapped
     env.reset(seed=0)
     return env
 
 
-class _Scene:
+class Scene:
     """Handles of one ManiSkill scene that the engine reads and writes every step."""
 
-    def __init__(self, task: Task) -> None:
-        env = make_environment(task)
+    def __init__(self, task: Task, *, visuals: bool = False) -> None:
+        env = make_environment(task, visuals=visuals)
         robot = env.agent.robot._objs[0]
         self.world: Any = env.scene.sub_scenes[0]
         self.system: Any = env.scene.px
@@ -175,13 +194,18 @@ class _Scene:
         for entity in entities:
             world.add_entity(entity)
         self.world, self.system = world, system
+        self.pose(initial_state)
+
+    def pose(self, state: np.ndarray) -> None:
+        """Put robot and bodies, at rest, where such a row says, for a picture."""
+        import sapien
 
         still = np.zeros(9, np.float32)
-        self.robot.set_qpos(initial_state[:9])
+        self.robot.set_qpos(state[:9])
         self.robot.set_qvel(still)
         self.robot.set_qf(still)
         for b, body in enumerate(self.bodies.values()):
-            pose = initial_state[9 + 7 * b : 16 + 7 * b]
+            pose = state[9 + 7 * b : 16 + 7 * b]
             body.entity.set_pose(sapien.Pose(pose[:3], pose[3:]))
             if not body.kinematic:
                 body.set_linear_velocity([0.0, 0.0, 0.0])
@@ -225,9 +249,9 @@ class Engine:
         self.task, self.scenes = task, scenes
         self.environment = make_environment(task)
         """ManiSkill's own environment, which the engine resets for initial states and never steps."""
-        self._scenes: list[_Scene] = []
+        self._scenes: list[Scene] = []
         for _ in range(scenes):
-            self._scenes.append(_Scene(task))
+            self._scenes.append(Scene(task))
             gc.freeze()  # ManiSkill collects garbage for every scene it builds: spare it the scenes that are built
 
     def capture_initial_states(self, seeds: Sequence[int]) -> np.ndarray:
@@ -282,6 +306,7 @@ class Engine:
         Raises SimulationError on an action that is not finite or of another shape.
         """
         observations, executed, rewards, success = [self.reset(initial_states).observation], [], [], []
+        states = [self._states]
         for t in range(self.task.horizon):
             actions = actor(observations[-1])
             check_actions(self.task, actions, seeds, t)
@@ -290,7 +315,9 @@ class Engine:
             executed.append(actions)
             rewards.append(reward)
             success.append(succeeded)
-        return summarise(seeds, observations, executed, np.stack(rewards, axis=1), np.stack(success, axis=1), record)
+            states.append(self._states)
+        scored = np.stack(rewards, axis=1), np.stack(success, axis=1)
+        return summarise(seeds, observations, executed, *scored, record, states)
 
     def observe(self, count: int) -> Evaluation:
         """What the task makes of the first `count` scenes as they are now."""
@@ -303,6 +330,7 @@ class Engine:
             for k, scene in enumerate(scenes):
                 grasped[k] = distance[k] < scene.reach_m and scene.is_grasping()
         self._qpos = np.array([scene.robot.get_qpos() for scene in scenes])
+        self._states = np.concatenate([self._qpos, *poses.values()], axis=1)
         state = State(
             qpos=self._qpos,
             qvel=np.array([scene.robot.get_qvel() for scene in scenes]),

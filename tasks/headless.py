@@ -1,11 +1,13 @@
-"""Simulation on a machine without Vulkan or a GPU.
+"""ManiSkill on a machine without Vulkan or a GPU, and with a Vulkan device that is not CUDA's.
 
 ManiSkill 3.0.1 builds visual materials even with `render_backend="none"`, and SAPIEN then asks for a rendering device.
-Physics needs neither, so both are replaced before the first scene is built.
+Physics needs neither, so both are replaced before the first scene is built. A process imports ManiSkill in one of the
+two ways.
 """
 
 import os
 import warnings
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -35,3 +37,24 @@ def import_mani_skill() -> None:
             if name.startswith("add_") and "visual" in name:
                 setattr(ActorBuilder, name, _add_nothing)
         import mani_skill.envs  # noqa: F401
+
+
+@cache
+def import_mani_skill_with_visuals() -> None:
+    """Import ManiSkill so that its environments are built to be seen, on the rendering device that SAPIEN prefers.
+
+    Raises RuntimeError where SAPIEN finds no device.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # SAPIEN brings its own Vulkan loader and says so
+        import sapien.render
+        from mani_skill.envs import sapien_env
+
+        device = sapien.render.RenderSystem().device
+        parse = sapien_env.parse_sim_and_render_backend
+
+        def parse_and_choose(simulation: str, rendering: str) -> Any:
+            return replace(parse(simulation, rendering), render_device=device)
+
+        # Devices other than CUDA's are named pci:0000:00:00.0, and ManiSkill's parser stops at the second colon.
+        sapien_env.parse_sim_and_render_backend = parse_and_choose

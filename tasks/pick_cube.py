@@ -5,7 +5,7 @@ This restates ManiSkill's `PickCubeEnv` for all scenes at once; `tests/test_engi
 
 import numpy as np
 
-from nnbench.tasks.engine import Evaluation, State, Task, closeness
+from nnbench.tasks.engine import Evaluation, State, Task, View, closeness
 
 _GOAL_RADIUS_M = 0.025
 _STATIC_RAD_S = 0.2
@@ -38,5 +38,6 @@ PICK_CUBE = Task(
     horizon=50,
     bodies=("cube", "goal_site"),
     evaluate=_evaluate,
+    view=View(eye=(0.65, 0.4, 0.45), target=(0.0, 0.0, 0.16), field_rad=0.62),
     grasped="cube",
 )

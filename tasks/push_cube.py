@@ -5,7 +5,7 @@ This restates ManiSkill's `PushCubeEnv` for all scenes at once; `tests/test_engi
 
 import numpy as np
 
-from nnbench.tasks.engine import Evaluation, State, Task, closeness
+from nnbench.tasks.engine import Evaluation, State, Task, View, closeness
 
 _GOAL_RADIUS_M = 0.1
 _CUBE_HALF_SIZE_M = 0.02
@@ -35,4 +35,5 @@ PUSH_CUBE = Task(
     horizon=50,
     bodies=("obj", "goal_region"),
     evaluate=_evaluate,
+    view=View(eye=(0.8, 0.5, 0.55), target=(0.12, 0.0, 0.08), field_rad=0.68),
 )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nnbench.tasks.engine import Evaluation, State, Task, closeness
+from nnbench.tasks.engine import Evaluation, State, Task, View, closeness
 from nnbench.tasks.policy import Actor
 
 _EDGE_M = 0.04
@@ -112,6 +112,7 @@ STACK_CUBE_EASY = Task(
     horizon=50,
     bodies=("cubeA", "cubeB"),
     evaluate=_evaluate,
+    view=View(eye=(0.85, 0.25, 0.55), target=(0.0, 0.0, 0.07), field_rad=0.7),
     grasped="cubeA",
     velocities=("cubeA",),
     registers="nnbench.tasks.stack_cube_easy_env",

@@ -1,4 +1,4 @@
-"""Fixtures that are dear to build: simulation workers, the zoo that ships, and a SLURM of our own."""
+"""Fixtures that are dear to build: simulation workers, the zoo that ships, a camera, and a SLURM of our own."""
 
 import os
 import shutil
@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from nnbench.tasks.camera import Camera
 from nnbench.tasks.simulation import Simulator, load_task
+from nnbench.tasks.vulkan import RenderError, find_driver
 from nnbench.tasks.zoo import Zoo
 
 SLURM = Path(__file__).parent / "slurm" / "slurm_local.sh"
@@ -24,6 +26,17 @@ def simulator() -> Iterator[Simulator]:
 @pytest.fixture(scope="session")
 def zoo() -> Zoo:
     return Zoo.open("PickCube-v1")
+
+
+@pytest.fixture(scope="session")
+def camera() -> Iterator[Camera]:
+    """Its tests are skipped, with the reason, where no Vulkan device takes pictures."""
+    try:
+        driver = find_driver()
+    except RenderError as error:
+        pytest.skip(str(error))
+    with Camera(load_task("PickCube-v1"), driver, 200) as camera:
+        yield camera
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
     code = (
         "import sys\nfrom nnbench.cli import main\nsys.argv = ['nnbench', '--help']\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
-        "heavy = {'torch', 'numpy', 'pyarrow', 'scipy', 'sapien', 'mani_skill', 'gymnasium', 'matplotlib'}\n"
+        "heavy = {'torch', 'numpy', 'pyarrow', 'scipy', 'sapien', 'mani_skill', 'gymnasium', 'matplotlib', 'PIL'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
@@ -50,6 +50,7 @@ def test_methods_are_listed_with_a_plugin(tmp_path: Path) -> None:
         (["zoo", "verify", "--directory", "nowhere"], "nowhere: no zoo of PickCube-v1 here"),
         (["expert", "score", "--path", "nothing"], "nothing: no expert"),
         (["figure", "6"], "nnit on PickCube-v1, 16-64-64-32, was not measured with protocol "),
+        (["render", "--arch", "32-32-16-64"], "results/runs: nnit on PickCube-v1, 32-32-16-64, was not measured with "),
         (["figure", "novelty", "--task", "all"], "unknown task 'all': expected one of PickCube-v1"),
     ],
 )
