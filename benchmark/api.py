@@ -26,7 +26,7 @@ from nnbench.tasks.architectures import Architecture
 from nnbench.tasks.policy import Weights
 from nnbench.tasks.zoo import TrainingSet
 
-__all__ = ["Architecture", "Generator", "JointGenerator", "TrainingSet", "Untrained", "Weights"]
+__all__ = ["Architecture", "Autoencoder", "Generator", "JointGenerator", "TrainingSet", "Untrained", "Weights"]
 
 
 class Generator(Protocol):
@@ -73,6 +73,18 @@ class JointGenerator(Protocol):
 
     def generate_joint(self, n: int, *, seed: int = 0) -> list[tuple[Architecture, Weights]]:
         """n architectures, each with a policy of it. A function of its arguments alone."""
+        ...
+
+
+@runtime_checkable
+class Autoencoder(Protocol):
+    """What a `Generator` has besides that encodes policies and decodes them again (`nnbench roundtrip`)."""
+
+    def reconstruct(self, policies: list[Weights], arch: Architecture) -> list[Weights]:
+        """What is left of each policy of an architecture, its neurons in the order they were in.
+
+        A function of its arguments alone: where encoding is random, its mean.
+        """
         ...
 
 

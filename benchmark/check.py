@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nnbench.api import Generator, JointGenerator, TrainingSet
-from nnbench.generation import MethodError, ask, global_random_state
+from nnbench.api import Autoencoder, Generator, JointGenerator, TrainingSet
+from nnbench.generation import MethodError, ask, ask_reconstruction, global_random_state
 from nnbench.novelty import nearest_by_weights
 from nnbench.tasks.architectures import Architecture, load_splits
 from nnbench.tasks.pick_cube import PICK_CUBE
@@ -136,6 +136,18 @@ def chooses_architectures(subject: Subject) -> None:
             raise CheckFailed("equal calls of generate_joint differ; derive all randomness from `seed`")
 
 
+def reconstructs_policies(subject: Subject) -> None:
+    """`reconstruct`, where the method has one: as many policies as it is given, and equal calls, equal policies."""
+    if isinstance(subject.fitted, Autoencoder):
+        seeds = list(subject.training.networks(subject.arch))
+        try:
+            first, again = (ask_reconstruction(subject.fitted, subject.training, subject.arch, seeds) for _ in range(2))
+        except MethodError as error:
+            raise CheckFailed(str(error)) from error
+        if [*map(weights_sha256, first)] != [*map(weights_sha256, again)]:
+            raise CheckFailed("equal calls of reconstruct differ; where encoding is random, decode its mean")
+
+
 def answers_to_two_arguments(subject: Subject) -> None:
     """`generate(arch, n)` needs no seed."""
     try:
@@ -189,6 +201,7 @@ CHECKS: tuple[Callable[[Subject], None], ...] = (
     writes_architectures_it_trained_on,
     writes_architectures_it_never_saw,
     chooses_architectures,
+    reconstructs_policies,
     answers_to_two_arguments,
     writes_one_or_none,
     repeats_itself_by_seed,

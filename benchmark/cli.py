@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _RESULTS = Path("results") / "runs"
 _RUNS = Path("runs")
 _TASK = "PickCube-v1"
-TableName = Literal["1", "2", "3", "4", "6", "novelty"]
+TableName = Literal["1", "2", "3", "4", "6", "novelty", "roundtrip"]
 _Figure = Literal["3", "4", "5", "6", "novelty"]
 
 _app = tyro.extras.SubcommandApp()
@@ -123,6 +123,58 @@ def run(
 
 
 @_app.command
+def roundtrip(
+    method: tuple[str, ...],
+    task: str = _TASK,
+    archs: str | None = None,
+    episodes: int = 64,
+    seed: int = 0,
+    workers: int | None = None,
+    results: Path = _RESULTS,
+    plugin: tuple[Path, ...] = (),
+) -> None:
+    """Encode and decode training policies, roll out both; prints a table. Goes on where an interrupted run stopped.
+
+    Args:
+        method: Methods with an autoencoder.
+        task: ManiSkill environment, or `all`.
+        archs: Training architectures, as in 16-16-16-64,64-64-64-64, or `all` 64; default the 8 of the split seen.
+        episodes: Validation episodes a policy.
+        seed: Seed of the method's training.
+        workers: Simulation processes, default one a core.
+        results: Folder of finished work.
+        plugin: Python files with further methods.
+    """
+    from tqdm import tqdm
+
+    from nnbench.api import Autoencoder
+    from nnbench.evaluation import architectures_of
+    from nnbench.generation import Isolated
+    from nnbench.registry import load_method
+    from nnbench.roundtrip import measure
+    from nnbench.tasks.simulation import Simulator
+    from nnbench.tasks.zoo import Zoo
+    from nnbench.training import obtain
+
+    kinds = [load_method(name, plugin) for name in method]
+    for kind in kinds:
+        if not issubclass(kind, Autoencoder):
+            raise ValueError(f"method {kind.name} does not encode policies (no `reconstruct`)")
+    wanted = [arch for arch in architectures_of("seen", archs) if arch is not None]
+    for zoo in [Zoo.open(name) for name in _tasks(task)]:
+        for kind in kinds:
+            trained = obtain(kind, zoo, seed)
+            with (
+                Isolated(kind.name, plugin, trained.folder, zoo.task.name, zoo.directory) as source,
+                Simulator(zoo.task, workers) as simulator,
+            ):
+                done = measure(kind.name, trained, seed, source, zoo, simulator, wanted, results, episodes)
+                for _ in tqdm(done, f"{kind.name} {zoo.task.name}", len(wanted), unit="arch", disable=None):
+                    pass
+    _print_tables(("roundtrip",), task, results, Protocol())
+
+
+@_app.command
 def table(
     names: Annotated[tuple[TableName, ...], tyro.conf.Positional] = ("2", "3", "4"),
     task: str = _TASK,
@@ -134,7 +186,7 @@ def table(
     """Print tables of the paper from stored rows: measured with intervals, beside what the paper reports.
 
     Args:
-        names: The paper's numbers of the tables, or novelty.
+        names: The paper's numbers of the tables, novelty, or roundtrip.
         task: ManiSkill environment, or `all`.
         results: Folder that `nnbench run` wrote to.
         format: For people, for papers, or a line a number for machines.
@@ -709,7 +761,7 @@ def _print_tables(
 def _table_parts(
     names: tuple[TableName, ...], task: str, results: Path, protocol: Protocol, per_architecture: bool = False
 ) -> "list[tuple[Grid, list[Line]]]":
-    from nnbench import tables
+    from nnbench import roundtrip, tables
     from nnbench.scores import read_scores
     from nnbench.store import Store
 
@@ -728,6 +780,8 @@ def _table_parts(
             parts.append(tables.table4(scores, protocol, _TASK))
         elif name == "novelty":
             parts.append(tables.novelty_table(scores, protocol, tasks))
+        elif name == "roundtrip":
+            parts += [tables.roundtrip_table(roundtrip.read(results, one), one) for one in tasks]
         else:
             from nnbench.tasks.zoo import SHIPPED, read_index
 

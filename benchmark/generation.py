@@ -7,9 +7,9 @@ training networks, ends in one `MethodError` that names it, and costs no other m
 import multiprocessing
 import os
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import TimeoutError
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,7 +18,7 @@ import torch
 from pebble import ProcessExpired, ProcessPool
 from safetensors.torch import load, save
 
-from nnbench.api import Generator, JointGenerator
+from nnbench.api import Autoencoder, Generator, JointGenerator
 from nnbench.registry import load_method
 from nnbench.tasks.architectures import MAX_WIDTH, Architecture, architecture_name
 from nnbench.tasks.policy import InvalidWeights, Weights, check_weights
@@ -39,16 +39,40 @@ def ask(generator: Generator, training: TrainingSet, arch: Architecture | None, 
 
     Raises MethodError.
     """
+
+    def answer() -> object:
+        if arch is not None:
+            return generator.generate(arch, n, seed=seed)
+        if isinstance(generator, JointGenerator):
+            return generator.generate_joint(n, seed=seed)
+        raise MethodError(f"method {generator.name} does not choose architectures: it has no `generate_joint`")
+
     call = _call(generator.name, arch, n, seed)
+    written = _watch(call, answer, n, training)
+    return _check(call, [(arch, item) if arch is not None else _pair(item, call) for item in written], training)
+
+
+def ask_reconstruction(
+    generator: Generator, training: TrainingSet, arch: Architecture, ghn_seeds: Sequence[int]
+) -> list[Weights]:
+    """`generator.reconstruct` of the training policies that these GHNs wrote, checked. Raises MethodError."""
+
+    def answer() -> object:
+        if not isinstance(generator, Autoencoder):
+            raise MethodError(f"method {generator.name} does not encode policies: it has no `reconstruct`")
+        networks = training.networks(arch)
+        return generator.reconstruct([dict(networks[seed]) for seed in ghn_seeds], arch)
+
+    call = _call_reconstruct(generator.name, arch, ghn_seeds)
+    written = _watch(call, answer, len(ghn_seeds), training)
+    return _check(call, [(arch, item) for item in written], training)
+
+
+def _watch(call: str, answer: Callable[[], object], n: int, training: TrainingSet) -> list[object]:
+    """What the method answers, if it is a list of n and nothing else was touched. Raises MethodError."""
     before = global_random_state()
     try:
-        written: object
-        if arch is not None:
-            written = generator.generate(arch, n, seed=seed)
-        elif isinstance(generator, JointGenerator):
-            written = generator.generate_joint(n, seed=seed)
-        else:
-            raise MethodError(f"method {generator.name} does not choose architectures: it has no `generate_joint`")
+        written = answer()
     except (KeyboardInterrupt, MethodError):
         raise
     except BaseException as error:  # a method may also call sys.exit
@@ -65,7 +89,11 @@ def ask(generator: Generator, training: TrainingSet, arch: Architecture | None, 
     if not isinstance(written, list) or len(written) != n:
         got = f"{len(written)} networks" if isinstance(written, list) else type(written).__name__
         raise MethodError(f"{call} returned {got}, expected a list of {n} state dicts")
-    pairs = [(arch, sample) for sample in written] if arch is not None else [_pair(item, call) for item in written]
+    return written
+
+
+def _check(call: str, pairs: Sequence[tuple[Architecture, Any]], training: TrainingSet) -> list[Weights]:
+    """The policies, if they are of their architectures and none shares memory with another. Raises MethodError."""
     task = training.task
     try:
         checked = [
@@ -89,6 +117,10 @@ def ask(generator: Generator, training: TrainingSet, arch: Architecture | None, 
 def _call(method: str, arch: Architecture | None, n: int, seed: int) -> str:
     asked = f"generate_joint({n}" if arch is None else f"generate({architecture_name(arch)}, {n}"
     return f"method {method}: {asked}, seed={seed})"
+
+
+def _call_reconstruct(method: str, arch: Architecture, ghn_seeds: Sequence[int]) -> str:
+    return f"method {method}: reconstruct({len(ghn_seeds)} policies, {architecture_name(arch)})"
 
 
 def _pair(item: object, call: str) -> tuple[Architecture, Weights]:
@@ -144,8 +176,15 @@ class Isolated:
 
     def generate(self, arch: Architecture | None, n: int, *, seed: int = 0) -> list[Weights]:
         """What `ask` returns there. Raises MethodError."""
-        call = _call(self._name, arch, n, seed)
-        future = self._pool.schedule(_answer, (*self._who, arch, n, seed), timeout=self._patience_s)
+        return self._answer(_call(self._name, arch, n, seed), partial(ask, arch=arch, n=n, seed=seed), n)
+
+    def reconstruct(self, arch: Architecture, ghn_seeds: Sequence[int]) -> list[Weights]:
+        """What `ask_reconstruction` returns there. Raises MethodError."""
+        asked = partial(ask_reconstruction, arch=arch, ghn_seeds=ghn_seeds)
+        return self._answer(_call_reconstruct(self._name, arch, ghn_seeds), asked, len(ghn_seeds))
+
+    def _answer(self, call: str, asked: Callable[[Generator, TrainingSet], list[Weights]], n: int) -> list[Weights]:
+        future = self._pool.schedule(_answer, (*self._who, asked), timeout=self._patience_s)
         try:
             samples: dict[int, Weights] = {}
             for name, value in load(future.result()).items():
@@ -173,9 +212,7 @@ def _answer(
     folder: Path,
     task: str,
     zoo: Path | None,
-    arch: Architecture | None,
-    n: int,
-    seed: int,
+    asked: Callable[[Generator, TrainingSet], list[Weights]],
 ) -> bytes:
     try:
         generator, training = _open(name, plugins, folder, task, zoo)
@@ -183,7 +220,7 @@ def _answer(
         reason = " ".join(str(error).split())
         raise MethodError(f"method {name}: loading it from {folder} raised {type(error).__name__}: {reason}") from error
     try:
-        written = ask(generator, training, arch, n, seed=seed)
+        written = asked(generator, training)
     except MethodError:
         _open.cache_clear()  # whatever it did to the method or the zoo is gone with them
         raise

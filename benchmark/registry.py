@@ -46,9 +46,12 @@ def list_methods(plugins: Sequence[Path] = ()) -> dict[str, str]:
 def load_method(name: str, plugins: Sequence[Path] = ()) -> type[Generator]:
     """Import one method and check that it has what `nnbench.api.Generator` asks for.
 
-    Raises RegistryError naming the file and the remedy where that fails, also for an import that is missing.
+    A hyphen in the name stands for the underscore that Python's file names need. Raises RegistryError naming the file
+    and the remedy where that fails, also for an import that is missing.
     """
     sources = _find_sources(plugins)
+    if name.replace("-", "_") in sources:
+        name = name.replace("-", "_")
     if name not in sources:
         close = difflib.get_close_matches(name, sources, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""

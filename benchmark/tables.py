@@ -13,7 +13,7 @@ import numpy as np
 from nnbench.protocol import JOINT, Protocol
 from nnbench.rendering import Grid, Line
 from nnbench.reported import ARXIV_ID, Reported, reported, reported_cells
-from nnbench.scores import Measured, Scores, UnitName, failed_overlap_with, measure
+from nnbench.scores import Measured, Scores, TableError, UnitName, failed_overlap_with, measure
 from nnbench.statistics import Interval, hierarchical_interval
 from nnbench.tasks.architectures import architecture_name, load_splits, parse_architecture
 
@@ -435,6 +435,68 @@ def _score_headers(protocol: Protocol) -> list[str]:
         "reported return,\nsuccess %",
         "verdict",
     ]
+
+
+def roundtrip_table(rows: Sequence[Mapping[str, Any]], task: str) -> tuple[Grid, list[Line]]:
+    """Training policies beside what autoencoders leave of them; rows as of `roundtrip.read`, or none.
+
+    Raises TableError where rows of one method and seed are of several trainings or numbers of episodes.
+    """
+    grid = Grid(
+        f"Round trip: training policies encoded and decoded, nothing sampled, {task}",
+        (
+            "method",
+            "arch",
+            "poli-\ncies",
+            "episodes",
+            "zoo\nreturn",
+            "decoded\nreturn",
+            "zoo\nsuccess %",
+            "decoded\nsuccess %",
+            "relative\nL2",
+        ),
+        2,
+        "Mean over the training policies of an architecture, and mean of those over the architectures measured, on "
+        "validation episodes. zoo: the policies themselves. decoded: what is left of them. relative L2: norm of the "
+        f"difference of the weights over that of the policy's. {MISSING}: not measured.",
+    )
+    columns = {
+        "return": "return",
+        "reconstructed_return": "reconstructed_return",
+        "success": "success_at_end",
+        "reconstructed_success": "reconstructed_success_at_end",
+        "relative_l2": "relative_l2",
+    }
+    lines: list[Line] = []
+    for method, seed in sorted({(row["method"], row["generator_seed"]) for row in rows}):
+        mine = [row for row in rows if (row["method"], row["generator_seed"]) == (method, seed)]
+        kinds = {(row["method_sha256"][:12], row["episodes"]) for row in mine}
+        if len(kinds) > 1:
+            found = " and ".join(f"{sha} on {episodes} episodes" for sha, episodes in sorted(kinds))
+            raise TableError(
+                f"round trips of {method} on {task}, generator seed {seed}, are of {found}: they do not average; "
+                "choose a folder of one with --results, or delete the files of the others"
+            )
+        by_arch: dict[str | None, dict[str, float]] = {}
+        for arch in sorted({row["arch"] for row in mine}):
+            here = [row for row in mine if row["arch"] == arch]
+            by_arch[arch] = {name: float(np.mean([row[column] for row in here])) for name, column in columns.items()}
+        mean = {name: float(np.mean([numbers[name] for numbers in by_arch.values()])) for name in columns}
+        for arch, numbers in {None: mean, **by_arch}.items():
+            scales = (f"{numbers['return']:.1f}", f"{numbers['reconstructed_return']:.1f}")
+            shares = (f"{100 * numbers['success']:.1f}", f"{100 * numbers['reconstructed_success']:.1f}")
+            count = sum(arch in (None, row["arch"]) for row in mine)
+            label = ("", arch) if arch else (f"{method} s{seed}", f"{len(by_arch)} archs")
+            cells = (str(count), str(mine[0]["episodes"]), *scales, *shares, f"{numbers['relative_l2']:.3f}")
+            grid.add(*label, *cells, section=arch is None)
+            row = Row(task, "train", method, (seed,), arch, 1, 1, None, None)
+            lines += [
+                _line("roundtrip", row, name, Interval(value, math.nan, math.nan), None)
+                for name, value in numbers.items()
+            ]
+    if not rows:
+        grid.add(*[MISSING] * 9)
+    return grid, lines
 
 
 def _render(row: Row) -> list[str]:

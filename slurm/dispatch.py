@@ -99,6 +99,8 @@ def check(sweep: Sweep, units: Sequence[SweepUnit]) -> list[str]:
         except RegistryError as error:
             problems.append(str(error))
             continue
+        if kind.name != method:
+            problems.append(f"method {method} is called {kind.name}: write that in the plan")
         for part in sweep.plan.run:
             if method not in part.methods:
                 continue

@@ -23,13 +23,14 @@ def nearest_architectures(arch: Architecture, training: TrainingSet) -> list[Arc
 
     An architecture that was trained on is its own nearest.
     """
-    distance = {
-        near: sum(abs(math.log2(ours / theirs)) for ours, theirs in zip(arch, near, strict=True))
-        for near in training.architectures
-        if training.networks(near)
-    }
+    distance = {near: doublings(arch, near) for near in training.architectures if training.networks(near)}
     least = min(distance.values())
-    return [near for near, doublings in distance.items() if math.isclose(doublings, least)]
+    return [near for near, found in distance.items() if math.isclose(found, least)]
+
+
+def doublings(arch: Architecture, other: Architecture) -> float:
+    """How far apart two architectures of one depth are: L1 on the log2 of their widths."""
+    return sum(abs(math.log2(ours / theirs)) for ours, theirs in zip(arch, other, strict=True))
 
 
 def resize(source: Weights, arch: Architecture, observation_dim: int, action_dim: int) -> Weights:

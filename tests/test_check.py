@@ -102,6 +102,19 @@ class ChoosesTooWide(Base):
         return [((16, 16, 16, 128), {})] * n
 
 
+class ReconstructsAnew(Base):
+    calls = 0
+
+    def reconstruct(self, policies: Any, arch: Any) -> list[Weights]:
+        self.calls += 1
+        return [{key: value + self.calls for key, value in policy.items()} for policy in policies]
+
+
+class ReconstructsTooFew(Base):
+    def reconstruct(self, policies: Any, arch: Any) -> list[Weights]:
+        return [{key: value.clone() for key, value in policies[0].items()}]
+
+
 class IgnoresTheSeed(Base):
     def generate(self, arch: Any, n: int, *, seed: int = 0) -> list[Weights]:
         return super().generate(arch, n)
@@ -144,6 +157,12 @@ class Forgets(Base):
         (SeenOnly, "writes_architectures_it_never_saw", "raised HeldOutAccess"),
         (ChoosesAnew, "chooses_architectures", "equal calls of generate_joint differ"),
         (ChoosesTooWide, "chooses_architectures", "no pair of an architecture, four hidden widths of 1 to 64"),
+        (ReconstructsAnew, "reconstructs_policies", "equal calls of reconstruct differ"),
+        (
+            ReconstructsTooFew,
+            "reconstructs_policies",
+            r"reconstruct\(4 policies, .*returned 1 networks, expected a list",
+        ),
         (NeedsASeed, "answers_to_two_arguments", "give it a default"),
         (AtLeastOne, "writes_one_or_none", "returned 1 networks, expected a list of 0"),
         (Counts, "repeats_itself_by_seed", "equal calls of generate give different weights"),

@@ -47,6 +47,7 @@ def test_methods_are_listed_with_a_plugin(tmp_path: Path) -> None:
         (["run", "--method", "nit"], "unknown method 'nit'; did you mean 'nnit'? known: average, average_aligned, "),
         (["run", "--method", "ghn", "--task", "PickCub"], "unknown task 'PickCub': expected one of PickCube-v1"),
         (["run", "--method", "nearest", "--split", "joint"], "method nearest does not choose architectures"),
+        (["roundtrip", "--method", "nearest"], "method nearest does not encode policies (no `reconstruct`)"),
         (["zoo", "verify", "--directory", "nowhere"], "nowhere: no zoo of PickCube-v1 here"),
         (["expert", "score", "--path", "nothing"], "nothing: no expert"),
         (["figure", "6"], "nnit on PickCube-v1, 16-64-64-32, was not measured with protocol "),

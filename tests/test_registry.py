@@ -48,6 +48,7 @@ def test_lists_the_methods_that_ship() -> None:
     assert {"nnit", "ghn"} <= methods.keys()
     assert methods["nnit"].endswith("nnit.py")
     assert load_method("ghn").reads_ghn
+    assert load_method("sane-mz").name == load_method("sane_mz").name == "sane_mz"
 
 
 def test_lists_every_door_without_importing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,198 @@
+"""SANE: an autoencoder of rows of weights, sampled around encoded training networks (arXiv 2406.09997).
+
+`tokens.py` is a policy as a sequence, `model.py` the autoencoder, `training.py` its loss, `sampling.py` what is drawn
+from; here are they put together. The authors' code, what the NNiT paper says of it and what is done here are set side
+by side in docs/adaptations/sane.md.
+"""
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import ClassVar, Self, TypeVar
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from nnbench.methods import _looks
+from nnbench.methods._training import pick_device
+from nnbench.methods.sane.config import CPU, Config, rehearsal
+from nnbench.methods.sane.model import Autoencoder, Learner
+from nnbench.methods.sane.sampling import collect_anchors, draw
+from nnbench.methods.sane.tokens import check_architecture, detokenise, layout, tokenise
+from nnbench.methods.sane.training import Standard, build_corpus, canonical_networks, train
+from nnbench.tasks.architectures import Architecture
+from nnbench.tasks.permutation import match, permute
+from nnbench.tasks.policy import Weights
+from nnbench.tasks.zoo import TrainingSet
+
+GENERATE_BATCH = 50
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a saved model was trained on and how; `config.json`."""
+
+    config: Config
+    task: str
+    observation_dim: int
+    action_dim: int
+    zoo_sha256: str
+    standard: Standard
+    seed: int
+    final_loss: float
+    seconds: float
+    torch: str
+
+
+class Method:
+    """Samples near the latent sequences of training networks. A variant is a subclass with another `config`."""
+
+    name: ClassVar[str] = "sane"
+    reads_ghn: ClassVar[bool] = False
+    seen_only: ClassVar[bool] = False
+    config: ClassVar[Config] = CPU
+
+    def __init__(self, model: Autoencoder, manifest: Manifest, training: TrainingSet) -> None:
+        self.model, self.manifest, self.training = model.eval(), manifest, training
+        self._encoded: dict[Architecture, dict[int, Tensor]] = {}
+
+    @classmethod
+    def fit(cls, training: TrainingSet, *, seed: int, directory: Path, config: Config | None = None) -> Self:
+        """Train on the zoo, going on from what a killed run left in the directory.
+
+        Raises ValueError if that belongs to another run or an architecture does not fit the model, and
+        FloatingPointError if the loss diverges.
+        """
+        config = config or (rehearsal(cls.config) if training.rehearsal else cls.config)
+        corpus = build_corpus(training, config)
+        manifest = Manifest(
+            config=config,
+            task=training.task.name,
+            observation_dim=training.task.observation_dim,
+            action_dim=training.task.action_dim,
+            zoo_sha256=training.sha256,
+            standard=corpus.standard,
+            seed=seed,
+            final_loss=math.nan,
+            seconds=math.nan,
+            torch=torch.__version__,
+        )
+
+        def look(learner: Learner) -> dict[str, float]:
+            return _looks.look(training, cls(learner.autoencoder, manifest, training).generate)
+
+        looking = None if training.rehearsal or not _looks.can_look() else look
+        learner, loss, seconds = train(cls.name, training, corpus, config, seed, directory, looking)
+        for parameter in learner.autoencoder.parameters():  # what `save` keeps, so that saving changes no policy
+            parameter.copy_(parameter.bfloat16())
+        return cls(learner.autoencoder, replace(manifest, final_loss=loss, seconds=seconds), training)
+
+    def generate(self, arch: Architecture, n: int, *, seed: int = 0) -> list[Weights]:
+        """n policies of any architecture none of whose layers is wider than every training network's, on the CPU.
+
+        Policy i is a draw of its own, so asking for fewer gives the first of them. Raises ValueError for an
+        architecture that the model has no place or the zoo no anchor for.
+        """
+        config = self.manifest.config
+        check_architecture(arch)
+        anchors = collect_anchors(arch, self.manifest.action_dim, self.training, self._encode_networks)
+        latents = [draw(anchors, config.coupling, config.bandwidth, _source(seed, i, arch)) for i in range(n)]
+        return self._decode(latents, arch)
+
+    def reconstruct(self, policies: list[Weights], arch: Architecture) -> list[Weights]:
+        """The policies encoded and decoded again, each with its neurons in the order they were in."""
+        orders = [self._canonical_order(policy, arch) for policy in policies]
+        latents = self._encode([permute(policy, order) for policy, order in zip(policies, orders, strict=True)], arch)
+        decoded = self._decode(latents, arch)
+        return [permute(weights, [*map(np.argsort, order)]) for weights, order in zip(decoded, orders, strict=True)]
+
+    def _canonical_order(self, policy: Weights, arch: Architecture) -> list[np.ndarray]:
+        networks = self.training.networks(arch) if arch in self.training.architectures else {}
+        if self.manifest.config.align == "none" or not networks:
+            return [np.arange(width) for width in arch]
+        return match(policy, next(iter(networks.values())))
+
+    def _encode_networks(self, arch: Architecture) -> dict[int, Tensor]:
+        """GHN seed to that training network's latent numbers, (T, Z)."""
+        if arch not in self._encoded:
+            networks = canonical_networks(self.training, arch, self.manifest.config.align)
+            latents = self._encode([*networks.values()], arch)
+            self._encoded[arch] = dict(zip(networks, latents, strict=True))
+        return self._encoded[arch]
+
+    @torch.no_grad()
+    def _encode(self, policies: list[Weights], arch: Architecture) -> list[Tensor]:
+        places, valid = layout(arch, self.manifest.observation_dim, self.manifest.action_dim)
+        latents: list[Tensor] = []
+        for part in _batches(policies):
+            tokens = self.manifest.standard.apply(torch.stack([*map(tokenise, part)]), places, valid)
+            latents += self.model.encode(tokens.to(self._device), *self._whole(places, len(part))).cpu()
+        return latents
+
+    @torch.no_grad()
+    def _decode(self, latents: list[Tensor], arch: Architecture) -> list[Weights]:
+        facts = self.manifest
+        places, _ = layout(arch, facts.observation_dim, facts.action_dim)
+        policies: list[Weights] = []
+        for part in _batches(latents):
+            tokens = self.model.decode(torch.stack(part).to(self._device), *self._whole(places, len(part))).cpu()
+            weights = facts.standard.undo(tokens, places)
+            policies += [detokenise(rows, arch, facts.observation_dim, facts.action_dim) for rows in weights]
+        return policies
+
+    def _whole(self, places: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """Places (B, T, 3) and present (B, T) of policies of one architecture: there is no padding among them."""
+        places = places.expand(count, -1, -1).to(self._device)
+        return places, torch.ones(places.shape[:2], dtype=torch.bool, device=self._device)
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    def save(self, directory: Path) -> None:
+        """Write `model.safetensors` (bfloat16) and `config.json` into an existing directory."""
+        tensors = {key: value.to("cpu", torch.bfloat16) for key, value in self.model.state_dict().items()}
+        save_file(tensors, directory / "model.safetensors")
+        (directory / "config.json").write_text(json.dumps(asdict(self.manifest), indent=2) + "\n")
+
+    @classmethod
+    def load(cls, directory: Path, training: TrainingSet) -> Self:
+        """Read what `save` wrote. Raises ValueError naming the file where it does not fit the zoo or this code."""
+        path, remedy = directory / "config.json", f"train again: nnbench train --method {cls.name}"
+        try:
+            raw = json.loads(path.read_text())
+            typed = {"config": Config(**raw["config"]), "standard": Standard(**raw["standard"])}
+            manifest = Manifest(**{**raw, **typed})
+        except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+            raise ValueError(f"{path}: expected the manifest of a {cls.name} model ({error!r}); {remedy}") from error
+        task = training.task
+        expected = {"task": task.name, "observation_dim": task.observation_dim, "action_dim": task.action_dim}
+        for key, value in {**expected, "zoo_sha256": training.sha256}.items():
+            if (found := getattr(manifest, key)) != value:
+                raise ValueError(f"{path}: trained for {key} {found!r}, expected {value!r}; {remedy}")
+        with torch.device("meta"):  # initial values would be drawn from the global generator and thrown away
+            model = Autoencoder(manifest.config, manifest.observation_dim, manifest.action_dim)
+        path = directory / "model.safetensors"
+        try:
+            model.load_state_dict({key: value.float() for key, value in load_file(path).items()}, assign=True)
+        except (OSError, SafetensorError, RuntimeError) as error:
+            raise ValueError(f"{path}: expected the weights that config.json describes ({error}); {remedy}") from error
+        return cls(model.to(pick_device()), manifest, training)
+
+
+def _source(seed: int, index: int, arch: Architecture) -> torch.Generator:
+    """The noise source of policy `index`, independent of all others."""
+    state = np.random.SeedSequence((seed, index, *arch)).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(state[0]))
+
+
+def _batches(items: list[Item]) -> Iterator[list[Item]]:
+    for first in range(0, len(items), GENERATE_BATCH):
+        yield items[first : first + GENERATE_BATCH]

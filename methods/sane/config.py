@@ -1,0 +1,64 @@
+"""SANE's numbers: the authors' where they fit multilayer perceptrons, and those that a CPU can train."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """A model, its training and its sampler. Which of them are the authors' is in docs/adaptations/sane.md."""
+
+    width: int = 128
+    """d."""
+    depth: int = 3
+    """Blocks of the encoder, and as many of the decoder."""
+    heads: int = 4
+    latent: int = 128
+    """Numbers that a token is encoded into."""
+
+    align: Literal["rebasin", "none"] = "rebasin"
+    """Order of the neurons: that nearest to the architecture's first network, or the one they come in."""
+    permute: bool = False
+    """Whether the second of the two contrasted views has its neurons in a random order."""
+    standardise: bool = True
+    """Whether every layer's weights are brought to mean 0 and standard deviation 1."""
+    averaged_over: Literal["window", "valid"] = "window"
+    """What the squared error is averaged over: the padded window, or the numbers that are weights, there in units of
+    their standard deviation in the batch."""
+
+    batch: int = 16
+    steps: int = 1_500
+    peak_lr: float = 1e-3
+    min_lr: float = 0.0
+    warmup: int = 150
+    ema: float = 0.99
+
+    coupling: Literal["shared", "independent"] = "shared"
+    """Whether all tokens of a sample come from one anchor and get one noise vector, or each draws for itself."""
+    bandwidth: float = 0.2
+    """Standard deviation of the Gaussian kernel, in the latent space."""
+
+
+CPU = Config()
+
+PAPER = Config(
+    width=1024,
+    depth=8,
+    heads=8,
+    batch=32,
+    steps=50 * 6400 // 32,
+    peak_lr=1e-4,
+    warmup=15 * 6400 // 32,
+    ema=0.0,  # the last weights, no average
+)
+"""The authors' numbers for convolutional networks, their epochs as steps on 6,400 networks."""
+
+
+def mixed(config: Config) -> Config:
+    """What the authors changed for zoos of mixed architectures (arXiv 2504.10141); they keep a fifth of the rate."""
+    return replace(config, standardise=False, averaged_over="valid", permute=True, peak_lr=config.peak_lr / 5)
+
+
+def rehearsal(config: Config) -> Config:
+    """The same method, small enough to train in seconds."""
+    return replace(config, width=32, depth=1, heads=2, latent=32, batch=4, steps=20, warmup=5)

@@ -1,0 +1,69 @@
+"""Sampling: a kernel density estimate of every token's latent numbers, over the training networks as anchors.
+
+Shapes: A anchors, T tokens, Z latent numbers a token.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from nnbench.tasks.architectures import Architecture, architecture_name
+from nnbench.tasks.resizing import doublings, nearest_architectures
+from nnbench.tasks.zoo import TrainingSet
+
+Latents = Callable[[Architecture], dict[int, Tensor]]
+"""Of a training architecture: GHN seed to that policy's latent numbers, (T, Z)."""
+
+
+def collect_anchors(arch: Architecture, action_dim: int, training: TrainingSet, latents: Latents) -> Tensor:
+    """Of the nearest training architectures, which are `arch` itself if it is one, (A, T, Z).
+
+    Where their layers are wider, the rows that `arch` lacks are left out; where they are narrower, further rows come
+    from the policy of the same hypernetwork whose architecture, of those that have such a row, is nearest to `arch`.
+    Raises ValueError where no anchor can be completed.
+    """
+    by_distance = sorted(training.architectures, key=lambda near: doublings(arch, near))
+    anchors = []
+    for near in nearest_architectures(arch, training):
+        for seed in sorted(training.networks(near)):
+            sources = [near, *(other for other in by_distance if seed in training.networks(other))]
+            layers = [
+                _stitch(width, ((other, latents(other)[seed]) for other in sources), layer, action_dim)
+                for layer, width in enumerate((*arch, action_dim))
+            ]
+            if all(rows is not None for rows in layers):
+                anchors.append(torch.cat([rows for rows in layers if rows is not None]))
+    if not anchors:
+        raise ValueError(
+            f"sane: {architecture_name(arch)} has a layer wider than that of any training network of a hypernetwork "
+            "that the nearest architectures have a network of; its rows have no anchors"
+        )
+    return torch.stack(anchors)
+
+
+def _stitch(width: int, sources: Iterable[tuple[Architecture, Tensor]], layer: int, action_dim: int) -> Tensor | None:
+    """The first `width` rows of a layer, each from the first of the sources that has it; None where none has."""
+    rows: list[Tensor] = []
+    found = 0
+    for source, latent in sources:
+        own = latent.split((*source, action_dim))[layer]
+        rows.append(own[found:width])
+        found = max(found, min(len(own), width))
+        if found == width:
+            return torch.cat(rows)
+    return None
+
+
+def draw(anchors: Tensor, coupling: Literal["shared", "independent"], bandwidth: float, rng: torch.Generator) -> Tensor:
+    """One sample, (T, Z): of every token a random anchor's (A, T, Z), and Gaussian noise.
+
+    The authors' code seeds the estimate of each token alike, so that all tokens take the same anchor and the same noise
+    (`shared`); `independent` is what the estimates by themselves say.
+    """
+    count, tokens, latent = anchors.shape
+    draws = 1 if coupling == "shared" else tokens
+    chosen = torch.randint(count, (draws,), generator=rng).expand(tokens)
+    noise = torch.randn(draws, latent, generator=rng)
+    return anchors[chosen, torch.arange(tokens)] + bandwidth * noise

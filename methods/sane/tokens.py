@@ -1,0 +1,69 @@
+"""A policy as a sequence of rows: a token is one output neuron, its weights and then its bias, zero-padded.
+
+A token has a place (n, l, k): its number in the sequence, its layer and its number in the layer. A wider layer has more
+rows, so n of all later layers moves on; l and k do not.
+
+Shapes: T tokens a policy, D numbers a token.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from nnbench.tasks.architectures import MAX_WIDTH, Architecture, architecture_name, layer_widths
+from nnbench.tasks.policy import Weights
+
+HIDDEN_LAYERS = 4
+LAYERS = HIDDEN_LAYERS + 1
+
+
+def check_architecture(arch: Architecture) -> None:
+    """Raises ValueError where the model has no place for some row."""
+    if len(arch) != HIDDEN_LAYERS:
+        raise ValueError(f"sane: {architecture_name(arch)} has {len(arch)} hidden layers, expected {HIDDEN_LAYERS}")
+    if max(arch) > MAX_WIDTH:
+        raise ValueError(f"sane: {architecture_name(arch)} has width {max(arch)}, expected at most {MAX_WIDTH}")
+
+
+def token_size(observation_dim: int) -> int:
+    """D: the longest row that any architecture has."""
+    return max(observation_dim, MAX_WIDTH) + 1
+
+
+def window(action_dim: int) -> int:
+    """T of the widest architecture; the whole policy is one window."""
+    return HIDDEN_LAYERS * MAX_WIDTH + action_dim
+
+
+def layout(arch: Architecture, observation_dim: int, action_dim: int) -> tuple[Tensor, Tensor]:
+    """The places (n, l, k) of all tokens, (T, 3), and which of their numbers are weights, (T, D) bool.
+
+    Raises ValueError as `check_architecture`.
+    """
+    check_architecture(arch)
+    widths = layer_widths(arch, observation_dim, action_dim)
+    places = torch.tensor([(layer, row) for layer in range(LAYERS) for row in range(widths[layer + 1])])
+    length = torch.tensor(widths)[places[:, 0]] + 1  # (T,)
+    valid = torch.arange(token_size(observation_dim)) < length[:, None]
+    return torch.cat([torch.arange(len(places))[:, None], places], dim=1), valid
+
+
+def tokenise(weights: Weights) -> Tensor:
+    """[weight | bias] of every layer, row by row, (T, D)."""
+    size = token_size(weights["0.weight"].shape[1])
+    rows = [
+        torch.cat([weights[f"{2 * layer}.weight"], weights[f"{2 * layer}.bias"][:, None]], dim=1)
+        for layer in range(len(weights) // 2)
+    ]
+    return torch.cat([F.pad(row, (0, size - row.shape[1])) for row in rows])
+
+
+def detokenise(tokens: Tensor, arch: Architecture, observation_dim: int, action_dim: int) -> Weights:
+    """The inverse of `tokenise`; what (T, D) holds beyond a row's length is cut off."""
+    widths = layer_widths(arch, observation_dim, action_dim)
+    weights: Weights = {}
+    for layer, rows in enumerate(tokens.split(widths[1:])):
+        inputs = widths[layer]
+        weights[f"{2 * layer}.weight"] = rows[:, :inputs].clone(memory_format=torch.contiguous_format)
+        weights[f"{2 * layer}.bias"] = rows[:, inputs].clone()
+    return weights

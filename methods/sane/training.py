@@ -1,0 +1,164 @@
+"""Training: two noisy views of each network are reconstructed, and told from those of the other networks.
+
+Shapes: B networks a batch, T tokens of the longest of them, D numbers a token.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from tqdm import tqdm
+
+from nnbench.methods._training import has_matrix_units, optimise, pick_device, seeded
+from nnbench.methods.sane.config import Config
+from nnbench.methods.sane.model import Learner
+from nnbench.methods.sane.tokens import LAYERS, layout, tokenise
+from nnbench.tasks.architectures import Architecture
+from nnbench.tasks.permutation import align, permute
+from nnbench.tasks.policy import Weights, architecture_of
+from nnbench.tasks.zoo import TrainingSet
+
+_NOISE = 0.1
+_CONTRAST = 0.05
+"""Share of the contrastive loss; the rest is the reconstruction's."""
+_TEMPERATURE = 0.1
+_BATCHES = 4
+"""So many are drawn and sorted by length, and one of them is trained on."""
+
+
+@dataclass(frozen=True)
+class Standard:
+    """Mean and standard deviation of each layer's weights and biases together."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def apply(self, tokens: Tensor, places: Tensor, valid: Tensor) -> Tensor:
+        """Weights, (..., T, D), to what the model reads; padding stays 0."""
+        layer = places[..., 1].cpu()
+        mean, std = (torch.tensor(values)[layer, None].to(tokens) for values in (self.mean, self.std))
+        return (tokens - mean) / std * valid
+
+    def undo(self, tokens: Tensor, places: Tensor) -> Tensor:
+        """The inverse of `apply`, but for the padding."""
+        layer = places[..., 1].cpu()
+        mean, std = (torch.tensor(values)[layer, None].to(tokens) for values in (self.mean, self.std))
+        return tokens * std + mean
+
+
+def canonical_networks(training: TrainingSet, arch: Architecture, order: str) -> dict[int, Weights]:
+    """The training networks of an architecture, each aligned to the first (`rebasin`) or as they are (`none`)."""
+    networks = training.networks(arch)
+    if order == "none" or not networks:
+        return networks
+    first, *others = networks
+    return {first: networks[first]} | {seed: align(networks[seed], networks[first]) for seed in others}
+
+
+def measure_layers(networks: list[Weights]) -> Standard:
+    """Per layer the mean over networks of the mean, and the root of the mean over networks of the variance."""
+    means, stds = [], []
+    for layer in range(LAYERS):
+        values = [torch.cat([net[f"{2 * layer}.weight"].flatten(), net[f"{2 * layer}.bias"]]) for net in networks]
+        means.append(float(torch.stack([value.mean() for value in values]).mean()))
+        stds.append(float(torch.stack([value.var() for value in values]).mean().sqrt()))
+    return Standard(tuple(means), tuple(stds))
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """All training networks in their canonical order."""
+
+    networks: list[Weights]
+    layouts: dict[Architecture, tuple[Tensor, Tensor]]
+    """Places (T, 3) and valid (T, D)."""
+    standard: Standard
+
+
+def build_corpus(training: TrainingSet, config: Config) -> Corpus:
+    """An architecture of which the zoo validated no network adds none."""
+    task = training.task
+    networks = [
+        network
+        for arch in tqdm(training.architectures, desc="sane align", unit="arch", disable=None)
+        for network in canonical_networks(training, arch, config.align).values()
+    ]
+    layouts = {arch: layout(arch, task.observation_dim, task.action_dim) for arch in map(architecture_of, networks)}
+    standard = measure_layers(networks) if config.standardise else Standard((0.0,) * LAYERS, (1.0,) * LAYERS)
+    return Corpus(networks, layouts, standard)
+
+
+def draw_batch(networks: list[Weights], size: int, rng: torch.Generator) -> list[Weights]:
+    """Different networks of about equally many tokens, for padding costs time; each is as likely as any other."""
+    picks = torch.randperm(len(networks), generator=rng)[: _BATCHES * size].tolist()
+    drawn = sorted((networks[pick] for pick in picks), key=lambda network: sum(architecture_of(network)))
+    batches = [drawn[start : start + size] for start in range(0, len(drawn), size)]
+    return batches[int(torch.randint(len(batches), (), generator=rng))]
+
+
+def shuffled(weights: Weights, rng: torch.Generator) -> Weights:
+    """The same function, the neurons of every hidden layer in a random order."""
+    return permute(weights, [torch.randperm(width, generator=rng).numpy() for width in architecture_of(weights)])
+
+
+def batch_loss(model: Learner, corpus: Corpus, config: Config, device: torch.device, rng: torch.Generator) -> Tensor:
+    """0.05 of the contrast and 0.95 of the reconstruction, of both views of random networks."""
+    first = draw_batch(corpus.networks, config.batch, rng)
+    second = [shuffled(network, rng) for network in first] if config.permute else first
+    layouts = [corpus.layouts[architecture_of(network)] for network in first] * 2
+    longest = max(len(places) for places, _ in layouts)
+
+    def pad(x: Tensor) -> Tensor:
+        return F.pad(x, (0, 0, 0, longest - len(x)))
+
+    tokens = torch.stack([pad(tokenise(network)) for network in first + second])  # (2 B, T, D)
+    places, valid = (torch.stack([pad(pair[i]) for pair in layouts]) for i in (0, 1))
+    target = corpus.standard.apply(tokens, places, valid)
+    target = target * (1 + _NOISE * torch.randn(target.shape, generator=rng))  # the noisy view is also the target
+    target, places, valid = target.to(device), places.to(device), valid.to(device)
+    present = valid.any(dim=2)
+    with torch.autocast(device.type, torch.bfloat16, enabled=has_matrix_units(device)):
+        latent = model.autoencoder.encode(target, places, present)
+        output = model.autoencoder.decode(latent, places, present).float()
+        projected = model.project(latent).float()
+    reconstruction = reconstruction_loss(output, target, valid, model.window, config)
+    return _CONTRAST * contrastive_loss(projected) + (1 - _CONTRAST) * reconstruction
+
+
+def reconstruction_loss(output: Tensor, target: Tensor, valid: Tensor, window: int, config: Config) -> Tensor:
+    """Squared error of the numbers that are weights, (B, T, D), averaged as the configuration says."""
+    error = ((output - target) * valid).square().sum()
+    if config.averaged_over == "window":
+        return error / (len(target) * window * target.shape[2])
+    std = target[valid].std(correction=0) + 1e-4
+    return error / valid.sum() / std**2
+
+
+def contrastive_loss(projected: Tensor) -> Tensor:
+    """NT-Xent: of all other views, (2 B, 30), each finds the one of its own network, B further on."""
+    count = len(projected)
+    unit = F.normalize(projected, dim=1, eps=1e-8)
+    similarity = (unit @ unit.T / _TEMPERATURE).fill_diagonal_(-torch.inf)
+    partner = torch.arange(count, device=projected.device).roll(count // 2)
+    return F.cross_entropy(similarity, partner)
+
+
+def train(
+    name: str,
+    training: TrainingSet,
+    corpus: Corpus,
+    config: Config,
+    seed: int,
+    directory: Path,
+    look: Callable[[Learner], dict[str, float]] | None = None,
+) -> tuple[Learner, float, float]:
+    """The averaged model, the last loss and the seconds it took, as `optimise` says."""
+    device, task = pick_device(), training.task
+    model = seeded(lambda: Learner(config, task.observation_dim, task.action_dim).to(device), seed)
+    loss_of = partial(batch_loss, model, corpus, config, device)
+    run = {"config": asdict(config), "seed": seed, "zoo_sha256": training.sha256}
+    return optimise(name, model, loss_of, config, run, seed, directory, look)

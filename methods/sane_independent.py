@@ -1,0 +1,17 @@
+"""`sane`, every token drawn for itself, as the density estimates say and the authors' released code does not.
+
+What it loses on `sane` is what the shared draw keeps together: rows of one network.
+"""
+
+from dataclasses import replace
+from typing import ClassVar
+
+from nnbench.methods import sane
+from nnbench.methods.sane.config import CPU, Config
+
+
+class Method(sane.Method):
+    """`sane` with another configuration; the same training."""
+
+    name: ClassVar[str] = "sane_independent"
+    config: ClassVar[Config] = replace(CPU, coupling="independent")

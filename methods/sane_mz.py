@@ -1,0 +1,17 @@
+"""SANE as its authors changed it for zoos of several architectures (MultiZoo-SANE, arXiv 2504.10141).
+
+The weights are not standardised; instead the reconstruction loss is, with the standard deviation of the batch's
+weights, and averages over weights only, not over padding. One of the two views has its neurons in a random order.
+"""
+
+from typing import ClassVar
+
+from nnbench.methods import sane
+from nnbench.methods.sane.config import CPU, Config, mixed
+
+
+class Method(sane.Method):
+    """`sane` with another configuration."""
+
+    name: ClassVar[str] = "sane_mz"
+    config: ClassVar[Config] = mixed(CPU)

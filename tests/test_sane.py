@@ -1,0 +1,402 @@
+"""SANE: a small autoencoder learns, samples come from where they should, and a killed run goes on bit for bit."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from nnbench.methods import _training, sane, sane_mz
+from nnbench.methods.sane import Method
+from nnbench.methods.sane.config import CPU, PAPER, Config, mixed, rehearsal
+from nnbench.methods.sane.model import Autoencoder
+from nnbench.methods.sane.sampling import collect_anchors, draw
+from nnbench.methods.sane.tokens import layout, tokenise
+from nnbench.methods.sane.training import (
+    build_corpus,
+    canonical_networks,
+    contrastive_loss,
+    draw_batch,
+    reconstruction_loss,
+    shuffled,
+)
+from nnbench.tasks.architectures import Architecture
+from nnbench.tasks.permutation import permute
+from nnbench.tasks.policy import PolicyActor, Weights, architecture_of, check_weights, flatten_weights, random_policy
+from nnbench.tasks.zoo import TrainingSet
+
+OBSERVATION_DIM, ACTION_DIM = 42, 8
+NARROW, WIDE = TRAINED = ((16, 16, 16, 32), (16, 32, 16, 16))
+NEVER_VALID = (16, 16, 32, 16)
+UNSEEN = (16, 32, 16, 32)
+TINY = rehearsal(CPU)
+SMALL = replace(TINY, width=64, latent=64, steps=250, peak_lr=3e-3, warmup=20, ema=0.9)
+
+
+def toy_zoo(observation_dim: int = OBSERVATION_DIM, sha256: str = "a" * 64) -> TrainingSet:
+    """Two random networks for each architecture."""
+    task: Any = SimpleNamespace(name="pick_cube", observation_dim=observation_dim, action_dim=ACTION_DIM)
+
+    def networks(arch: Architecture) -> dict[int, Weights]:
+        return {} if arch == NEVER_VALID else {seed: policy(arch, seed, observation_dim) for seed in (0, 1)}
+
+    return TrainingSet(task, sha256, (NEVER_VALID, *TRAINED), networks, None, rehearsal=True)
+
+
+def policy(arch: Architecture, seed: int, observation_dim: int = OBSERVATION_DIM) -> Weights:
+    generator = torch.Generator().manual_seed(seed)
+    weights = random_policy(arch, observation_dim, ACTION_DIM, generator)
+    return {key: value + 0.05 * torch.randn(value.shape, generator=generator) for key, value in weights.items()}
+
+
+def fit(directory: Path, zoo: Any = None, seed: int = 0, config: Config = TINY, kind: Any = Method) -> Any:
+    directory.mkdir(exist_ok=True)
+    return kind.fit(zoo or toy_zoo(), seed=seed, directory=directory, config=config)
+
+
+def same(first: Weights, second: Weights) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
+
+
+def distance(first: Weights, second: Weights) -> float:
+    """Relative to the second."""
+    flat = flatten_weights(second)
+    return float((flatten_weights(first) - flat).norm() / flat.norm())
+
+
+def with_config(method: Method, **changes: Any) -> Method:
+    manifest = replace(method.manifest, config=replace(method.manifest.config, **changes))
+    return Method(method.model, manifest, method.training)
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("fit")
+
+
+@pytest.fixture(scope="module")
+def fitted(directory: Path) -> Method:
+    return fit(directory, config=SMALL)
+
+
+def test_learns_to_reconstruct_the_training_networks(fitted: Method, directory: Path) -> None:
+    losses = [float(line.split(",")[1]) for line in (directory / "sane.csv").read_text().splitlines()[1:]]
+    assert losses[-1] < 0.6 * losses[0]
+    for arch in TRAINED:
+        policies = [policy(arch, 0), policy(arch, 1)]
+        for network, again in zip(policies, fitted.reconstruct(policies, arch), strict=True):
+            check_weights(again, arch, OBSERVATION_DIM, ACTION_DIM, "sane")
+            assert distance(again, network) < 0.25
+
+
+def test_the_later_variant_learns_too(tmp_path: Path) -> None:
+    method = fit(tmp_path, config=replace(mixed(SMALL), steps=120, peak_lr=SMALL.peak_lr))
+    policies = [policy(WIDE, 0), policy(WIDE, 1)]
+    assert max(map(distance, method.reconstruct(policies, WIDE), policies)) < 0.5
+
+
+def test_a_reconstruction_keeps_the_order_of_the_neurons(fitted: Method) -> None:
+    network, rng = policy(WIDE, 1), np.random.default_rng(0)
+    orders = [rng.permutation(width) for width in WIDE]
+    (plain,), (moved,) = (fitted.reconstruct([net], WIDE) for net in (network, permute(network, orders)))
+    assert distance(moved, permute(plain, orders)) < 1e-5
+    assert distance(moved, plain) > 0.5
+
+
+def test_without_alignment_every_order_is_encoded_as_it_is(fitted: Method) -> None:
+    as_it_is = with_config(fitted, align="none")
+    network = policy(WIDE, 1)
+    assert canonical_networks(toy_zoo(), WIDE, "none")[1].keys() == network.keys()
+    assert same(canonical_networks(toy_zoo(), WIDE, "none")[1], network)
+    assert not same(canonical_networks(toy_zoo(), WIDE, "rebasin")[1], network)
+    backwards = [np.arange(width)[::-1].copy() for width in WIDE]
+    moved = permute(network, backwards)
+    (plain,), (other,) = (as_it_is.reconstruct([net], WIDE) for net in (network, moved))
+    assert distance(other, permute(plain, backwards)) > 1e-3
+
+
+def test_shuffled_neurons_change_no_action() -> None:
+    rng = torch.Generator().manual_seed(0)
+    observations = np.random.default_rng(0).standard_normal((4, OBSERVATION_DIM)).astype(np.float32)
+    for arch in (*TRAINED, (64, 32, 64, 16)):
+        network = policy(arch, 3)
+        view = shuffled(network, rng)
+        before, after = (PolicyActor.stack([w], np.zeros(4, int))(observations) for w in (network, view))
+        np.testing.assert_allclose(after, before, atol=1e-6)
+        assert not torch.equal(view["0.bias"], network["0.bias"]) and not torch.equal(view["6.bias"], network["6.bias"])
+
+
+def test_a_network_is_encoded_alike_beside_longer_ones(fitted: Method) -> None:
+    short, long = policy(NARROW, 0), policy((64,) * 4, 0)
+    (places, valid), (long_places, long_valid) = (
+        layout(arch, OBSERVATION_DIM, ACTION_DIM) for arch in (NARROW, (64,) * 4)
+    )
+    missing = len(long_places) - len(places)
+
+    def pad(x: Tensor) -> Tensor:
+        return torch.nn.functional.pad(x, (0, 0, 0, missing))
+
+    model = fitted.model
+    with torch.no_grad():
+        alone = model.encode(tokenise(short)[None], places[None], valid.any(1)[None])
+        tokens = torch.stack([pad(tokenise(short)) + 9.0 * ~pad(valid).any(1, keepdim=True), tokenise(long)])
+        pairs = torch.stack([pad(places), long_places]), torch.stack([pad(valid).any(1), long_valid.any(1)])
+        together = model.encode(tokens, *pairs)
+        torch.testing.assert_close(together[0, : len(places)], alone[0], atol=1e-4, rtol=1e-4)
+        assert not together[0, len(places) :].any()
+        decoded = model.decode(together, *pairs)[0, : len(places)]
+        torch.testing.assert_close(
+            decoded, model.decode(alone, places[None], valid.any(1)[None])[0], atol=1e-4, rtol=1e-4
+        )
+
+
+def test_layers_are_standardised_over_their_weights_alone() -> None:
+    corpus = build_corpus(toy_zoo(), TINY)
+    applied: list[list[Tensor]] = [[] for _ in range(5)]
+    for network in corpus.networks:
+        places, valid = corpus.layouts[architecture_of(network)]
+        tokens = corpus.standard.apply(tokenise(network), places, valid)
+        assert not tokens[~valid].any()
+        torch.testing.assert_close(corpus.standard.undo(tokens, places)[valid], tokenise(network)[valid])
+        for layer in range(5):
+            applied[layer].append(tokens[(places[:, 1] == layer)[:, None] & valid])
+    for values in applied:
+        means, variances = torch.stack([v.mean() for v in values]), torch.stack([v.var() for v in values])
+        assert abs(float(means.mean())) < 1e-5
+        assert 0.99 < float(variances.mean()) < 1.01
+    plain = build_corpus(toy_zoo(), mixed(TINY)).standard
+    assert plain.mean == (0.0,) * 5 and plain.std == (1.0,) * 5
+
+
+def test_padding_is_no_part_of_the_reconstruction_loss() -> None:
+    rng = torch.Generator().manual_seed(0)
+    valid = torch.rand(2, 7, 5, generator=rng) < 0.5
+    target = torch.randn(2, 7, 5, generator=rng) * valid
+    output = target + 0.1
+    garbage = torch.where(valid, output, 1e3)
+    per_window = reconstruction_loss(garbage, target, valid, 10, TINY)
+    assert float(per_window) == pytest.approx(0.01 * int(valid.sum()) / (2 * 10 * 5), rel=1e-4)
+    per_weight = reconstruction_loss(garbage, target, valid, 10, mixed(TINY))
+    assert float(per_weight) == pytest.approx(0.01 / float(target[valid].var(correction=0)), rel=1e-2)
+    scaled = reconstruction_loss(100 * garbage, 100 * target, valid, 10, mixed(TINY))
+    assert float(scaled) == pytest.approx(float(per_weight), rel=1e-2)
+
+
+def test_the_contrast_is_that_of_simclr() -> None:
+    z = torch.randn(6, 30, generator=torch.Generator().manual_seed(0))
+    similarity = torch.cosine_similarity(z[:, None], z[None], dim=2) / 0.1
+    terms = []
+    for i in range(6):
+        others = [float(similarity[i, j].exp()) for j in range(6) if j != i]
+        terms.append(-np.log(float(similarity[i, (i + 3) % 6].exp()) / sum(others)))
+    assert float(contrastive_loss(z)) == pytest.approx(np.mean(terms), rel=1e-4)
+
+
+def test_a_batch_has_different_networks_each_as_likely_as_any_other() -> None:
+    networks = [policy(arch, seed) for arch in (NARROW, WIDE, (64,) * 4) for seed in range(4)]
+    rng, counts = torch.Generator().manual_seed(0), np.zeros(len(networks))
+    numbers = {id(network): number for number, network in enumerate(networks)}
+    for _ in range(600):
+        drawn = [numbers[id(network)] for network in draw_batch(networks, 3, rng)]
+        assert len(set(drawn)) == 3
+        counts[drawn] += 1
+    assert counts.min() > 0.7 * 150 and counts.max() < 1.3 * 150
+
+
+def test_coupled_tokens_share_anchor_and_noise_and_independent_ones_do_not() -> None:
+    anchors = torch.arange(4.0)[:, None, None] * 100 + torch.zeros(4, 30, 6)
+    rng = torch.Generator().manual_seed(0)
+    sources = set()
+    for _ in range(40):
+        sample = draw(anchors, "shared", 0.2, rng)
+        assert (sample == sample[0]).all()
+        sources.add(int((sample[0, 0] / 100).round()))
+    assert sources == {0, 1, 2, 3}
+    sample = draw(anchors, "independent", 0.2, rng)
+    chosen = (sample / 100).round()
+    assert (chosen == chosen[:, :1]).all() and set(chosen[:, 0].tolist()) == {0, 1, 2, 3}
+    noise = sample - 100 * chosen
+    assert len(noise.unique(dim=0)) == 30 and 0.15 < float(noise.std()) < 0.25
+
+
+def test_at_no_bandwidth_samples_are_reconstructions_if_tokens_are_coupled(fitted: Method) -> None:
+    canonical = canonical_networks(toy_zoo(), WIDE, "rebasin")
+    whole = fitted.reconstruct([*canonical.values()], WIDE)
+    samples = with_config(fitted, bandwidth=0.0).generate(WIDE, 8)
+    nearest = [[distance(sample, one) for one in whole] for sample in samples]
+    assert max(map(min, nearest)) < 1e-4 and {row.index(min(row)) for row in nearest} == {0, 1}
+    blended = with_config(fitted, bandwidth=0.0, coupling="independent").generate(WIDE, 8)
+    assert min(distance(sample, one) for sample in blended for one in whole) > 0.3
+
+
+def numbered(archs: tuple[Architecture, ...], seeds: dict[Architecture, tuple[int, ...]]) -> tuple[Any, Any]:
+    """A zoo without weights, and latents that say whose they are: architecture, seed, layer, row."""
+    training: Any = SimpleNamespace(
+        architectures=archs, networks=lambda arch: {seed: {} for seed in seeds.get(arch, (0, 1))}
+    )
+
+    def latents(arch: Architecture) -> dict[int, Tensor]:
+        rows = [(layer, row) for layer, width in enumerate((*arch, 2)) for row in range(width)]
+        return {
+            seed: torch.tensor([(archs.index(arch), seed, *row) for row in rows]) for seed in training.networks(arch)
+        }
+
+    return training, latents
+
+
+def test_an_unseen_architecture_takes_its_anchors_from_the_nearest() -> None:
+    # Of (4, 8, 4): the first two differ by one doubling, the third by two, the last has what nothing nearer has.
+    archs = ((4, 4, 4), (4, 16, 4), (8, 8, 8), (2, 2, 2))
+    anchors = collect_anchors((4, 8, 4), 2, *numbered(archs, {}))
+    assert anchors.shape == (4, 18, 4)  # two near architectures, two hypernetworks each
+    first = anchors[0].tolist()
+    assert first[:8] == [[0, 0, 0, row] for row in range(4)] + [[0, 0, 1, row] for row in range(4)]
+    assert first[8:12] == [[1, 0, 1, row] for row in range(4, 8)]  # as near as the third one and listed before it
+    assert first[12:] == [[0, 0, 2, row] for row in range(4)] + [[0, 0, 3, row] for row in range(2)]
+    assert anchors[2, :, 0].unique().tolist() == [1]  # cut from the wider one
+    assert anchors[:, :, 1].tolist() == [[seed] * 18 for seed in (0, 1, 0, 1)]
+
+
+def test_an_anchor_that_no_policy_of_its_hypernetwork_completes_is_left_out() -> None:
+    archs = ((4, 4, 4), (4, 16, 4))
+    anchors = collect_anchors((4, 8, 8), 2, *numbered((*archs, (8, 8, 8)), {(8, 8, 8): (1,), (4, 16, 4): ()}))
+    assert anchors[:, 0].tolist() == [[2, 1, 0, 0]]
+    anchors = collect_anchors((4, 8, 4), 2, *numbered(archs, {(4, 16, 4): (1,)}))
+    assert anchors[:, 0, :2].tolist() == [[0, 1], [1, 1]]
+    with pytest.raises(ValueError, match="4-32-4 has a layer wider than"):
+        collect_anchors((4, 32, 4), 2, *numbered(archs, {}))
+
+
+def test_a_training_architecture_is_its_own_anchor(fitted: Method) -> None:
+    anchors = collect_anchors(WIDE, ACTION_DIM, toy_zoo(), fitted._encode_networks)
+    assert torch.equal(anchors, torch.stack([*fitted._encode_networks(WIDE).values()]))
+
+
+def test_generates_valid_distinct_policies_for_an_unseen_architecture(fitted: Method) -> None:
+    first, second = fitted.generate(UNSEEN, 2)
+    check_weights(first, UNSEEN, OBSERVATION_DIM, ACTION_DIM, "sane")
+    assert distance(first, second) > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("arch", "message"),
+    [
+        ((32, 32, 32), "32-32-32 has 3 hidden layers, expected 4"),
+        ((128, 32, 32, 32), "128-32-32-32 has width 128, expected at most 64"),
+        ((64, 32, 16, 32), "64-32-16-32 has a layer wider than that of any training network"),
+    ],
+)
+def test_names_an_architecture_that_it_cannot_write(fitted: Method, arch: Architecture, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        fitted.generate(arch, 1)
+
+
+def test_a_sample_depends_on_architecture_seed_and_its_number_alone(
+    fitted: Method, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = fitted.generate(WIDE, 5, seed=4)
+    for sample, again in zip(fitted.generate(WIDE, 3, seed=4), many, strict=False):
+        assert distance(sample, again) < 1e-4
+    assert all(distance(sample, many[0]) > 1e-3 for sample in fitted.generate(WIDE, 2, seed=5))
+    monkeypatch.setattr(sane, "GENERATE_BATCH", 2)
+    assert max(map(distance, fitted.generate(WIDE, 5, seed=4), many)) < 1e-4
+
+
+def test_an_interrupted_run_ends_bit_identical(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_training, "CHECKPOINT_EVERY", 5)
+    config = mixed(TINY)  # also draws permutations
+    expected = fit(tmp_path / "straight", config=config)
+    with monkeypatch.context() as patched:
+        patched.setattr(_training, "learning_rate", interrupt_at(13, _training.learning_rate))
+        with pytest.raises(KeyboardInterrupt):
+            fit(tmp_path / "broken", config=config)
+    resumed = fit(tmp_path / "broken", config=config)
+    assert same(*(load_file(tmp_path / run / "sane.safetensors") for run in ("straight", "broken")))
+    assert resumed.manifest.final_loss == expected.manifest.final_loss
+    assert all(map(same, resumed.generate(WIDE, 2), expected.generate(WIDE, 2)))
+    with pytest.raises(ValueError, match=r"sane\.safetensors: .*delete it"):
+        fit(tmp_path / "broken", config=replace(config, permute=False))
+
+
+def interrupt_at(step: int, function: Callable[[int, Any], float]) -> Callable[[int, Any], float]:
+    def interrupting(now: int, config: Any) -> float:
+        if now == step:
+            raise KeyboardInterrupt
+        return function(now, config)
+
+    return interrupting
+
+
+def test_global_randomness_is_neither_used_nor_moved(tmp_path: Path) -> None:
+    (tmp_path / "saved").mkdir()
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    method = fit(tmp_path / "one", config=mixed(TINY))
+    first = method.generate(WIDE, 2)
+    method.save(tmp_path / "saved")
+    Method.load(tmp_path / "saved", toy_zoo())
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(2)
+    assert all(map(same, first, fit(tmp_path / "two", config=mixed(TINY)).generate(WIDE, 2)))
+
+
+def test_a_saved_model_generates_the_same(fitted: Method, tmp_path: Path) -> None:
+    fitted.save(tmp_path)
+    loaded = Method.load(tmp_path, toy_zoo())
+    assert all(map(same, loaded.generate(UNSEEN, 2, seed=3), fitted.generate(UNSEEN, 2, seed=3)))
+    networks = [policy(WIDE, 0)]
+    assert same(loaded.reconstruct(networks, WIDE)[0], fitted.reconstruct(networks, WIDE)[0])
+    manifest = json.loads((tmp_path / "config.json").read_text())
+    assert manifest["config"]["steps"] == SMALL.steps and len(manifest["standard"]["std"]) == 5
+    assert not [key for key in load_file(tmp_path / "model.safetensors") if "head" in key]
+
+
+def test_load_says_what_does_not_fit(fitted: Method, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"config\.json.*train"):
+        Method.load(tmp_path, toy_zoo())
+    fitted.save(tmp_path)
+    with pytest.raises(ValueError, match=r"config\.json: trained for observation_dim 42, expected 35; train again"):
+        Method.load(tmp_path, toy_zoo(observation_dim=35))
+    with pytest.raises(
+        ValueError, match=r"zoo_sha256 'aaa.*expected 'bbb.*train again: nnbench train --method sane_mz"
+    ):
+        sane_mz.Method.load(tmp_path, toy_zoo(sha256="b" * 64))
+    (tmp_path / "model.safetensors").write_bytes(b"cut short")
+    with pytest.raises(ValueError, match=r"model\.safetensors.*train again"):
+        Method.load(tmp_path, toy_zoo())
+
+
+def test_a_diverging_run_stops(tmp_path: Path) -> None:
+    with pytest.raises(FloatingPointError, match="sane: the loss .* lower peak_lr"):
+        fit(tmp_path, config=replace(TINY, peak_lr=1e30, warmup=1))
+
+
+def test_the_authors_numbers() -> None:
+    assert (PAPER.width, PAPER.depth, PAPER.heads, PAPER.latent) == (1024, 8, 8, 128)
+    assert (PAPER.steps, PAPER.batch, PAPER.peak_lr) == (10_000, 32, 1e-4)
+    later = mixed(PAPER)
+    assert (later.standardise, later.permute, later.peak_lr) == (False, True, 2e-5)
+    assert sane_mz.Method.config == mixed(CPU) and Method.config == CPU
+
+
+def test_the_cpu_model_is_small_enough_to_ship() -> None:
+    with torch.device("meta"):
+        model = Autoencoder(CPU, OBSERVATION_DIM, ACTION_DIM)
+    assert 2 * sum(parameter.numel() for parameter in model.parameters()) < 3 * 2**20  # bytes in bfloat16
+
+
+def test_a_variant_is_a_subclass_with_another_configuration(tmp_path: Path) -> None:
+    class Variant(Method):
+        name = "variant"
+        config = replace(CPU, coupling="independent")
+
+    method = Variant.fit(toy_zoo(), seed=0, directory=tmp_path)
+    assert method.manifest.config == replace(rehearsal(CPU), coupling="independent")
+    assert (tmp_path / "variant.csv").exists()
