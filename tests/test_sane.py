@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -37,7 +38,7 @@ NARROW, WIDE = TRAINED = ((16, 16, 16, 32), (16, 32, 16, 16))
 NEVER_VALID = (16, 16, 32, 16)
 UNSEEN = (16, 32, 16, 32)
 TINY = rehearsal(CPU)
-SMALL = replace(TINY, width=64, latent=64, steps=250, peak_lr=3e-3, warmup=20, ema=0.9)
+SMALL = replace(TINY, start="random", width=64, latent=64, steps=250, peak_lr=3e-3, warmup=20, ema=0.9)
 
 
 def toy_zoo(observation_dim: int = OBSERVATION_DIM, sha256: str = "a" * 64) -> TrainingSet:
@@ -94,6 +95,16 @@ def test_learns_to_reconstruct_the_training_networks(fitted: Method, directory: 
         for network, again in zip(policies, fitted.reconstruct(policies, arch), strict=True):
             check_weights(again, arch, OBSERVATION_DIM, ACTION_DIM, "sane")
             assert distance(again, network) < 0.25
+
+
+def test_training_can_begin_with_a_whole_round_trip(fitted: Method) -> None:
+    errors = {}
+    for start in ("identity", "random"):
+        config = replace(CPU, start=start)
+        model = _training.seeded(partial(Autoencoder, config, OBSERVATION_DIM, ACTION_DIM), 0).requires_grad_(False)
+        untrained = Method(model, replace(fitted.manifest, config=config), toy_zoo())
+        errors[start] = distance(untrained.reconstruct([policy(WIDE, 0)], WIDE)[0], policy(WIDE, 0))
+    assert errors["identity"] < 0.15 and errors["random"] > 0.9
 
 
 def test_the_later_variant_learns_too(tmp_path: Path) -> None:

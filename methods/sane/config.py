@@ -15,6 +15,9 @@ class Config:
     heads: int = 4
     latent: int = 128
     """Numbers that a token is encoded into."""
+    start: Literal["identity", "random"] = "identity"
+    """What the linear layers in and out of the blocks are initially: the identity, as far as the widths go, so that
+    training begins with a whole round trip; or random, as the authors'."""
 
     align: Literal["rebasin", "none"] = "rebasin"
     """Order of the neurons: that nearest to the architecture's first network, or the one they come in."""
@@ -45,6 +48,7 @@ PAPER = Config(
     width=1024,
     depth=8,
     heads=8,
+    start="random",
     batch=32,
     steps=50 * 6400 // 32,
     peak_lr=1e-4,

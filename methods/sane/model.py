@@ -56,6 +56,9 @@ class Autoencoder(nn.Module):
                 nn.init.normal_(parameter, std=0.02 / math.sqrt(2 * config.depth) if residual else 0.02)
             elif name.endswith("bias"):
                 nn.init.zeros_(parameter)
+        if config.start == "identity":
+            for linear in (self.token_in, self.latent_out, self.latent_in, self.token_out):
+                nn.init.eye_(linear.weight)
 
     def encode(self, tokens: Tensor, places: Tensor, present: Tensor) -> Tensor:
         """(B, T, D), (B, T, 3) and (B, T) bool to (B, T, Z), zero where no token is present."""
