@@ -34,7 +34,7 @@ def camera() -> Iterator[Camera]:
     try:
         driver = find_driver()
     except RenderError as error:
-        pytest.skip(str(error))
+        pytest.skip(str(error))  # a Vulkan device is no part of the README's installation
     with Camera(load_task("PickCube-v1"), driver, 200) as camera:
         yield camera
 
@@ -46,7 +46,7 @@ def slurm() -> Iterator[None]:
     Its tests take a quarter of an hour: without NNBENCH_SLURM=1 they are skipped, with it they fail where none starts.
     """
     if os.environ.get("NNBENCH_SLURM") != "1":
-        pytest.skip("tests on a SLURM take a quarter of an hour: NNBENCH_SLURM=1 runs them")
+        pytest.skip("tests on a SLURM take a quarter of an hour: NNBENCH_SLURM=1 runs them")  # as .ci/run does
     directory = tempfile.mkdtemp(prefix="slm-", dir="/tmp")  # short: paths of unix sockets are limited
     for name in [name for name in os.environ if name.startswith(("SLURM_", "SBATCH_", "SRUN_"))]:
         del os.environ[name]  # never the cluster that these tests may be running on

@@ -97,7 +97,7 @@ def test_learns_to_reconstruct_the_training_networks(fitted: Method, directory: 
             assert distance(again, network) < 0.25
 
 
-def test_training_can_begin_with_a_whole_round_trip(fitted: Method) -> None:
+def test_training_can_begin_with_a_nearly_whole_round_trip(fitted: Method) -> None:
     errors = {}
     for start in ("identity", "random"):
         config = replace(CPU, start=start)

@@ -221,7 +221,7 @@ def _kill(sweep: Sweep) -> None:
 @pytest.mark.parametrize("cluster", ["slurm", "local"], indirect=True)
 def test_ten_kills_lose_and_double_nothing(cluster: Cluster, here: Path, expected: Store) -> None:
     if os.environ.get("NNBENCH_SLURM") != "1":
-        pytest.skip("ten kills take minutes: NNBENCH_SLURM=1 runs them")
+        pytest.skip("ten kills take minutes: NNBENCH_SLURM=1 runs them")  # as .ci/run does; local needs no SLURM
     sweep, kills, rng = _open(PLAN), 0, random.Random()
     finished = {unit.name for unit in sweep.units}
     while sweep.done() != finished or kills < KILLS:

@@ -17,7 +17,7 @@ class Config:
     """Numbers that a token is encoded into."""
     start: Literal["identity", "random"] = "identity"
     """What the linear layers in and out of the blocks are initially: the identity, as far as the widths go, so that
-    training begins with a whole round trip; or random, as the authors'."""
+    training begins with a nearly whole round trip; or random, as the authors'."""
 
     align: Literal["rebasin", "none"] = "rebasin"
     """Order of the neurons: that nearest to the architecture's first network, or the one they come in."""
