@@ -1,5 +1,6 @@
 """The command `nnbench`. Nothing heavy is imported before a verb needs it."""
 
+import json
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -211,7 +212,6 @@ def report(
         out: The page; it needs no other file and no network.
         protocol: First digits of a protocol's hash, where the folder has rows of several.
     """
-    import json
     from functools import partial
 
     from tqdm import tqdm
@@ -222,10 +222,18 @@ def report(
     from nnbench.tasks.alignment import alignment_file
     from nnbench.tasks.files import write_atomically
     from nnbench.tasks.zoo import SHIPPED, verify
+    from nnbench.training import find_budget
 
     store, tasks = Store(results), _tasks(task)
     chosen = store.protocol(protocol or "")
     tables = _table_parts(("2", "3", "4", "6", "1", "novelty"), task, results, chosen)
+    manifests = [
+        manifest
+        for manifest in store.manifests()
+        if Protocol(**manifest["unit"]["protocol"]) == chosen and manifest["unit"]["task"] in tasks
+    ]
+    named = {manifest["unit"]["method_sha256"]: manifest["unit"] for manifest in manifests}
+    budgets = [budget for budget in map(find_budget, named.values()) if budget is not None and budget.parameters]
     figures: list[Drawing | Undrawn] = []
     materials = [_material(one, results, chosen) for one in tasks]
     wanted = [(name, material) for name in NAMES for material in materials]
@@ -235,14 +243,9 @@ def report(
         except FigureError as error:
             figures.append(Undrawn(name, str(error)))
     built = {one: verify(SHIPPED / one, one) if (SHIPPED / one).exists() else None for one in tasks}
-    manifests = [
-        manifest
-        for manifest in store.manifests()
-        if Protocol(**manifest["unit"]["protocol"]) == chosen and manifest["unit"]["task"] in tasks
-    ]
     beside = alignment_file(results, _TASK).with_suffix(".json")
     alignment = json.loads(beside.read_bytes()) if beside.exists() else None
-    text = page(tables, figures, manifests, built, alignment, chosen)
+    text = page(tables, figures, manifests, budgets, built, alignment, chosen)
     write_atomically(out, partial(_write_text, text))
     drawn = sum(isinstance(figure, Drawing) for figure in figures)
     print(f"{out}: {len(tables)} tables, {drawn} of {len(figures)} figures, {len(manifests)} units")
@@ -570,6 +573,31 @@ def expert_score(task: str = _TASK, path: Path | None = None, workers: int | Non
     expert = load_expert(path)
     with Simulator(load_task(task), workers) as simulator:
         print(f"{path}: {score_expert(simulator, expert)}")
+
+
+@_expert.command(name="observations")
+def expert_observations(task: str = _TASK, path: Path | None = None, workers: int | None = None) -> None:
+    """Measure what an expert sees: the mean and the scale by which a task's policies read observations.
+
+    Prints an entry of tasks/standardisers.json. Another one there makes another task of it, for which all is to be
+    built anew.
+
+    Args:
+        task: ManiSkill environment.
+        path: An expert.safetensors, default the one that comes with the package.
+        workers: Simulation processes, default one a core.
+    """
+    from nnbench.tasks.expert import load_expert, measure_observations
+    from nnbench.tasks.files import file_sha256
+    from nnbench.tasks.simulation import Simulator, load_task
+    from nnbench.tasks.zoo import SHIPPED
+
+    name = load_task(task).name
+    with Simulator(load_task(task), workers) as simulator:
+        expert = path or SHIPPED / name / "expert.safetensors"
+        found = measure_observations(simulator, load_expert(expert))
+    entry = {"expert_sha256": file_sha256(expert), "mean": found.mean.tolist(), "scale": found.scale.tolist()}
+    print(json.dumps({name: entry}))
 
 
 @_expert.command(name="render")

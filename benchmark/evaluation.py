@@ -10,6 +10,7 @@ import time
 import typing
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +23,7 @@ from nnbench.tasks.architectures import Architecture, architecture_name, load_sp
 from nnbench.tasks.engine import Episodes
 from nnbench.tasks.policy import PolicyActor, Weights, architecture_of, weights_sha256
 from nnbench.tasks.simulation import SCENES_PER_WORKER, Rollout, Simulator
+from nnbench.tasks.standardiser import Standardiser
 
 _RACE_STEP = 5
 """Episodes that the candidates still in the race run between two looks at the bounds."""
@@ -160,9 +162,10 @@ class _Race:
 
     def run(self, pairs: Sequence[tuple[str, str, int]], simulator: Simulator, description: str) -> None:
         """Roll these out and keep every finished part in the journal."""
+        unit = partial(self._unit, simulator.task.standardiser)
         parts = [pairs[start : start + SCENES_PER_WORKER] for start in range(0, len(pairs), SCENES_PER_WORKER)]
         with tqdm(total=len(pairs), desc=description, unit="ep", leave=False, disable=None) as bar:
-            for position, episodes in simulator.rollout(map(self._unit, parts)):
+            for position, episodes in simulator.rollout(map(unit, parts)):
                 self._keep(parts[position], episodes)
                 bar.update(len(parts[position]))
 
@@ -214,10 +217,10 @@ class _Race:
         # A margin for float32 rounding of the returns: a step's reward can come out a hair above 1.
         return lower, {sha: lower[sha] + (self.protocol.horizon + 1e-3) * left[sha] for sha in self.networks}
 
-    def _unit(self, part: Sequence[tuple[str, str, int]]) -> Rollout:
+    def _unit(self, standardiser: Standardiser, part: Sequence[tuple[str, str, int]]) -> Rollout:
         hashes = list(dict.fromkeys(sha for _, sha, _ in part))
         index = np.array([hashes.index(sha) for _, sha, _ in part])
-        actor = PolicyActor.stack([self.networks[sha] for sha in hashes], index)
+        actor = PolicyActor.stack([self.networks[sha] for sha in hashes], index, standardiser)
         return Rollout(actor, np.array([seed for _, _, seed in part]))
 
     def _keep(self, part: Sequence[tuple[str, str, int]], episodes: Episodes) -> None:

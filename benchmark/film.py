@@ -21,6 +21,7 @@ from nnbench.tasks.expert import SCORING_SEEDS, load_expert
 from nnbench.tasks.files import write_atomically
 from nnbench.tasks.policy import Actor, GaussianActor, PolicyActor, Weights
 from nnbench.tasks.simulation import Rollout, Simulator
+from nnbench.tasks.standardiser import Standardiser, load_standardiser
 from nnbench.tasks.zoo import Zoo, read_index, verify
 
 Place = Literal["best", "median", "worst"]
@@ -131,7 +132,7 @@ def stored_subjects(store: Store, units: Sequence[Unit], places: Sequence[Place]
     """
     subjects = []
     for unit in units:
-        protocol = unit.protocol
+        protocol, standardiser = unit.protocol, load_standardiser(unit.task)
         _check_episodes(episodes, protocol.test_episodes)
         samples = store.weights(unit)
         tested = [row for row in store.unit_rows(unit).to_pylist() if row["stage"] == "test"]
@@ -145,7 +146,7 @@ def stored_subjects(store: Store, units: Sequence[Unit], places: Sequence[Place]
                     group=unit.asked_for,
                     title=row["arch"],
                     detail=f"{place}: {100 * share:.0f} % of {len(mine)}",
-                    actor=_alone(samples[row["sample"]], episodes),
+                    actor=_alone(samples[row["sample"]], episodes, standardiser),
                     seeds=protocol.test_seeds[:episodes],
                     headline=protocol.headline,
                     known={seed: (other["return"], other[protocol.headline]) for seed, other in mine.items()},
@@ -180,7 +181,8 @@ def zoo_subjects(
             row = top[rank_of(place, len(top))]
             detail = f"{place}: {100 * row['success_at_end']:.0f} % of {row['episodes']}"
             seeds = range(validation["first_seed"], validation["first_seed"] + episodes)
-            subjects.append(Subject(name, name, detail, _alone(policies[row["ghn_seed"]], episodes), seeds))
+            actor = _alone(policies[row["ghn_seed"]], episodes, zoo.task.standardiser)
+            subjects.append(Subject(name, name, detail, actor, seeds))
     return subjects
 
 
@@ -286,8 +288,8 @@ def save_video(path: Path, frames: Iterator[np.ndarray]) -> None:
     write_atomically(path, write)
 
 
-def _alone(weights: Weights, episodes: int) -> PolicyActor:
-    return PolicyActor.stack([weights], np.zeros(episodes, int))
+def _alone(weights: Weights, episodes: int, standardiser: Standardiser) -> PolicyActor:
+    return PolicyActor.stack([weights], np.zeros(episodes, int), standardiser)
 
 
 def _check_episodes(episodes: int, most: int) -> None:

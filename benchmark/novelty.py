@@ -74,29 +74,20 @@ class Novelty:
         ghn = nearest_by_weights(sample, policies)
         if arch not in self._spreads:
             self._spreads[arch] = spread_by_weights(policies)
-        found: dict[str, Any] = {
+        alike = self._bank.nearest(sample)
+        return {
             "ghn_seed": ghn.seed,
             "ghn_distance": ghn.distance,
             "ghn_spread": self._spreads[arch],
-            "action_arch": None,
-            "action_seed": None,
-            "action_distance": None,
-            "action_spread": None,
+            "action_arch": architecture_name(alike.arch),
+            "action_seed": alike.seed,
+            "action_distance": alike.distance,
+            "action_spread": self._bank.spread,
         }
-        if self._bank is not None:
-            alike = self._bank.nearest(sample)
-            found |= {
-                "action_arch": architecture_name(alike.arch),
-                "action_seed": alike.seed,
-                "action_distance": alike.distance,
-                "action_spread": self._bank.spread,
-            }
-        return found
 
     @cached_property
-    def _bank(self) -> "ActionBank | None":
-        states = self._zoo.states
-        return None if states is None else ActionBank.of(self._zoo.training_set(reads_ghn=False), states)
+    def _bank(self) -> "ActionBank":
+        return ActionBank.of(self._zoo.training_set(reads_ghn=False), self._zoo.states)
 
 
 def nearest_by_weights(sample: Weights, policies: Mapping[int, Weights]) -> Neighbour:

@@ -27,7 +27,7 @@ class Protocol:
     seed; all policies of all methods meet the same episodes. Raises ValueError naming the field that cannot be.
     """
 
-    version: int = 2
+    version: int = 3
     samples: int = 100
     top: int = 10
     selection_episodes: int = 50

@@ -12,10 +12,12 @@ from html import escape
 from typing import Any
 
 from nnbench.figures import Drawing, as_svg
+from nnbench.findings import findings
 from nnbench.protocol import Protocol
 from nnbench.rendering import Grid, Line, html_table
 from nnbench.reported import ARXIV_ID
 from nnbench.tables import protocol_note
+from nnbench.training import Budget
 
 _STYLE = """
 :root { color-scheme: light; }
@@ -80,20 +82,23 @@ def page(
     tables: Sequence[tuple[Grid, Sequence[Line]]],
     figures: Sequence[Drawing | Undrawn],
     manifests: Sequence[Mapping[str, Any]],
+    budgets: Sequence[Budget],
     zoos: Mapping[str, Mapping[str, Any] | None],
     alignment: Mapping[str, Any] | None,
     protocol: Protocol,
 ) -> str:
     """The whole page.
 
-    `manifests` are those of the protocol's units; `zoos` has each task's, None where it has none; `alignment` is that
-    of table 1.
+    `manifests` are those of the protocol's units, `budgets` those of the trained methods among them; `zoos` has each
+    task's, None where it has none; `alignment` is that of table 1.
     """
     tasks = ", ".join(zoos)
     lines = [line for _, found in tables for line in found]
     sections = {
+        "Findings": _findings(lines),
         "Tables": _tables([grid for grid, _ in tables]),
         "Figures": "".join(map(_figure, figures)) + _undrawn(figures),
+        "What training cost": _budgets(budgets),
         "What was not measured": _gaps(lines),
         "Provenance": _protocol(protocol) + _units(manifests) + _zoos(zoos) + _alignment(alignment),
     }
@@ -129,6 +134,13 @@ def _introduction(protocol: Protocol, manifests: Sequence[Mapping[str, Any]]) ->
         "measured here stands, in columns of its own and in italics, what the paper (NNiT, arXiv "
         f"{escape(ARXIV_ID)}) reports. Protocol <code>{protocol.short}</code>. {_with_code(found)}</p>{warning}"
     )
+
+
+def _findings(lines: Sequence[Line]) -> str:
+    items = "".join(f"<li>{escape(sentence)}</li>" for sentence in findings(lines))
+    if not items:
+        return "<p>Nothing was measured that a claim of the paper could be held against.</p>\n"
+    return f"<p>Success of table 2, with its 95% intervals. Two that overlap decide nothing.</p><ul>{items}</ul>\n"
 
 
 def _tables(grids: Sequence[Grid]) -> str:
@@ -185,6 +197,20 @@ def _gaps(lines: Sequence[Line]) -> str:
         "<p>These rows have numbers of the paper or a place for ours, but none was measured in this folder, or not on "
         f"all architectures:</p><ul>{''.join(items)}</ul>\n"
     )
+
+
+def _budgets(budgets: Sequence[Budget]) -> str:
+    if not budgets:
+        return '<p class="missing">No trained method was measured, or none of those is kept here any more.</p>\n'
+    table = Grid("", ("method", "task", "generator seed", "numbers saved", "training min"), 2, "")
+    parts = []
+    for budget in budgets:
+        numbers = str(budget.seed), f"{budget.parameters:,}", f"{budget.seconds / 60:.0f}"
+        table.add(budget.method, budget.task, *numbers)
+        facts = {"machine": _listed(budget.machine), "configuration": _listed(budget.config)}
+        title = f"{budget.method}, {budget.task}, generator seed {budget.seed}"
+        parts.append(f"<details><summary>{escape(title)}</summary>{_facts(facts)}</details>\n")
+    return html_table(table) + "".join(parts)
 
 
 def _protocol(protocol: Protocol) -> str:

@@ -88,10 +88,10 @@ POLICY_SCHEMA = pa.schema(
         _required("ghn_spread", pa.float32()),  # how far those of the hypernetworks are from their nearest
         _required("other_l2", pa.float32()),  # to the nearest other sample of this architecture, NaN if there is none
         _required("other_cosine", pa.float32()),  # of the most alike other one
-        pa.field("action_arch", pa.string()),  # training policy that acts most alike
-        pa.field("action_seed", pa.int32()),
-        pa.field("action_distance", pa.float32()),  # mean L2 distance of the actions
-        pa.field("action_spread", pa.float32()),  # the same between training policies of different hypernetworks
+        _required("action_arch", pa.string()),  # training policy that acts most alike
+        _required("action_seed", pa.int32()),
+        _required("action_distance", pa.float32()),  # mean L2 distance of the actions
+        _required("action_spread", pa.float32()),  # the same between training policies of different hypernetworks
         pa.field("top_l2", pa.list_(pa.float32())),  # of a selected one to each of the selected, best first
         pa.field("top_cosine", pa.list_(pa.float32())),
     ]
@@ -151,7 +151,7 @@ class Store:
             "sha256": {path.name: _sha256(content) for path, content in contents.items()},
             "info": dict(info),
             "versions": _versions(),
-            "machine": {"platform": platform.platform(), "processor": platform.machine(), "cpus": os.cpu_count()},
+            "machine": this_machine(),
             "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
         }
@@ -263,10 +263,18 @@ class Store:
         return pa.concat_tables(tables).combine_chunks()
 
     def weights(self, unit: Unit) -> list["Weights"]:
-        """The generated weights of a unit, sample by sample in layer order. Raises StoreError if there are none."""
+        """The generated weights of a unit, sample by sample in layer order.
+
+        Raises StoreError if there are none, or none that this version's rollouts can read.
+        """
         import safetensors.torch
 
-        path = self._path(unit, "safetensors")
+        path, current = self._path(unit, "safetensors"), Protocol().version
+        if unit.protocol.version != current:
+            raise StoreError(
+                f"{path}: policies of version {unit.protocol.version} of the protocol, which read observations in "
+                f"another way than those of version {current}; run it again"
+            )
         if not path.exists() or not path.with_suffix(".json").exists():
             raise StoreError(f"{path}: no weights are stored for this unit; run it first")
         tensors = safetensors.torch.load(_read_verified(path, _read_manifest(path.with_suffix(".json"))))
@@ -454,6 +462,11 @@ def _weights_bytes(unit: Unit, weights: Sequence["Weights"]) -> bytes:
     arrays = {f"{sample:03d}/{key}": policy[key].numpy() for sample, policy in enumerate(weights) for key in policy}
     # A single entry, for the order of several is not kept and the same weights must give the same bytes.
     return bytes(safetensors.numpy.save(arrays, {"unit": json.dumps(unit.fields, sort_keys=True)}))
+
+
+def this_machine() -> dict[str, Any]:
+    """What a manifest says of where its numbers were made."""
+    return {"platform": platform.platform(), "processor": platform.machine(), "cpus": os.cpu_count()}
 
 
 def _versions() -> dict[str, str]:

@@ -6,6 +6,7 @@ here.
 
 import copy
 import csv
+import json
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -89,11 +90,12 @@ def optimise(
     `run` and FloatingPointError if the loss diverges.
     """
     path, log = directory / f"{name}.safetensors", directory / f"{name}.csv"
+    run = json.loads(json.dumps(dict(run)))  # as it reads back: tuples are lists
     ema = copy.deepcopy(model).requires_grad_(False)
     parts = {"model": model, "ema": ema}
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.0, fused=True)
     rng = torch.Generator().manual_seed(seed)  # on the CPU: equal draws on every device
-    progress: dict[str, Any] = {"run": dict(run), "step": 0, "loss": 0.0, "seconds": 0.0, "log": []}
+    progress: dict[str, Any] = {"run": run, "step": 0, "loss": 0.0, "seconds": 0.0, "log": []}
     if path.exists():
         progress = load_training_state(path, parts, optimizer, rng)
         if progress["run"] != run:

@@ -188,8 +188,10 @@ def _compare_alignment(sweep: Sweep, simulator: "Simulator", task: str) -> None:
     from nnbench.tasks.alignment import AlignmentConfig, compare
     from nnbench.tasks.distillation import DistillationConfig, build_pool
     from nnbench.tasks.expert import load_expert
+    from nnbench.tasks.zoo import claim_work
 
     pool = RUNS / "alignment" / "pool" / task  # its own: with the preset `paper` every GHN gathers for itself
+    claim_work(pool, simulator.task, expert_file(task), DistillationConfig())
     build_pool(simulator, load_expert(expert_file(task)), pool, DistillationConfig())
     compare(simulator, pool, RUNS / "alignment" / task, sweep.plan.results, AlignmentConfig())
 

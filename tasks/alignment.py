@@ -6,6 +6,7 @@ a GHN or are the parameters themselves. The rows are those of table 1 and figure
 S seeds, L layers, M the largest width.
 """
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -90,6 +91,11 @@ def compare(
     task, pool_file = simulator.task, distillation / "pool.safetensors"
     if not pool_file.exists():
         raise ValueError(f"{pool_file}: no states to learn from; `nnbench zoo build --task {task.name}` gathers them")
+    gathered_with = distillation / "made-with.json"
+    if json.loads(gathered_with.read_text()).get("standardiser_sha256") != task.standardiser.sha256:
+        raise ValueError(
+            f"{pool_file}: states standardised otherwise than {task.name} is now; gather them anew in another folder"
+        )
     made_with = {"config": asdict(config), "pool_sha256": file_sha256(pool_file)}
     refuse_other_work(work, made_with)
     pool, policy_filter = LabelledStates.load(pool_file), replace(FILTERS[task.name], episodes=config.episodes)

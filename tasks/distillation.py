@@ -62,7 +62,7 @@ class PoolConfig:
     """Spread evenly over the pairs of `betas`, the expert's share of the actions, and `noises`, their spread."""
     betas: tuple[float, ...] = (0.0, 0.3, 0.7)
     noises: tuple[float, ...] = (0.0, 0.1, 0.3)
-    updates: int = 8_000
+    updates: int = 4_000
     """Adam steps of a GHN."""
     architectures: int = 8
     """Architectures a step."""
@@ -123,7 +123,7 @@ class Ensemble(Protocol):
 class LabelledStates:
     """Visited states and the expert's action in each, clamped to what the robot executes."""
 
-    observations: Tensor  # (B, O)
+    observations: Tensor  # (B, O), standardised
     actions: Tensor  # (B, A)
 
     def save(self, path: Path) -> None:
@@ -193,7 +193,7 @@ def build_pool(simulator: Simulator, expert: Weights, directory: Path, config: D
 
 
 def sample_states(simulator: Simulator, expert: Weights, ensemble: GHNEnsemble, count: int) -> Tensor:
-    """States of the expert and of what the first GHN writes, (count, O), to compare policies by their actions there."""
+    """States of the expert and of what the first GHN writes, standardised, (count, O): to compare policies there."""
     episodes = 64
     beta = np.resize([0.0, 1.0], episodes)
     train, silent = load_splits().train, np.zeros(episodes)
@@ -268,7 +268,7 @@ def _gather(
     description: str,
 ) -> LabelledStates:
     """Episode n: the student on a random architecture, mixed with the expert (beta[n]), with noise[n]."""
-    rng = np.random.default_rng(stream)
+    task, rng = simulator.task, np.random.default_rng(stream)
     policies = [student.policies(arch)[student.seeds[0]] for arch in architectures]
     seeds = rng.integers(500_000, size=len(beta))  # below every validation, selection and test seed
     archs = rng.integers(len(architectures), size=len(beta))
@@ -278,7 +278,7 @@ def _gather(
         part = slice(start, start + SCENES_PER_WORKER)
         actor = MixtureActor(
             teacher,
-            PolicyActor.stack([policies[a] for a in archs[part]], np.arange(len(archs[part]))),
+            PolicyActor.stack([policies[a] for a in archs[part]], np.arange(len(archs[part])), task.standardiser),
             beta[part],
             noise[part].astype(np.float32),
             np.random.default_rng(rng.integers(2**63)),
@@ -288,9 +288,9 @@ def _gather(
     finished = dict(bar)
     episodes = join_episodes([finished[position] for position in range(len(units))])
     assert episodes.observations is not None
-    observations = episodes.observations[:, :-1].reshape(-1, simulator.task.observation_dim)
+    observations = episodes.observations[:, :-1].reshape(-1, task.observation_dim)
     actions = np.clip(teacher(observations), -1, 1)
-    return LabelledStates(torch.from_numpy(observations), torch.from_numpy(actions))
+    return LabelledStates(torch.from_numpy(task.standardiser(observations)), torch.from_numpy(actions))
 
 
 def _fit(

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nnbench.tasks.policy import Actor
+from nnbench.tasks.standardiser import Standardiser, load_standardiser
 
 _OPEN_M, _SHUT_M = np.float32(0.04), np.float32(-0.01)
 _COS_85_DEGREES = math.cos(math.radians(85))
@@ -75,6 +76,11 @@ class Task:
     """Module whose import registers the environment with gymnasium, where ManiSkill does not."""
     teacher: Callable[[Actor], Actor] | None = None
     """What makes of another task's expert one that now and then succeeds here too, for a new expert to begin with."""
+
+    @property
+    def standardiser(self) -> Standardiser:
+        """What this task's policies read."""
+        return load_standardiser(self.name)
 
 
 class Episodes(NamedTuple):

@@ -27,6 +27,7 @@ from nnbench.tasks.engine import Episodes
 from nnbench.tasks.files import write_atomically
 from nnbench.tasks.policy import Actor, GaussianActor, MixtureActor, Weights
 from nnbench.tasks.simulation import SCENES_PER_WORKER, Rollout, Simulator
+from nnbench.tasks.standardiser import Standardiser
 
 VALIDATION_SEEDS = range(500_000, 500_200)
 """Episodes on which the best iterate is chosen; disjoint from training, selection and test episodes."""
@@ -37,6 +38,12 @@ SCORING_SEEDS = range(510_000, 510_200)
 
 _LEAST_SCALE = 0.03
 """In the observations' units: metres, radians, rad/s."""
+
+
+OBSERVED_SEEDS = range(450_000, 450_075)
+"""Episodes that a task's standardiser is measured on, a third with each noise; below all others that are held out."""
+
+_OBSERVED_NOISES = (0.0, 0.1, 0.3)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +134,15 @@ class ActorCritic(nn.Module):
     def value(self, observations: Tensor) -> Tensor:
         """(..., O) to (...)."""
         return self.critic((observations - self.shift) / self.scale).squeeze(-1)
+
+
+def measure_observations(simulator: Simulator, expert: Weights) -> Standardiser:
+    """From what an expert and two noisy ones see."""
+    seeds = np.array(OBSERVED_SEEDS).reshape(len(_OBSERVED_NOISES), -1)
+    actors = [GaussianActor.from_state_dict(expert, std) for std in _OBSERVED_NOISES]
+    units = [Rollout(actor, row, record=True) for actor, row in zip(actors, seeds, strict=True)]
+    observed = [episodes.observations for episodes in simulator.episodes(units)]
+    return Standardiser.of(np.concatenate([part.reshape(-1, part.shape[-1]) for part in observed if part is not None]))
 
 
 def _tanh_network(widths: tuple[int, ...], last_gain: float) -> nn.Sequential:

@@ -1,7 +1,8 @@
 """Policies: ReLU multilayer perceptrons with a linear head, their checks, and how a batch of them acts.
 
-A policy is a state dict with the keys of `nn.Sequential(Linear, ReLU, ..., Linear)`, weights (out, in). Its action is
-the network's output clamped to [-1, 1] by the simulator.
+A policy is a state dict with the keys of `nn.Sequential(Linear, ReLU, ..., Linear)`, weights (out, in). It reads
+observations as the task's standardiser gives them; its action is the network's output clamped to [-1, 1] by the
+simulator.
 """
 
 import hashlib
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 from nnbench.tasks.architectures import Architecture, architecture_name, parameter_shapes
+from nnbench.tasks.standardiser import Standardiser
 
 Weights = dict[str, Tensor]
 
@@ -103,8 +105,11 @@ class PolicyActor:
     index: np.ndarray  # (K,)
 
     @classmethod
-    def stack(cls, policies: Sequence[Weights], index: np.ndarray) -> "PolicyActor":
-        """Pad and stack policies of equal depth; `index` says which one each row follows."""
+    def stack(cls, policies: Sequence[Weights], index: np.ndarray, standardiser: Standardiser | None) -> "PolicyActor":
+        """Pad and stack policies of equal depth; `index` says which one each row follows.
+
+        The standardiser is that of the task, None for networks that read observations as they are.
+        """
         layers = len(policies[0]) // 2
         weights, biases = [], []
         for layer in range(layers):
@@ -117,6 +122,9 @@ class PolicyActor:
                 bias[p, : block.shape[0]] = policies[p][f"{2 * layer}.bias"].numpy()
             weights.append(weight)
             biases.append(bias)
+        if standardiser is not None:  # W ((x - mean) / scale) + b = (W / scale) x + (b - (W / scale) mean)
+            weights[0] = weights[0] / standardiser.scale
+            biases[0] = biases[0] - weights[0] @ standardiser.mean
         return cls(tuple(weights), tuple(biases), np.asarray(index))
 
     def __call__(self, observations: np.ndarray) -> np.ndarray:

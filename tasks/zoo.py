@@ -34,8 +34,6 @@ SHIPPED = Path(__file__).parent / "zoos"
 NORMALISED_STD = 0.538
 
 _STATES = 1024
-_READ = ("ghns.safetensors", "index.parquet")
-"""What opening a zoo reads."""
 _FILES = ("ghns.safetensors", "expert.safetensors", "states.safetensors", "index.parquet")
 
 
@@ -93,14 +91,14 @@ class Zoo:
         directory: Path,
         ensemble: GHNEnsemble,
         valid: dict[Architecture, set[int]],
-        states: torch.Tensor | None,
+        states: torch.Tensor,
         manifest_sha256: str,
     ) -> None:
         self.task = task
         self.directory = directory
         self.sha256 = manifest_sha256
         self.states = states
-        """To compare policies by what they do in them, (1024, O); None in a zoo of an older version."""
+        """To compare policies by what they do in them, (1024, O), standardised."""
         self._ensemble = ensemble
         self._valid = valid
         self._written: dict[Architecture, dict[int, Weights]] = {}
@@ -112,15 +110,14 @@ class Zoo:
         task = load_task(task_name)
         directory = directory or SHIPPED / task.name
         manifest = verify(directory, task.name)
-        ghn = GHNConfig(**manifest["distillation"].get("ghn", {"channels": 128}))  # older zoos do not say
+        ghn = GHNConfig(**manifest["distillation"]["ghn"])
         ensemble = GHNEnsemble(manifest["ghn_seeds"], task.observation_dim, task.action_dim, ghn)
         ensemble.load_state_dict(load_file(directory / "ghns.safetensors"))  # bfloat16 values in float32 arithmetic
         valid: dict[Architecture, set[int]] = {}
         for row in read_index(directory):
             if row["valid"]:
                 valid.setdefault(parse_architecture(row["arch"]), set()).add(row["ghn_seed"])
-        path = directory / "states.safetensors"
-        states = load_file(path)["observations"] if path.name in manifest["files"] else None
+        states = load_file(directory / "states.safetensors")["observations"]
         return cls(task, directory, ensemble, valid, states, file_sha256(directory / "manifest.json"))
 
     def hypernetwork_policies(self, arch: Architecture) -> dict[int, Weights]:
@@ -180,13 +177,16 @@ def verify(directory: Path, task_name: str) -> dict[str, Any]:
     try:
         manifest: dict[str, Any] = json.loads(path.read_text())
         recorded, task, splits = dict(manifest["files"]), manifest["task"], manifest["splits_sha256"]
+        standardiser = manifest["standardiser_sha256"]
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise ZooError(f"{path}: not a zoo's manifest ({error!r}); restore the file or build the zoo anew") from error
     if task != task_name:
         raise ZooError(f"{path}: a zoo of {task}, expected {task_name}; choose the folder of that task")
     if splits != load_splits().sha256:
         raise ZooError(f"{path}: built for another split of the architectures; build the zoo anew")
-    for name in {*_READ, *recorded}:
+    if standardiser != load_task(task).standardiser.sha256:
+        raise ZooError(f"{path}: its policies read observations standardised by other constants; build the zoo anew")
+    for name in {*_FILES, *recorded}:
         if not (directory / name).exists() or file_sha256(directory / name) != recorded.get(name):
             raise ZooError(f"{directory / name}: missing or changed since the zoo was built; restore it or build anew")
     return manifest
@@ -248,6 +248,7 @@ def build_zoo(
             "policies": sum(row["partition"] == "train" for row in rows),
             "valid_policies": sum(row["valid"] for row in rows),
             "splits_sha256": load_splits().sha256,
+            "standardiser_sha256": task.standardiser.sha256,
             "files": {name: file_sha256(out / name) for name in _FILES},
             "versions": used_versions(),
         },
@@ -261,8 +262,18 @@ def build_ghns(
 
     Raises ZooError where what is in `work` was made from another expert or with other numbers.
     """
-    refuse_other_work(work, {"expert_sha256": file_sha256(expert_path), "distillation": asdict(config)})
+    claim_work(work, simulator.task, expert_path, config)
     return distil(simulator, load_expert(expert_path), ghn_seeds, work, config)
+
+
+def claim_work(work: Path, task: Task, expert_path: Path, config: DistillationConfig) -> None:
+    """Remember that the states and GHNs in a folder are made so. Raises ZooError where they were made otherwise."""
+    made_with = {
+        "expert_sha256": file_sha256(expert_path),
+        "standardiser_sha256": task.standardiser.sha256,
+        "distillation": asdict(config),
+    }
+    refuse_other_work(work, made_with)
 
 
 def refuse_other_work(work: Path, made_with: dict[str, Any]) -> None:
@@ -312,7 +323,7 @@ def score_policies(simulator: Simulator, policies: list[Weights], policy_filter:
     owner = np.repeat(np.arange(len(policies)), count)
     seeds = np.tile(np.arange(policy_filter.first_seed, policy_filter.first_seed + count), len(policies))
     units = [
-        Rollout(PolicyActor.stack(policies, owner[part]), seeds[part])
+        Rollout(PolicyActor.stack(policies, owner[part], simulator.task.standardiser), seeds[part])
         for part in np.split(np.arange(len(owner)), range(SCENES_PER_WORKER, len(owner), SCENES_PER_WORKER))
     ]
     episodes = join_episodes(simulator.episodes(units))

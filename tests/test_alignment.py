@@ -15,6 +15,7 @@ from nnbench.tasks.alignment import (
 )
 from nnbench.tasks.distillation import DistillationConfig, LabelledStates, PoolConfig, learn_from
 from nnbench.tasks.expert import load_expert
+from nnbench.tasks.files import write_json
 from nnbench.tasks.ghn import act
 from nnbench.tasks.policy import GaussianActor, PolicyActor, check_weights, random_policy
 from nnbench.tasks.simulation import Simulator
@@ -38,7 +39,7 @@ def test_direct_policies_learn_and_are_what_training_sees(states: LabelledStates
     assert torch.equal(alone.policies(arch)[5]["2.weight"], ensemble.policies(arch)[5]["2.weight"])
 
     def error() -> float:
-        actions = PolicyActor.stack([ensemble.policies(arch)[5]], torch.zeros(300, dtype=torch.int).numpy())(
+        actions = PolicyActor.stack([ensemble.policies(arch)[5]], torch.zeros(300, dtype=torch.int).numpy(), None)(
             states.observations.numpy()
         )
         trained = act(*ensemble(torch.tensor(arch)), states.observations.expand(2, 1, 300, 42))[1, 0, :, :8]
@@ -55,6 +56,7 @@ def test_rows_are_written_and_finished_policies_kept(
     simulator: Simulator, states: LabelledStates, tmp_path: Path
 ) -> None:
     states.save(tmp_path / "pool" / "pool.safetensors")
+    write_json(tmp_path / "pool" / "made-with.json", {"standardiser_sha256": simulator.task.standardiser.sha256})
     rows = compare(simulator, tmp_path / "pool", tmp_path / "work", tmp_path / "out", TINY)
     assert [(row["side"], row["seed"]) for row in rows] == [(side, seed) for side in SIDES for seed in range(3)]
     assert pq.read_table(tmp_path / "out" / "alignment" / "PickCube-v1.parquet").to_pylist() == rows
@@ -69,6 +71,9 @@ def test_rows_are_written_and_finished_policies_kept(
     states.latest(200).save(tmp_path / "pool" / "pool.safetensors")
     with pytest.raises(ZooError, match="holds work of another"):
         compare(simulator, tmp_path / "pool", tmp_path / "work", tmp_path / "out", TINY)
+    write_json(tmp_path / "pool" / "made-with.json", {"standardiser_sha256": "0" * 64})
+    with pytest.raises(ValueError, match="pool.safetensors: states standardised otherwise than PickCube-v1 is now"):
+        compare(simulator, tmp_path / "pool", tmp_path / "fresh", tmp_path / "out", TINY)
 
 
 def test_neighbours_and_profiles_of_known_weights() -> None:

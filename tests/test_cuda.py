@@ -23,7 +23,7 @@ def test_maniskills_loop_gives_the_engines_episodes(name: str) -> None:
         policy: Actor = GaussianActor.from_state_dict(load_expert(SHIPPED / "PickCube-v1" / "expert.safetensors"))
     else:
         network = random_policy((16, 16, 16, 32), task.observation_dim, 8, torch.Generator().manual_seed(0))
-        policy = PolicyActor.stack([network], np.zeros(1, int))
+        policy = PolicyActor.stack([network], np.zeros(1, int), None)
     states = engine.capture_initial_states(seeds)
     ours = engine.rollout(states, policy, seeds, record=True)
     other = theirs.rollout(states, policy, seeds, record=True)
@@ -39,7 +39,8 @@ def test_joined_units_give_the_episodes_of_separate_ones(simulator: Simulator, z
     policies = [zoo.hypernetwork_policies(arch)[0] for arch in [(16, 32, 16, 64), (64, 64, 64, 64)]]
     cuts = np.split(np.arange(40), [7, 9, 20, 30])  # four fit together, the last does not
     units = [
-        Rollout(PolicyActor.stack(policies, cut % 2), cut, record=position == 2) for position, cut in enumerate(cuts)
+        Rollout(PolicyActor.stack(policies, cut % 2, TASK.standardiser), cut, record=position == 2)
+        for position, cut in enumerate(cuts)
     ]
     joined = CudaSimulator(Engine(TASK, 30), simulator)
     for ours, theirs in zip(joined.episodes(units), simulator.episodes(units), strict=True):
@@ -51,6 +52,6 @@ def test_joined_units_give_the_episodes_of_separate_ones(simulator: Simulator, z
 
 def test_a_unit_larger_than_the_engine_is_refused(simulator: Simulator) -> None:
     policy = random_policy((16, 16, 16, 32), 42, 8, torch.Generator().manual_seed(0))
-    unit = Rollout(PolicyActor.stack([policy], np.zeros(3, int)), np.arange(3))
+    unit = Rollout(PolicyActor.stack([policy], np.zeros(3, int), None), np.arange(3))
     with pytest.raises(ValueError, match="a rollout of 3 episodes: expected 1 to 2"):
         CudaSimulator(Engine(TASK, 2), simulator).episodes([unit])

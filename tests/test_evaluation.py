@@ -14,9 +14,10 @@ from nnbench.protocol import Protocol, Unit
 from nnbench.store import Store
 from nnbench.tasks.engine import Episodes
 from nnbench.tasks.policy import PolicyActor, Weights
-from nnbench.tasks.simulation import Rollout, Simulator
+from nnbench.tasks.simulation import Rollout, Simulator, load_task
 from nnbench.tasks.zoo import Zoo
 
+TASK = load_task("PickCube-v1")
 ARCH = (16, 16, 16, 32)
 PROTOCOL = Protocol(samples=8, top=2, selection_episodes=12, screening_episodes=3, test_episodes=4)
 UNIT = Unit(protocol=PROTOCOL, task="PickCube-v1", method="mixed", method_sha256="0" * 64, generator_seed=0, arch=ARCH)
@@ -40,7 +41,7 @@ class Mixed:
 class Replay:
     """Answers with episodes that the real simulator ran. Counts episodes, and fails after a given number of them."""
 
-    workers = 2
+    workers, task = 2, TASK
 
     def __init__(self, recorded: dict[Any, tuple[float, bool, bool]], fail_after: int = 10**9) -> None:
         self.recorded, self.episodes, self.fail_after = recorded, 0, fail_after
@@ -67,7 +68,8 @@ def _keys(unit: Rollout) -> list[Any]:
 @pytest.fixture(scope="module")
 def recorded(simulator: Simulator, zoo: Zoo) -> dict[Any, tuple[float, bool, bool]]:
     seeds = np.array([*PROTOCOL.selection_seeds, *PROTOCOL.test_seeds])
-    units = [Rollout(PolicyActor.stack([w], np.zeros(len(seeds), int)), seeds) for w in Mixed(zoo).samples]
+    alone = np.zeros(len(seeds), int)
+    units = [Rollout(PolicyActor.stack([w], alone, TASK.standardiser), seeds) for w in Mixed(zoo).samples]
     return {
         key: (float(total), bool(once), bool(at_end))
         for unit, run in zip(units, simulator.episodes(units), strict=True)
@@ -83,7 +85,7 @@ def test_the_race_ends_as_the_full_evaluation_does(recorded: Any, zoo: Zoo, tmp_
     seeds = np.array(PROTOCOL.selection_seeds)
     full = []
     for weights in mixed.samples:
-        unit = Rollout(PolicyActor.stack([weights], np.zeros(len(seeds), int)), seeds)
+        unit = Rollout(PolicyActor.stack([weights], np.zeros(len(seeds), int), TASK.standardiser), seeds)
         full.append(np.mean([recorded[key][0] for key in _keys(unit)]))
     best = sorted(range(8), key=lambda sample: (-full[sample], sample))[:2]
     by_rank = {row["rank"]: row["sample"] for row in rows if row["selected"]}
@@ -113,7 +115,7 @@ def test_rescoring_changes_only_the_novelty(recorded: Any, zoo: Zoo, tmp_path: P
     rows, policies = store.rows(), store.policies()
 
     class Elsewhere:
-        states = None
+        states, training_set = zoo.states, zoo.training_set
 
         def hypernetwork_policies(self, arch: Any) -> dict[int, Weights]:
             return {5: Mixed(zoo).samples[0]}

@@ -30,7 +30,7 @@ def test_policies_of_every_architecture_are_what_training_sees() -> None:
         trained = act(weights, biases, observations.expand(2, 1, 6, 42))[1, 0, :, :8].detach().numpy()
         policy = check_weights(ensemble.policies(arch)[1], arch, 42, 8, "ghn")
         np.testing.assert_allclose(
-            PolicyActor.stack([policy], np.zeros(6, int))(observations[0, 0].numpy()), trained, atol=1e-5
+            PolicyActor.stack([policy], np.zeros(6, int), None)(observations[0, 0].numpy()), trained, atol=1e-5
         )
 
 

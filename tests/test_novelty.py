@@ -57,7 +57,7 @@ def test_spread_is_to_another() -> None:
 
 def test_actions_are_the_simulators() -> None:
     states = torch.randn(10, 42, generator=torch.Generator().manual_seed(0)) * 3
-    theirs = PolicyActor.stack([network(0)], np.zeros(10, int))(states.numpy()).clip(-1, 1)
+    theirs = PolicyActor.stack([network(0)], np.zeros(10, int), None)(states.numpy()).clip(-1, 1)
     torch.testing.assert_close(act(network(0), states), torch.from_numpy(theirs), atol=1e-5, rtol=1e-5)
     assert act(network(0), states).abs().max() == 1
 

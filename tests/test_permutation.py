@@ -27,7 +27,7 @@ def test_permuting_changes_no_action_and_is_found_again(arch: tuple[int, ...]) -
     weights = network(arch, 0)
     other, _ = scrambled(weights, 1)
     observations = np.random.default_rng(0).standard_normal((4, 42)).astype(np.float32)
-    before, after = (PolicyActor.stack([w], np.zeros(4, int))(observations) for w in (weights, other))
+    before, after = (PolicyActor.stack([w], np.zeros(4, int), None)(observations) for w in (weights, other))
     np.testing.assert_allclose(after, before, atol=1e-6)
     restored = align(other, weights)
     assert all(torch.equal(restored[key], value) for key, value in weights.items())

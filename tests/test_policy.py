@@ -28,7 +28,7 @@ def test_stacked_policies_act_as_the_sequential_networks_whose_state_dicts_they_
     networks = [_sequential(arch) for arch in ARCHS]
     observations = torch.randn(7, 42)
     index = np.array([2, 0, 1, 1, 0, 2, 2])
-    actor = PolicyActor.stack([network.state_dict() for network in networks], index)
+    actor = PolicyActor.stack([network.state_dict() for network in networks], index, None)
     expected = torch.stack([networks[p](observations[k]) for k, p in enumerate(index)]).detach()
     np.testing.assert_allclose(actor(observations.numpy()), expected.numpy(), atol=1e-5)
 
@@ -38,9 +38,9 @@ def test_what_a_row_does_does_not_depend_on_the_other_rows() -> None:
     policies = [random_policy(arch, 42, 8, generator) for arch in ARCHS]
     observations = torch.randn(25, 42, generator=generator).numpy()
     index = np.arange(25) % 3
-    together = PolicyActor.stack(policies, index)(observations)
+    together = PolicyActor.stack(policies, index, None)(observations)
     for k in range(25):
-        alone = PolicyActor.stack(policies, index[k : k + 1])(observations[k : k + 1])
+        alone = PolicyActor.stack(policies, index[k : k + 1], None)(observations[k : k + 1])
         np.testing.assert_array_equal(alone[0], together[k])
 
 

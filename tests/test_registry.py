@@ -46,7 +46,7 @@ def install(folder: Path, monkeypatch: pytest.MonkeyPatch, entry_point: str) -> 
 def test_lists_the_methods_that_ship() -> None:
     methods = list_methods()
     assert {"nnit", "ghn"} <= methods.keys()
-    assert methods["nnit"].endswith("nnit.py")
+    assert methods["nnit"].endswith("methods/nnit")
     assert load_method("ghn").reads_ghn
     assert load_method("sane-mz").name == load_method("sane_mz").name == "sane_mz"
 
@@ -94,7 +94,7 @@ def test_suggests_the_nearest_name() -> None:
 
 def test_two_sources_of_one_name_are_an_error_naming_both(tmp_path: Path) -> None:
     plugin = write(tmp_path, "nnit")
-    with pytest.raises(RegistryError, match=rf"'nnit': .*methods/nnit\.py and {re.escape(str(plugin))}"):
+    with pytest.raises(RegistryError, match=rf"'nnit': .*methods/nnit and {re.escape(str(plugin))}"):
         list_methods([plugin])
 
 

@@ -106,7 +106,7 @@ def test_best_median_and_worst_are_those_of_the_stored_order(store: Store, zoo: 
         assert subject.detail == f"{place}: {100 * share:.0f} % of 3" and subject.title == NAME
         assert list(subject.seeds) == [2_000_000, 2_000_001]
         weights: Any = subject.actor
-        np.testing.assert_array_equal(weights.weights[0][0], samples[by_rank[rank]["sample"]]["0.weight"])
+        np.testing.assert_array_equal(weights.weights[1][0], samples[by_rank[rank]["sample"]]["2.weight"])
 
 
 def test_the_recorded_rollout_is_the_stored_and_the_unrecorded_one(store: Store, simulator: Simulator) -> None:
@@ -229,5 +229,5 @@ def test_a_zoos_policies_are_ordered_by_validated_return(zoo: Zoo, monkeypatch: 
     subjects = film.zoo_subjects(zoo, [ARCH], film.PLACES, 2)
     assert [subject.detail for subject in subjects] == ["best: 20 % of 10", "median: 10 % of 10", "worst: 0 % of 10"]
     actor: Any = subjects[0].actor
-    np.testing.assert_array_equal(actor.weights[0][0], zoo.hypernetwork_policies(ARCH)[2]["0.weight"])
+    np.testing.assert_array_equal(actor.weights[1][0], zoo.hypernetwork_policies(ARCH)[2]["2.weight"])
     assert all(seed < 1_000_000 for subject in subjects for seed in subject.seeds), "no test episodes"

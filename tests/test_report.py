@@ -13,10 +13,11 @@ from nnbench.protocol import Protocol, Unit
 from nnbench.rendering import Grid, Line, html_table
 from nnbench.report import Undrawn, page
 from nnbench.tables import MISSING, novelty_table, table1, table2, table3, table4, table6
+from nnbench.training import Budget
 
 TASK = "PickCube-v1"
 PROTOCOL = Protocol(samples=4, top=2, selection_episodes=3, screening_episodes=2, test_episodes=5)
-REFERENCE = Path(__file__).parent.parent / "results" / "reference" / "5d97ca38f700"
+REFERENCE = Path(__file__).parent.parent / "results" / "reference" / "127e5fbe783c"
 VOID = {"meta", "img", "br"}
 
 
@@ -95,7 +96,7 @@ def _drawing(title: str = "Figure 9", caption: str = "what it shows") -> Drawing
 def _page(
     tables: Sequence[tuple[Grid, Sequence[Line]]] = (), figures: Sequence[Drawing | Undrawn] = (), *units: Any
 ) -> str:
-    return page(tables, figures, units, {TASK: None}, None, PROTOCOL)
+    return page(tables, figures, units, [], {TASK: None}, None, PROTOCOL)
 
 
 def test_every_table_is_there_with_all_its_cells() -> None:
@@ -159,7 +160,7 @@ def test_what_is_missing_is_said_in_words() -> None:
     assert f"Table 1, {TASK}: conv1x1, upsample, sgd" in read.text
     assert "Nothing was measured here yet" in read.text and f"{TASK}: no zoo comes with this version" in read.text
     assert "NOT THE BENCHMARK'S PROTOCOL" in read.text
-    assert "NOT THE BENCHMARK'S" not in page([], [], [], {TASK: None}, None, Protocol())
+    assert "NOT THE BENCHMARK'S" not in page([], [], [], [], {TASK: None}, None, Protocol())
 
 
 def test_provenance_names_every_unit() -> None:
@@ -186,11 +187,18 @@ def test_provenance_of_table_1_and_of_a_zoo() -> None:
         "files": {"ghns.safetensors": "bb" * 32},
     }
     alignment = {"config": {"seeds": 35}, "pool_sha256": "cc" * 32}
-    read = _Page(page([], [], [], {TASK: zoo}, alignment, PROTOCOL))
+    read = _Page(page([], [], [], [], {TASK: zoo}, alignment, PROTOCOL))
     rows = [row for cells in read.tables for row in cells]
     for row in (["hypernetworks", "2"], ["training policies", "5 of 9 passed the filter"], ["config", "seeds 35"]):
         assert row in rows
     assert ["ghns.safetensors sha256", "bb" * 32] in rows and ["pool_sha256", "cc" * 32] in rows
+
+
+def test_what_training_cost_is_a_row_a_method() -> None:
+    budget = Budget("nnit", TASK, 0, 3_835_000, 7_230.0, {"cpus": 2}, {"width": 256})
+    read = _Page(page([], [], [], [budget], {TASK: None}, None, PROTOCOL))
+    assert ["nnit", TASK, "0", "3,835,000", "120"] in [row for cells in read.tables for row in cells]
+    assert "width 256" in read.text and "No trained method was measured" in _Page(_page()).text
 
 
 def test_a_figure_is_drawn_into_the_page_with_its_caption() -> None:
@@ -211,7 +219,7 @@ def test_report_and_figure_as_commands(tmp_path: Path) -> None:
     assert done.stdout == "page.html: 6 tables, 5 of 5 figures, 16 units\n"
     read = _Page((tmp_path / "page.html").read_text("utf-8"))
     (nnit,) = [row for row in read.tables[0] if row[:2] == ["unseen", "nnit"]]
-    assert nnit[2] == "36.8 [36.1, 37.4]" and MISSING not in nnit
+    assert nnit[2] == "38.3 [37.4, 39.1]" and MISSING not in nnit
     assert str(Path.home()) not in read.text and str(Path(__file__).parent.parent) not in read.text
 
     drawn = _nnbench(

@@ -27,5 +27,5 @@ def test_added_units_say_nothing() -> None:
     source = random_policy((32, 32, 16, 64), 42, 8, torch.Generator().manual_seed(0))
     padded = resize(source, (64, 32, 16, 64), 42, 8)
     observations = np.random.default_rng(0).standard_normal((5, 42)).astype(np.float32)
-    before, after = (PolicyActor.stack([weights], np.zeros(5, int))(observations) for weights in (source, padded))
+    before, after = (PolicyActor.stack([weights], np.zeros(5, int), None)(observations) for weights in (source, padded))
     np.testing.assert_allclose(after, before, atol=1e-5)

@@ -26,9 +26,9 @@ TASK = load_task("PickCube-v1")
 def test_results_do_not_depend_on_how_work_is_cut(simulator: Simulator, zoo: Zoo) -> None:
     policies = [zoo.hypernetwork_policies(arch)[0] for arch in [(16, 32, 16, 64), (64, 64, 64, 64)]]
     seeds = np.arange(20)
-    whole = simulator.episodes([Rollout(PolicyActor.stack(policies, seeds % 2), seeds)])[0]
+    whole = simulator.episodes([Rollout(PolicyActor.stack(policies, seeds % 2, TASK.standardiser), seeds)])[0]
     cuts = np.split(seeds, [5, 8, 9])
-    parts = simulator.episodes([Rollout(PolicyActor.stack(policies, cut % 2), cut) for cut in cuts])
+    parts = simulator.episodes([Rollout(PolicyActor.stack(policies, cut % 2, TASK.standardiser), cut) for cut in cuts])
     np.testing.assert_array_equal(np.concatenate([part.returns for part in parts]), whole.returns)
     assert len(set(whole.returns.tolist())) > 10
 
@@ -37,7 +37,7 @@ def test_action_that_is_not_finite_names_episode_and_step(simulator: Simulator) 
     policy = random_policy((16, 16, 16, 32), 42, 8, torch.Generator().manual_seed(0))
     policy["8.weight"][:] = 3e38
     with pytest.raises(SimulationError, match=r"episode seed 41, step 0: the policy's action is not finite"):
-        simulator.episodes([Rollout(PolicyActor.stack([policy], np.zeros(1, int)), np.array([41]))])
+        simulator.episodes([Rollout(PolicyActor.stack([policy], np.zeros(1, int), None), np.array([41]))])
 
 
 @pytest.mark.parametrize(
@@ -57,14 +57,14 @@ def test_policies_of_another_task_are_refused(
 ) -> None:
     policy = random_policy((16, 16, 16, 32), inputs, outputs, torch.Generator().manual_seed(0))
     with pytest.raises(error, match=message):
-        simulator.episodes([Rollout(PolicyActor.stack([policy], np.zeros(1, int)), np.array([41]))])
+        simulator.episodes([Rollout(PolicyActor.stack([policy], np.zeros(1, int), None), np.array([41]))])
 
 
 @pytest.mark.parametrize("count", [0, 26])
 def test_units_of_impossible_size_are_refused(simulator: Simulator, count: int) -> None:
     policy = random_policy((16, 16, 16, 32), 42, 8, torch.Generator().manual_seed(0))
     with pytest.raises(ValueError, match=f"a rollout of {count} episodes: expected 1 to 25"):
-        simulator.episodes([Rollout(PolicyActor.stack([policy], np.zeros(count, int)), np.arange(count))])
+        simulator.episodes([Rollout(PolicyActor.stack([policy], np.zeros(count, int), None), np.arange(count))])
 
 
 def test_unknown_task_and_no_workers_are_refused() -> None:
@@ -118,7 +118,7 @@ def test_a_lost_worker_is_replaced_and_its_unit_done_once_more(bad_actors: Any, 
 
 def test_workers_that_die_over_no_unit_are_replaced(zoo: Zoo) -> None:
     policy = zoo.hypernetwork_policies((16, 16, 16, 32))[0]
-    unit = Rollout(PolicyActor.stack([policy], np.zeros(3, int)), np.arange(3))
+    unit = Rollout(PolicyActor.stack([policy], np.zeros(3, int), TASK.standardiser), np.arange(3))
     with Simulator(TASK, 1) as simulator:
         (expected,) = simulator.episodes([unit])
         for worker in multiprocessing.active_children():
@@ -130,7 +130,7 @@ def test_workers_that_die_over_no_unit_are_replaced(zoo: Zoo) -> None:
 
 def test_workers_that_cannot_start_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     policy = random_policy((16, 16, 16, 32), 42, 8, torch.Generator())
-    unit = Rollout(PolicyActor.stack([policy], np.zeros(3, int)), np.arange(3))
+    unit = Rollout(PolicyActor.stack([policy], np.zeros(3, int), None), np.arange(3))
     monkeypatch.setattr(simulation, "_start_worker", os.abort)  # which takes no argument: it fails
     with Simulator(TASK, 1) as simulator:
         with pytest.raises(SimulationError, match="PickCube-v1: the simulation workers could not start, .* twice"):
@@ -160,7 +160,7 @@ def test_no_worker_outlives_its_parent(blow: signal.Signals) -> None:
         if __name__ == "__main__":
             with Simulator(load_task("PickCube-v1"), 2) as simulator:
                 policy = random_policy((16, 16, 16, 32), 42, 8, torch.Generator())
-                units = [Rollout(PolicyActor.stack([policy], np.zeros(25, int)), np.arange(25))] * 1000
+                units = [Rollout(PolicyActor.stack([policy], np.zeros(25, int), None), np.arange(25))] * 1000
                 for position, _ in simulator.rollout(units):
                     if position == 0:
                         print(*(worker.pid for worker in multiprocessing.active_children()), flush=True)

@@ -54,7 +54,7 @@ def test_a_hundred_policies_on_fifty_episodes_each(benchmark: Any, simulator: Si
     archs = load_splits().train
     policies = [zoo.hypernetwork_policies(archs[i % len(archs)])[i % 16] for i in range(count)]
     units = [
-        Rollout(PolicyActor.stack([policy], np.zeros(SCENES_PER_WORKER, int)), seeds)
+        Rollout(PolicyActor.stack([policy], np.zeros(SCENES_PER_WORKER, int), simulator.task.standardiser), seeds)
         for policy in policies
         for seeds in np.split(np.arange(600_000, 600_050), 50 // SCENES_PER_WORKER)
     ]

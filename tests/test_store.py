@@ -69,6 +69,7 @@ def _policies(unit: Unit = UNIT) -> pa.Table:
     of_samples = {row["sample"]: row for row in _rows(unit).to_pylist()}
     shared = [name for name in POLICY_SCHEMA.names if name in EPISODE_SCHEMA.names]
     measured = {"ghn_seed": 7, "ghn_distance": 0.5, "ghn_spread": 30.0, "other_l2": 0.0, "other_cosine": 1.0}
+    measured |= {"action_arch": "16-16-16-64", "action_seed": 7, "action_distance": 0.1, "action_spread": 0.2}
     top = list(range(unit.protocol.top))
     return pa.Table.from_pylist(
         [

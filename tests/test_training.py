@@ -1,16 +1,19 @@
 """Where a trained method is looked for, and what is refused."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 import nnbench.methods
 from nnbench import training
 from nnbench.registry import load_method
 from nnbench.tasks.zoo import HeldOutAccess, Zoo
-from nnbench.training import CheckpointError, obtain, open_generator, train
+from nnbench.training import CheckpointError, find_budget, obtain, open_generator, train
 
 
 class Remembers:
@@ -39,6 +42,7 @@ class Remembers:
 
     def save(self, directory: Path) -> None:
         (directory / "count.json").write_text(str(self.count))
+        save_file({"weight": torch.zeros(3, 4), "bias": torch.zeros(4)}, directory / "model.safetensors")
 
     @classmethod
     def load(cls, directory: Path, training_set: Any) -> "Remembers":
@@ -60,6 +64,18 @@ def test_trains_where_nothing_is_there_and_loads_where_something_is(method: Any,
     other = train(method, zoo, seed=1)
     counts = [open_generator(method, zoo.training_set(reads_ghn=False), t.folder).count for t in (first, other)]  # type: ignore[attr-defined]
     assert counts[1] == counts[0] + 1 and other.sha256 != first.sha256
+
+
+def test_what_training_cost_is_found_by_what_rows_say_of_the_method(method: Any, zoo: Zoo, tmp_path: Path) -> None:
+    trained = obtain(method, zoo, seed=0)
+    unit = {"method": "remembers", "task": "PickCube-v1", "generator_seed": 0, "method_sha256": trained.sha256}
+    budget = find_budget(unit)
+    assert budget is not None and budget.parameters == 16 and 0 < budget.seconds < 60 and budget.machine["cpus"]
+    assert find_budget(unit | {"method_sha256": "0" * 64}) is None and find_budget(unit | {"generator_seed": 1}) is None
+    shipped = tmp_path / "shipped/remembers/PickCube-v1/seed-0"
+    shutil.copytree(trained.folder, shipped)
+    shutil.rmtree(trained.folder)
+    assert find_budget(unit) == budget
 
 
 def test_what_ships_is_found_in_the_installed_package(
@@ -110,10 +126,11 @@ def test_of_two_trainings_at_once_the_first_to_finish_stands(
 
 def test_damage_and_another_zoo_are_named(method: Any, zoo: Zoo, tmp_path: Path) -> None:
     folder = train(method, zoo, seed=0).folder
-    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest, count = json.loads((folder / "manifest.json").read_text()), (folder / "count.json").read_bytes()
     (folder / "count.json").write_text("7")
     with pytest.raises(CheckpointError, match=r"count.json: missing or changed since training; restore it, or delete"):
         obtain(method, zoo, seed=0)
+    (folder / "count.json").write_bytes(count)
     (folder / "manifest.json").write_text(json.dumps(manifest | {"zoo_sha256": "0" * 64}))
     with pytest.raises(CheckpointError, match="trained on another zoo"):
         obtain(method, zoo, seed=0)

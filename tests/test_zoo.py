@@ -65,7 +65,7 @@ def test_held_out_networks_are_out_of_reach(zoo: Zoo, arch: tuple[int, ...]) -> 
 
 
 def test_policies_that_failed_validation_are_left_out(zoo: Zoo, tmp_path: Path) -> None:
-    index = pq.read_table(SHIPPED / TASK / "index.parquet").to_pylist()
+    index = [row for row in pq.read_table(SHIPPED / TASK / "index.parquet").to_pylist() if row["partition"] == "train"]
     failed = [row for row in index if not row["valid"]]
     assert all(row["success_at_end"] < 0.9 or row["return"] < 35 for row in failed)
     assert all(row["success_at_end"] >= 0.9 and row["return"] >= 35 for row in index if row["valid"])
@@ -74,7 +74,7 @@ def test_policies_that_failed_validation_are_left_out(zoo: Zoo, tmp_path: Path) 
     assert kept == len(index) - len(failed)
 
 
-@pytest.mark.parametrize("name", ["ghns.safetensors", "index.parquet", "expert.safetensors"])
+@pytest.mark.parametrize("name", ["ghns.safetensors", "states.safetensors", "index.parquet", "expert.safetensors"])
 def test_a_changed_or_missing_file_is_named(tmp_path: Path, name: str) -> None:
     copy = tmp_path / "zoo"
     shutil.copytree(SHIPPED / TASK, copy)
@@ -98,6 +98,7 @@ def test_a_folder_that_is_no_zoo_of_this_task_and_split_is_refused(tmp_path: Pat
     for change, message in (
         ({"task": "PushCube-v1"}, "a zoo of PushCube-v1, expected PickCube-v1"),
         ({"splits_sha256": "0"}, "built for another split"),
+        ({"standardiser_sha256": "0"}, "standardised by other constants"),
         ({"files": None}, "not a zoo's manifest"),
         ({"files": {}}, "missing or changed since the zoo was built"),
     ):

@@ -5,26 +5,22 @@ from; here are they put together. The authors' code, what the NNiT paper says of
 by side in docs/adaptations/sane.md.
 """
 
-import json
-import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Self, TypeVar
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from nnbench.methods import _looks
-from nnbench.methods._training import pick_device
+from nnbench.methods._trained import Manifest, describe, load_model, round_as_saved, save_model
 from nnbench.methods.sane.config import CPU, Config, rehearsal
-from nnbench.methods.sane.model import Autoencoder, Learner
+from nnbench.methods.sane.model import Autoencoder, Learner, Standard
 from nnbench.methods.sane.sampling import collect_anchors, draw
-from nnbench.methods.sane.tokens import check_architecture, detokenise, layout, tokenise
-from nnbench.methods.sane.training import Standard, build_corpus, canonical_networks, train
+from nnbench.methods.sane.tokens import LAYERS, check_architecture, detokenise, layout, tokenise
+from nnbench.methods.sane.training import build_corpus, canonical_networks, train
 from nnbench.tasks.architectures import Architecture
 from nnbench.tasks.permutation import match, permute
 from nnbench.tasks.policy import Weights
@@ -35,22 +31,6 @@ GENERATE_BATCH = 50
 Item = TypeVar("Item")
 
 
-@dataclass(frozen=True)
-class Manifest:
-    """What a saved model was trained on and how; `config.json`."""
-
-    config: Config
-    task: str
-    observation_dim: int
-    action_dim: int
-    zoo_sha256: str
-    standard: Standard
-    seed: int
-    final_loss: float
-    seconds: float
-    torch: str
-
-
 class Method:
     """Samples near the latent sequences of training networks. A variant is a subclass with another `config`."""
 
@@ -59,7 +39,7 @@ class Method:
     seen_only: ClassVar[bool] = False
     config: ClassVar[Config] = CPU
 
-    def __init__(self, model: Autoencoder, manifest: Manifest, training: TrainingSet) -> None:
+    def __init__(self, model: Autoencoder, manifest: Manifest[Config], training: TrainingSet) -> None:
         self.model, self.manifest, self.training = model.eval(), manifest, training
         self._encoded: dict[Architecture, dict[int, Tensor]] = {}
 
@@ -72,26 +52,14 @@ class Method:
         """
         config = config or (rehearsal(cls.config) if training.rehearsal else cls.config)
         corpus = build_corpus(training, config)
-        manifest = Manifest(
-            config=config,
-            task=training.task.name,
-            observation_dim=training.task.observation_dim,
-            action_dim=training.task.action_dim,
-            zoo_sha256=training.sha256,
-            standard=corpus.standard,
-            seed=seed,
-            final_loss=math.nan,
-            seconds=math.nan,
-            torch=torch.__version__,
-        )
+        manifest = describe(training, config, seed)
 
         def look(learner: Learner) -> dict[str, float]:
             return _looks.look(training, cls(learner.autoencoder, manifest, training).generate)
 
         looking = None if training.rehearsal or not _looks.can_look() else look
         learner, loss, seconds = train(cls.name, training, corpus, config, seed, directory, looking)
-        for parameter in learner.autoencoder.parameters():  # what `save` keeps, so that saving changes no policy
-            parameter.copy_(parameter.bfloat16())
+        round_as_saved(learner.autoencoder)
         return cls(learner.autoencoder, replace(manifest, final_loss=loss, seconds=seconds), training)
 
     def generate(self, arch: Architecture, n: int, *, seed: int = 0) -> list[Weights]:
@@ -132,8 +100,9 @@ class Method:
         places, valid = layout(arch, self.manifest.observation_dim, self.manifest.action_dim)
         latents: list[Tensor] = []
         for part in _batches(policies):
-            tokens = self.manifest.standard.apply(torch.stack([*map(tokenise, part)]), places, valid)
-            latents += self.model.encode(tokens.to(self._device), *self._whole(places, len(part))).cpu()
+            tokens, (where, present) = torch.stack([*map(tokenise, part)]), self._whole(places, len(part))
+            read = self.model.standard.apply_to(tokens.to(self._device), where, valid.to(self._device))
+            latents += self.model.encode(read, where, present).cpu()
         return latents
 
     @torch.no_grad()
@@ -142,8 +111,9 @@ class Method:
         places, _ = layout(arch, facts.observation_dim, facts.action_dim)
         policies: list[Weights] = []
         for part in _batches(latents):
-            tokens = self.model.decode(torch.stack(part).to(self._device), *self._whole(places, len(part))).cpu()
-            weights = facts.standard.undo(tokens, places)
+            where, present = self._whole(places, len(part))
+            tokens = self.model.decode(torch.stack(part).to(self._device), where, present)
+            weights = self.model.standard.undo(tokens, where).cpu()
             policies += [detokenise(rows, arch, facts.observation_dim, facts.action_dim) for rows in weights]
         return policies
 
@@ -157,34 +127,18 @@ class Method:
         return next(self.model.parameters()).device
 
     def save(self, directory: Path) -> None:
-        """Write `model.safetensors` (bfloat16) and `config.json` into an existing directory."""
-        tensors = {key: value.to("cpu", torch.bfloat16) for key, value in self.model.state_dict().items()}
-        save_file(tensors, directory / "model.safetensors")
-        (directory / "config.json").write_text(json.dumps(asdict(self.manifest), indent=2) + "\n")
+        """Write `model.safetensors` (float16) and `config.json` into an existing directory."""
+        save_model(directory, self.model, self.manifest)
 
     @classmethod
     def load(cls, directory: Path, training: TrainingSet) -> Self:
         """Read what `save` wrote. Raises ValueError naming the file where it does not fit the zoo or this code."""
-        path, remedy = directory / "config.json", f"train again: nnbench train --method {cls.name}"
-        try:
-            raw = json.loads(path.read_text())
-            typed = {"config": Config(**raw["config"]), "standard": Standard(**raw["standard"])}
-            manifest = Manifest(**{**raw, **typed})
-        except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
-            raise ValueError(f"{path}: expected the manifest of a {cls.name} model ({error!r}); {remedy}") from error
-        task = training.task
-        expected = {"task": task.name, "observation_dim": task.observation_dim, "action_dim": task.action_dim}
-        for key, value in {**expected, "zoo_sha256": training.sha256}.items():
-            if (found := getattr(manifest, key)) != value:
-                raise ValueError(f"{path}: trained for {key} {found!r}, expected {value!r}; {remedy}")
-        with torch.device("meta"):  # initial values would be drawn from the global generator and thrown away
-            model = Autoencoder(manifest.config, manifest.observation_dim, manifest.action_dim)
-        path = directory / "model.safetensors"
-        try:
-            model.load_state_dict({key: value.float() for key, value in load_file(path).items()}, assign=True)
-        except (OSError, SafetensorError, RuntimeError) as error:
-            raise ValueError(f"{path}: expected the weights that config.json describes ({error}); {remedy}") from error
-        return cls(model.to(pick_device()), manifest, training)
+
+        def build(facts: Manifest[Config]) -> Autoencoder:
+            unread = Standard(torch.zeros(LAYERS), torch.ones(LAYERS))
+            return Autoencoder(facts.config, facts.observation_dim, facts.action_dim, unread)
+
+        return cls(*load_model(cls.name, directory, training, lambda raw: Config(**raw), build), training)
 
 
 def _source(seed: int, index: int, arch: Architecture) -> torch.Generator:

@@ -3,6 +3,7 @@
 Shapes: B policies, T tokens, D numbers a token, W model width, Z latent numbers a token.
 """
 
+import copy
 import math
 
 import torch
@@ -35,11 +36,34 @@ class Block(nn.Module):
         return x + self.down(F.gelu(self.up(self.norm2(x))))
 
 
-class Autoencoder(nn.Module):
-    """Encoder and decoder, which are alike and share the embeddings of the places."""
+class Standard(nn.Module):
+    """Mean and standard deviation of each layer's weights and biases together."""
 
-    def __init__(self, config: Config, observation_dim: int, action_dim: int) -> None:
+    mean: Tensor  # (layers,)
+    std: Tensor  # (layers,)
+
+    def __init__(self, mean: Tensor, std: Tensor) -> None:
         super().__init__()
+        self.register_buffer("mean", mean)
+        self.register_buffer("std", std)
+
+    def apply_to(self, tokens: Tensor, places: Tensor, valid: Tensor) -> Tensor:
+        """Weights, (..., T, D), to what the autoencoder reads; padding stays 0."""
+        layer = places[..., 1]
+        return (tokens - self.mean[layer, None]) / self.std[layer, None] * valid
+
+    def undo(self, tokens: Tensor, places: Tensor) -> Tensor:
+        """The inverse of `apply_to`, but for the padding."""
+        layer = places[..., 1]
+        return tokens * self.std[layer, None] + self.mean[layer, None]
+
+
+class Autoencoder(nn.Module):
+    """Encoder and decoder, which are alike and share the embeddings of the places, and what they read weights in."""
+
+    def __init__(self, config: Config, observation_dim: int, action_dim: int, standard: Standard) -> None:
+        super().__init__()
+        self.standard = copy.deepcopy(standard)
         width, size = config.width, token_size(observation_dim)
         self.token_in = nn.Linear(size, width)
         self.latent_out = nn.Linear(width, config.latent)
@@ -84,9 +108,9 @@ class Autoencoder(nn.Module):
 class Learner(nn.Module):
     """What is trained: the autoencoder, and the head that only the contrastive loss reads."""
 
-    def __init__(self, config: Config, observation_dim: int, action_dim: int) -> None:
+    def __init__(self, config: Config, observation_dim: int, action_dim: int, standard: Standard) -> None:
         super().__init__()
-        self.autoencoder = Autoencoder(config, observation_dim, action_dim)
+        self.autoencoder = Autoencoder(config, observation_dim, action_dim, standard)
         self.window = window(action_dim)
         self.head = nn.Sequential(
             nn.Linear(self.window * config.latent, _PROJECTED, bias=False),

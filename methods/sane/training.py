@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from nnbench.methods._training import has_matrix_units, optimise, pick_device, seeded
 from nnbench.methods.sane.config import Config
-from nnbench.methods.sane.model import Learner
+from nnbench.methods.sane.model import Learner, Standard
 from nnbench.methods.sane.tokens import LAYERS, layout, tokenise
 from nnbench.tasks.architectures import Architecture
 from nnbench.tasks.permutation import align, permute
@@ -28,26 +28,6 @@ _CONTRAST = 0.05
 _TEMPERATURE = 0.1
 _BATCHES = 4
 """So many are drawn and sorted by length, and one of them is trained on."""
-
-
-@dataclass(frozen=True)
-class Standard:
-    """Mean and standard deviation of each layer's weights and biases together."""
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-    def apply(self, tokens: Tensor, places: Tensor, valid: Tensor) -> Tensor:
-        """Weights, (..., T, D), to what the model reads; padding stays 0."""
-        layer = places[..., 1].cpu()
-        mean, std = (torch.tensor(values)[layer, None].to(tokens) for values in (self.mean, self.std))
-        return (tokens - mean) / std * valid
-
-    def undo(self, tokens: Tensor, places: Tensor) -> Tensor:
-        """The inverse of `apply`, but for the padding."""
-        layer = places[..., 1].cpu()
-        mean, std = (torch.tensor(values)[layer, None].to(tokens) for values in (self.mean, self.std))
-        return tokens * std + mean
 
 
 def canonical_networks(training: TrainingSet, arch: Architecture, order: str) -> dict[int, Weights]:
@@ -66,7 +46,7 @@ def measure_layers(networks: list[Weights]) -> Standard:
         values = [torch.cat([net[f"{2 * layer}.weight"].flatten(), net[f"{2 * layer}.bias"]]) for net in networks]
         means.append(float(torch.stack([value.mean() for value in values]).mean()))
         stds.append(float(torch.stack([value.var() for value in values]).mean().sqrt()))
-    return Standard(tuple(means), tuple(stds))
+    return Standard(torch.tensor(means), torch.tensor(stds))
 
 
 @dataclass(frozen=True)
@@ -88,7 +68,7 @@ def build_corpus(training: TrainingSet, config: Config) -> Corpus:
         for network in canonical_networks(training, arch, config.align).values()
     ]
     layouts = {arch: layout(arch, task.observation_dim, task.action_dim) for arch in map(architecture_of, networks)}
-    standard = measure_layers(networks) if config.standardise else Standard((0.0,) * LAYERS, (1.0,) * LAYERS)
+    standard = measure_layers(networks) if config.standardise else Standard(torch.zeros(LAYERS), torch.ones(LAYERS))
     return Corpus(networks, layouts, standard)
 
 
@@ -117,7 +97,7 @@ def batch_loss(model: Learner, corpus: Corpus, config: Config, device: torch.dev
 
     tokens = torch.stack([pad(tokenise(network)) for network in first + second])  # (2 B, T, D)
     places, valid = (torch.stack([pad(pair[i]) for pair in layouts]) for i in (0, 1))
-    target = corpus.standard.apply(tokens, places, valid)
+    target = corpus.standard.apply_to(tokens, places, valid)
     target = target * (1 + _NOISE * torch.randn(target.shape, generator=rng))  # the noisy view is also the target
     target, places, valid = target.to(device), places.to(device), valid.to(device)
     present = valid.any(dim=2)
@@ -158,7 +138,8 @@ def train(
 ) -> tuple[Learner, float, float]:
     """The averaged model, the last loss and the seconds it took, as `optimise` says."""
     device, task = pick_device(), training.task
-    model = seeded(lambda: Learner(config, task.observation_dim, task.action_dim).to(device), seed)
+    sizes = task.observation_dim, task.action_dim
+    model = seeded(lambda: Learner(config, *sizes, corpus.standard).to(device), seed)
     loss_of = partial(batch_loss, model, corpus, config, device)
     run = {"config": asdict(config), "seed": seed, "zoo_sha256": training.sha256}
     return optimise(name, model, loss_of, config, run, seed, directory, look)

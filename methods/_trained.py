@@ -1,0 +1,100 @@
+"""A trained model on disk: `model.safetensors`, in float16, and `config.json`, what it was trained on and how."""
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from nnbench.methods._training import pick_device
+from nnbench.tasks.zoo import TrainingSet
+
+Config = TypeVar("Config")
+Model = TypeVar("Model", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class Manifest(Generic[Config]):
+    """What a model was trained on and how; `Config` is the method's own dataclass."""
+
+    config: Config
+    task: str
+    observation_dim: int
+    action_dim: int
+    zoo_sha256: str
+    scale: float  # that of the zoo (`TrainingSet.scale`), which the method may use
+    seed: int
+    final_loss: float
+    seconds: float
+    torch: str
+
+
+def describe(training: TrainingSet, config: Config, seed: int) -> Manifest[Config]:
+    """Of a model that is yet to be trained."""
+    return Manifest(
+        config=config,
+        task=training.task.name,
+        observation_dim=training.task.observation_dim,
+        action_dim=training.task.action_dim,
+        zoo_sha256=training.sha256,
+        scale=training.scale,
+        seed=seed,
+        final_loss=math.nan,
+        seconds=math.nan,
+        torch=torch.__version__,
+    )
+
+
+@torch.no_grad()
+def round_as_saved(model: nn.Module) -> None:
+    """To what `save_model` keeps, so that saving changes no policy.
+
+    Float16, not bfloat16: policies bear errors of no more than a few parts in a hundred of their weights, and its
+    rounding is an eighth."""
+    for value in model.state_dict().values():
+        value.copy_(value.half())
+
+
+def save_model(directory: Path, model: nn.Module, manifest: Manifest[Any]) -> None:
+    """Write both files into an existing directory."""
+    tensors = {key: value.to("cpu", torch.float16) for key, value in model.state_dict().items()}
+    save_file(tensors, directory / "model.safetensors")
+    (directory / "config.json").write_text(json.dumps(asdict(manifest), indent=2) + "\n")
+
+
+def load_model(
+    name: str,
+    directory: Path,
+    training: TrainingSet,
+    read_config: Callable[[dict[str, Any]], Config],
+    build: Callable[[Manifest[Config]], Model],
+) -> tuple[Model, Manifest[Config]]:
+    """What `save_model` wrote, of the method of this name.
+
+    Raises ValueError naming the file where it does not fit the zoo or this code.
+    """
+    path, remedy = directory / "config.json", f"train again: nnbench train --method {name}"
+    try:
+        raw = json.loads(path.read_text())
+        manifest: Manifest[Config] = Manifest(**{**raw, "config": read_config(raw["config"])})
+    except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path}: expected the manifest of a model of {name} ({error!r}); {remedy}") from error
+    task = training.task
+    expected = {"task": task.name, "observation_dim": task.observation_dim, "action_dim": task.action_dim}
+    for key, value in {**expected, "zoo_sha256": training.sha256}.items():
+        if (found := getattr(manifest, key)) != value:
+            raise ValueError(f"{path}: trained for {key} {found!r}, expected {value!r}; {remedy}")
+    with torch.device("meta"):  # initial values would be drawn from the global generator and thrown away
+        model = build(manifest)
+    path = directory / "model.safetensors"
+    try:
+        model.load_state_dict({key: value.float() for key, value in load_file(path).items()}, assign=True)
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise ValueError(f"{path}: expected the weights that config.json describes ({error}); {remedy}") from error
+    return model.to(pick_device()), manifest

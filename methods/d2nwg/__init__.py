@@ -1,0 +1,162 @@
+"""D2NWG: a latent diffusion over whole networks as zero-padded vectors (Soro et al. 2024, arXiv 2402.18153).
+
+`vectors.py` makes a network of any architecture a vector, `model.py` has the autoencoder and the UNet, `training.py`
+their two stages. The NNiT paper (section 6.4) adapts the method by "explicit architecture conditioning" on a "fixed
+zero-padded vectorization", and says no more: the architecture's codes here take the place of the authors' encoded
+dataset. What else differs from their code is in `docs/adaptations/d2nwg.md`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from nnbench.methods import _looks
+from nnbench.methods._diffusion import Process, draw_samples, noise_sources
+from nnbench.methods._trained import Manifest, describe, load_model, round_as_saved, save_model
+from nnbench.methods.d2nwg.config import CPU, REHEARSAL, Config
+from nnbench.methods.d2nwg.model import D2NWG, VAE, UNet
+from nnbench.methods.d2nwg.training import (
+    ENCODE_BATCH,
+    build_corpus,
+    encode_all,
+    train_autoencoder,
+    train_diffusion,
+)
+from nnbench.methods.d2nwg.vectors import devectorise, vector_size, vectorise
+from nnbench.methods.nnit.tokens import HIDDEN_LAYERS, encode_architecture
+from nnbench.tasks.architectures import Architecture
+from nnbench.tasks.policy import Weights
+from nnbench.tasks.zoo import TrainingSet
+
+
+class Method:
+    """Generates p(w | a)."""
+
+    name: ClassVar[str] = "d2nwg"
+    reads_ghn: ClassVar[bool] = False
+    seen_only: ClassVar[bool] = False
+    config: ClassVar[Config] = CPU
+    rehearsal: ClassVar[Config] = REHEARSAL
+
+    def __init__(self, model: D2NWG, manifest: Manifest[Config]) -> None:
+        self.model, self.manifest = model.eval(), manifest
+        self._device = model.latent_scale.device
+
+    @classmethod
+    def fit(cls, training: TrainingSet, *, seed: int, directory: Path, config: Config | None = None) -> Self:
+        """Train on the zoo, going on from what a killed run left in the directory.
+
+        Raises ValueError if that belongs to another run or an architecture has no symbols, and FloatingPointError if
+        the loss diverges.
+        """
+        config = config or (cls.rehearsal if training.rehearsal else cls.config)
+        facts, corpus = describe(training, config, seed), build_corpus(training, config)
+        looking = not training.rehearsal and _looks.can_look()
+
+        def look_at_round_trips(vae: VAE) -> dict[str, float]:
+            def encoded_and_decoded(arch: Architecture, n: int) -> list[Weights]:
+                return _round_trip(vae, facts, list(training.networks(arch).values())[:n], arch)
+
+            return _looks.look(training, encoded_and_decoded)
+
+        vae, _, vae_seconds = train_autoencoder(
+            cls.name, training, corpus, config, seed, directory, look_at_round_trips if looking else None
+        )
+        round_as_saved(vae)
+        latents = encode_all(vae, corpus, config)
+
+        def assemble(unet: UNet) -> D2NWG:
+            model = D2NWG(vae, unet)
+            model.latent_scale = latents.scale
+            return model
+
+        def look_at_samples(unet: UNet) -> dict[str, float]:
+            return _looks.look(training, cls(assemble(unet), facts).generate)
+
+        unet, loss, seconds = train_diffusion(
+            cls.name,
+            training,
+            corpus,
+            latents,
+            _process(config),
+            config,
+            seed,
+            directory,
+            look_at_samples if looking else None,
+        )
+        round_as_saved(unet)
+        return cls(assemble(unet), replace(facts, final_loss=loss, seconds=vae_seconds + seconds))
+
+    def generate(self, arch: Architecture, n: int, *, seed: int = 0) -> list[Weights]:
+        """n policies of any architecture made of known widths, float32 on the CPU.
+
+        Policy i comes from noise of its own, so asking for fewer gives the first of them. Raises ValueError for a
+        width or depth the model does not know.
+        """
+        facts, config = self.manifest, self.manifest.config
+        codes = encode_architecture(arch).to(self._device)
+
+        def predict(x: list[Tensor], t: Tensor) -> list[Tensor]:
+            (noisy,) = x
+            return [self.model.unet(noisy, codes.expand(len(noisy), -1, -1), t)]
+
+        shape = (config.picture[0], torch.Size(config.picture[1:]).numel())
+        policies: list[Weights] = []
+        for sources in noise_sources(n, (seed, *arch), self.name):
+            (pictures,) = draw_samples(
+                _process(config), predict, [shape], sources, config.sampling_steps, config.sampler, self._device
+            )
+            with torch.no_grad():
+                vectors = self.model.decode(pictures)
+            policies += _write(vectors, facts, arch)
+        return policies
+
+    def reconstruct(self, policies: Sequence[Weights], arch: Architecture) -> list[Weights]:
+        """Policies of this architecture, encoded to the mean of their latents and decoded."""
+        return _round_trip(self.model.vae, self.manifest, policies, arch)
+
+    def save(self, directory: Path) -> None:
+        """Write `model.safetensors` (float16) and `config.json` into an existing directory."""
+        save_model(directory, self.model, self.manifest)
+
+    @classmethod
+    def load(cls, directory: Path, training: TrainingSet) -> Self:
+        """Read what `save` wrote. Raises ValueError naming the file where it does not fit the zoo or this code."""
+
+        def build(facts: Manifest[Config]) -> D2NWG:
+            numbers = vector_size(HIDDEN_LAYERS, facts.observation_dim, facts.action_dim)
+            return D2NWG(VAE(numbers, facts.config), UNet(facts.config))
+
+        return cls(*load_model(cls.name, directory, training, Config.from_json, build))
+
+
+def _process(config: Config) -> Process:
+    return Process(config.timesteps, config.target, learned_variance=False, schedule=config.schedule, draw=config.draw)
+
+
+@torch.no_grad()
+def _round_trip(vae: VAE, facts: Manifest[Config], policies: Sequence[Weights], arch: Architecture) -> list[Weights]:
+    device, layout = next(vae.parameters()).device, facts.config.layout
+    written: list[Weights] = []
+    for first in range(0, len(policies), ENCODE_BATCH):
+        vectors = torch.stack(
+            [
+                vectorise(policy, arch, layout, facts.observation_dim, facts.action_dim)
+                for policy in policies[first : first + ENCODE_BATCH]
+            ]
+        )
+        mean, _ = vae.encode((vectors * facts.scale).to(device))
+        written += _write(vae.decode(mean), facts, arch)
+    return written
+
+
+def _write(vectors: Tensor, facts: Manifest[Config], arch: Architecture) -> list[Weights]:
+    layout = facts.config.layout
+    return [
+        devectorise(vector, arch, layout, facts.observation_dim, facts.action_dim)
+        for vector in vectors.cpu() / facts.scale
+    ]

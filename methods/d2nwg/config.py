@@ -1,0 +1,142 @@
+"""D2NWG's numbers: those of its authors' code, and those that a CPU can train."""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+from nnbench.methods._diffusion import Draw, Sampler, Schedule, Target
+from nnbench.methods.d2nwg.vectors import Layout
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """How one of the two networks is trained."""
+
+    batch: int
+    steps: int
+    peak_lr: float
+    min_lr: float = 0.0
+    warmup: int
+    ema: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """An autoencoder, a latent diffusion, and how both are trained and sampled.
+
+    Shapes are (channels, side) or (channels, side, side); convolutions have as many dimensions as there are sides.
+    """
+
+    layout: Layout = "flat"
+    """Where the parameters of a network lie in the vector."""
+
+    features: tuple[int, ...]
+    """What the linear layer makes of the vector."""
+    principal: bool
+    """The linear layers are the principal components of the training vectors, not trained; and as many latents as
+    features, so that the autoencoder begins with the identity between them. The authors train both from random."""
+    vae_width: int
+    vae_multipliers: tuple[int, ...]
+    """Channels of each level in units of the width; each level but the first has half the side of the one before."""
+    vae_blocks: int
+    latents: int
+    """Channels."""
+    kl_weight: float = 1e-6
+    mse_weight: float = 1000.0
+    """Of the mean squared error beside the summed absolute one."""
+
+    picture: tuple[int, ...]
+    """The latents as the diffusion sees them."""
+    unet_width: int
+    unet_multipliers: tuple[int, ...]
+    unet_blocks: int
+    embedding: int
+    """T, numbers that the timestep becomes."""
+    attention_from: int
+    """First level with attention."""
+    heads: int
+    condition_channels: int = 1
+    """Of the picture that the architecture becomes."""
+
+    timesteps: int = 1024
+    schedule: Schedule = "latent"
+    draw: Draw = "legible"
+    """Which timesteps are trained on. The authors: all alike."""
+    target: Target
+    sampler: Sampler
+    sampling_steps: int
+
+    vae: Stage
+    diffusion: Stage
+
+    @classmethod
+    def from_json(cls, raw: dict[str, Any]) -> Self:
+        """What `dataclasses.asdict` and JSON made of a configuration."""
+        shapes = {key: tuple(value) for key, value in raw.items() if isinstance(value, list)}
+        return cls(**{**raw, **shapes, "vae": Stage(**raw["vae"]), "diffusion": Stage(**raw["diffusion"])})
+
+
+CPU = Config(
+    features=(256, 8),
+    principal=True,
+    vae_width=64,
+    vae_multipliers=(1,),
+    vae_blocks=1,
+    latents=256,
+    picture=(256, 8),
+    unet_width=256,
+    unet_multipliers=(1, 1),
+    unet_blocks=1,
+    embedding=256,
+    attention_from=0,
+    heads=4,
+    condition_channels=32,
+    target="x0",
+    sampler="ddim",
+    sampling_steps=50,
+    vae=Stage(batch=32, steps=200, peak_lr=5e-4, warmup=20, ema=0.99),
+    diffusion=Stage(batch=32, steps=5000, peak_lr=1e-3, warmup=200, ema=0.9995),
+)
+
+PAPER = Config(
+    features=(1, 64, 64),
+    principal=False,
+    vae_width=128,
+    vae_multipliers=(1, 1, 2),
+    vae_blocks=2,
+    latents=4,
+    picture=(1, 32, 32),
+    unet_width=256,
+    unet_multipliers=(1, 1, 1, 2),
+    unet_blocks=2,
+    embedding=1024,
+    attention_from=2,
+    heads=2,
+    draw="uniform",
+    target="noise",
+    sampler="ancestral",
+    sampling_steps=1024,
+    vae=Stage(batch=64, steps=300_000, peak_lr=1.115e-3, min_lr=1.115e-3, warmup=1, ema=0.9999),
+    diffusion=Stage(batch=64, steps=100_000, peak_lr=1.133e-4, min_lr=1.133e-4, warmup=10_000, ema=0.9999),
+)
+"""The released sizes; 3000 and 1000 epochs as steps on the paper's 6,400 networks."""
+
+REHEARSAL = Config(
+    features=(4, 8),
+    principal=True,
+    vae_width=8,
+    vae_multipliers=(1,),
+    vae_blocks=1,
+    latents=4,
+    picture=(4, 8),
+    unet_width=16,
+    unet_multipliers=(1, 2),
+    unet_blocks=1,
+    embedding=16,
+    attention_from=1,
+    heads=2,
+    target="x0",
+    sampler="ddim",
+    sampling_steps=4,
+    vae=Stage(batch=4, steps=10, peak_lr=1e-3, warmup=2, ema=0.9),
+    diffusion=Stage(batch=4, steps=10, peak_lr=1e-3, warmup=2, ema=0.9),
+)

@@ -1,0 +1,127 @@
+"""The two stages: an autoencoder of vectors, then a diffusion of its latents.
+
+Shapes: N training networks, B networks a batch, D numbers a vector, C channels, S architecture tokens, V symbols.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from nnbench.methods._diffusion import Process
+from nnbench.methods._training import has_matrix_units, optimise, pick_device, seeded
+from nnbench.methods.d2nwg.config import Config
+from nnbench.methods.d2nwg.model import VAE, UNet, principal_components
+from nnbench.methods.d2nwg.vectors import vectorise
+from nnbench.methods.nnit.tokens import encode_architecture
+from nnbench.tasks.zoo import TrainingSet
+
+ENCODE_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """All training networks."""
+
+    vectors: Tensor  # (N, D), normalised
+    codes: Tensor  # (N, S, V)
+
+
+@dataclass(frozen=True)
+class Latents:
+    """What the autoencoder makes of the training networks, brought to standard deviation 1."""
+
+    mean: Tensor  # (N, C, places)
+    std: Tensor  # (N, C, places)
+    scale: Tensor  # (), what they were multiplied by
+
+
+def build_corpus(training: TrainingSet, config: Config) -> Corpus:
+    """Raises ValueError where an architecture has no symbols."""
+    task, device = training.task, pick_device()
+    pairs = [(arch, weights) for arch in training.architectures for weights in training.networks(arch).values()]
+    vectors = [
+        vectorise(weights, arch, config.layout, task.observation_dim, task.action_dim) for arch, weights in pairs
+    ]
+    codes = [encode_architecture(arch) for arch, _ in pairs]
+    return Corpus((torch.stack(vectors) * training.scale).to(device), torch.stack(codes).to(device))
+
+
+def vae_loss(vae: VAE, corpus: Corpus, config: Config, rng: torch.Generator) -> Tensor:
+    """Summed absolute error, 1e-6 times the divergence and 1000 times the mean squared error, all over D.
+
+    Over the padding too, which a vector of fixed length has. The authors do not divide by D; Adam does not care.
+    """
+    x = corpus.vectors[torch.randint(len(corpus.vectors), (config.vae.batch,), generator=rng)]  # (B, D)
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=has_matrix_units(x.device)):
+        mean, log_variance = vae.encode(x)
+        noise = torch.randn(mean.shape, generator=rng).to(x.device)
+        error = vae.decode(mean + (0.5 * log_variance).exp() * noise).float() - x
+    divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).flatten(1).sum(dim=1).mean()
+    summed = config.kl_weight * divergence + config.mse_weight * error.square().mean()
+    return error.abs().mean() + summed / x.shape[1]
+
+
+def train_autoencoder(
+    name: str,
+    training: TrainingSet,
+    corpus: Corpus,
+    config: Config,
+    seed: int,
+    directory: Path,
+    look: Callable[[VAE], dict[str, float]] | None = None,
+) -> tuple[VAE, float, float]:
+    """The averaged model, the last loss and the seconds it took, as `optimise` says."""
+    vae = seeded(lambda: VAE(corpus.vectors.shape[1], config), seed).to(corpus.vectors.device)
+    if config.principal:
+        vae.basis = principal_components(corpus.vectors, math.prod(config.features))
+    loss_of = partial(vae_loss, vae, corpus, config)
+    run = {"config": asdict(config), "seed": seed, "zoo_sha256": training.sha256}
+    return optimise(f"{name}-vae", vae, loss_of, config.vae, run, seed, directory, look)
+
+
+@torch.no_grad()
+def encode_all(vae: VAE, corpus: Corpus, config: Config) -> Latents:
+    """Posteriors of all training networks, as pictures."""
+    moments = [vae.encode(part) for part in corpus.vectors.split(ENCODE_BATCH)]
+    mean = torch.cat([mean for mean, _ in moments]).reshape(len(corpus.vectors), config.picture[0], -1)
+    std = torch.cat([(0.5 * log_variance).exp() for _, log_variance in moments]).view_as(mean)
+    scale = (1 / mean.std()).half().float()  # as it is saved
+    return Latents(mean * scale, std * scale, scale)
+
+
+def diffusion_loss(
+    unet: UNet, latents: Latents, corpus: Corpus, process: Process, config: Config, rng: torch.Generator
+) -> Tensor:
+    """The squared error on samples of random posteriors at random timesteps."""
+    batch, device = config.diffusion.batch, latents.mean.device
+    picks = torch.randint(len(latents.mean), (batch,), generator=rng)
+    shape = (batch, *latents.mean.shape[1:])
+    x0 = latents.mean[picks] + latents.std[picks] * torch.randn(shape, generator=rng).to(device)  # (B, C, places)
+    t = process.draw_timesteps(batch, rng).to(device)
+    noise = torch.randn(shape, generator=rng).to(device)
+    with torch.autocast(device.type, torch.bfloat16, enabled=has_matrix_units(device)):
+        output = unet(process.diffuse(x0, noise, t), corpus.codes[picks], t)
+    return process.loss(output.float(), x0, noise, t, discrete=False)
+
+
+def train_diffusion(
+    name: str,
+    training: TrainingSet,
+    corpus: Corpus,
+    latents: Latents,
+    process: Process,
+    config: Config,
+    seed: int,
+    directory: Path,
+    look: Callable[[UNet], dict[str, float]] | None = None,
+) -> tuple[UNet, float, float]:
+    """The averaged model, the last loss and the seconds it took, as `optimise` says."""
+    unet = seeded(lambda: UNet(config), seed).to(latents.mean.device)
+    loss_of = partial(diffusion_loss, unet, latents, corpus, process, config)
+    run = {"config": asdict(config), "seed": seed, "zoo_sha256": training.sha256}
+    return optimise(f"{name}-diffusion", unet, loss_of, config.diffusion, run, seed, directory, look)

@@ -1,0 +1,129 @@
+"""NNiT: a diffusion transformer over architecture tokens and patches of weight matrices (arXiv 2603.00180v1).
+
+`tokens.py` is section 5.1, `model.py` 5.2, `training.py` 5.3 and appendix C, `methods/_diffusion.py` the process behind
+both and the samplers of 5.4; here are they put together. What the paper leaves open, and where this departs from it, is
+named in `config.py`.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from nnbench.methods import _looks
+from nnbench.methods._diffusion import Process, draw_samples, noise_sources
+from nnbench.methods._trained import Manifest, describe, load_model, round_as_saved, save_model
+from nnbench.methods.nnit.config import CPU, REHEARSAL, Config
+from nnbench.methods.nnit.model import NNiT
+from nnbench.methods.nnit.tokens import (
+    SYMBOLS,
+    decode_architecture,
+    encode_architecture,
+    positions,
+    unpatchify,
+    valid_patches,
+)
+from nnbench.methods.nnit.training import train
+from nnbench.tasks.architectures import Architecture
+from nnbench.tasks.policy import Weights
+from nnbench.tasks.zoo import TrainingSet
+
+
+class Method:
+    """Generates p(w | a), and p(a, w)."""
+
+    name: ClassVar[str] = "nnit"
+    reads_ghn: ClassVar[bool] = False
+    seen_only: ClassVar[bool] = False
+    config: ClassVar[Config] = CPU
+    rehearsal: ClassVar[Config] = REHEARSAL
+
+    def __init__(self, model: NNiT, manifest: Manifest[Config]) -> None:
+        self.model, self.manifest = model.eval(), manifest
+        config = manifest.config
+        self._process = Process(config.timesteps, config.target, config.learned_variance)
+        self._device = next(model.parameters()).device
+
+    @classmethod
+    def fit(cls, training: TrainingSet, *, seed: int, directory: Path, config: Config | None = None) -> Self:
+        """Train on the zoo, going on from what a killed run left in the directory.
+
+        Raises ValueError if that belongs to another run or an architecture has no symbols, and FloatingPointError if
+        the loss diverges.
+        """
+        config = config or (cls.rehearsal if training.rehearsal else cls.config)
+        manifest = describe(training, config, seed)
+
+        def look(model: NNiT) -> dict[str, float]:
+            return _looks.look(training, cls(model, manifest).generate)
+
+        looking = None if training.rehearsal or not _looks.can_look() else look
+        model, loss, seconds = train(cls.name, training, config, seed, directory, looking)
+        round_as_saved(model)
+        return cls(model, replace(manifest, final_loss=loss, seconds=seconds))
+
+    def generate(self, arch: Architecture, n: int, *, seed: int = 0) -> list[Weights]:
+        """n policies of any architecture made of known widths (section 5.4), float32 on the CPU.
+
+        Policy i comes from noise of its own, so asking for fewer gives the first of them. Raises ValueError for a
+        width or depth the model does not know.
+        """
+        facts, config = self.manifest, self.manifest.config
+        patch = config.token_shape
+        codes = encode_architecture(arch).to(self._device)
+        valid = valid_patches(arch, facts.observation_dim, facts.action_dim, patch)
+        seen = valid.nonzero()[:, 0] if config.tokens == "valid" else torch.arange(len(valid))
+        place = positions(patch)[seen].to(self._device)
+
+        def predict(x: list[Tensor], t: Tensor) -> list[Tensor]:
+            (noisy,) = x
+            return [self.model(codes.expand(len(noisy), -1, -1), noisy, place, torch.zeros_like(t), t)[1]]
+
+        policies: list[Weights] = []
+        for sources in noise_sources(n, (seed, *arch), self.name):
+            (clean,) = draw_samples(
+                self._process,
+                predict,
+                [(len(seen), patch[0] * patch[1])],
+                sources,
+                config.sampling_steps,
+                config.sampler,
+                self._device,
+            )
+            grids = torch.zeros(len(clean), len(valid), patch[0] * patch[1])
+            grids[:, seen] = clean.cpu() / facts.scale
+            policies += [unpatchify(grid, arch, facts.observation_dim, facts.action_dim, patch) for grid in grids]
+        return policies
+
+    def generate_joint(self, n: int, *, seed: int = 0) -> list[tuple[Architecture, Weights]]:
+        """n architectures, each with a policy of it, generated together (section 5.4)."""
+        facts, config = self.manifest, self.manifest.config
+        patch = config.token_shape
+        place = positions(patch).to(self._device)
+
+        def predict(x: list[Tensor], t: Tensor) -> list[Tensor]:
+            return list(self.model(x[0], x[1], place, t, t))
+
+        shapes = [(len(self.model.place_embedding.weight), SYMBOLS), (len(place), patch[0] * patch[1])]
+        pairs = []
+        for sources in noise_sources(n, (seed,), self.name):
+            codes, grids = draw_samples(
+                self._process, predict, shapes, sources, config.sampling_steps, config.sampler, self._device
+            )
+            for code, grid in zip(codes.cpu(), grids.cpu() / facts.scale, strict=True):
+                arch = decode_architecture(code)
+                pairs.append((arch, unpatchify(grid, arch, facts.observation_dim, facts.action_dim, patch)))
+        return pairs
+
+    def save(self, directory: Path) -> None:
+        """Write `model.safetensors` (float16) and `config.json` into an existing directory."""
+        save_model(directory, self.model, self.manifest)
+
+    @classmethod
+    def load(cls, directory: Path, training: TrainingSet) -> Self:
+        """Read what `save` wrote. Raises ValueError naming the file where it does not fit the zoo or this code."""
+        return cls(
+            *load_model(cls.name, directory, training, lambda raw: Config(**raw), lambda found: NNiT(found.config))
+        )

@@ -1,0 +1,92 @@
+"""NNiT's numbers: the paper's, where it gives them, and those that a CPU can train."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from nnbench.methods._diffusion import Draw, Sampler, Target
+from nnbench.tasks.architectures import MAX_WIDTH
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """A model, its training and its sampler. The paper leaves p, d, the depth and the heads open."""
+
+    tokenisation: Literal["patches", "rows"] = "patches"
+    """What of a layer's grid is a token: a patch of p x p, or a row, all that one neuron reads and its bias."""
+    patch: int = 16
+    """p; divides every hidden width, so that widening a layer adds whole patches."""
+    width: int = 256
+    """d."""
+    condition: int = 32
+    """Width of the embedded timesteps, half for each modality; it sets the size of a checkpoint, not its speed."""
+    depth: int = 4
+    heads: int = 4
+    final_norm: bool = False
+    """DiT's normalisation before the last linear map. It gives every token the same norm, and patches differ in theirs
+    by far: what of a token's norm a patch does not need then has to be put where the last map does not look."""
+    place_rank: int = 64
+    """Rank of the linear map out of the model that every place of the grid has of its own: what a patch can be there.
+    0: one map for all places, as in the paper."""
+
+    target: Target = "x0"
+    """What the network predicts. The paper: noise."""
+    learned_variance: bool = False
+    """The paper's L_vb; only the ancestral sampler uses what it teaches."""
+    joint_share: float = 0.25
+    """Probability of the joint mode, t_a = t_w (eq. 4). The paper: one half. A joint batch costs 2.5 others."""
+    tokens: Literal["grid", "valid"] = "valid"
+    """What of the padded grid a clean architecture (t_a = 0) attends to: all of it, as in the paper, or the patches
+    that hold part of the network. In the joint mode the architecture is unknown, and it is always all of it."""
+
+    batch: int = 8
+    steps: int = 24_000
+    peak_lr: float = 1e-3
+    min_lr: float = 0.0
+    warmup: int = 300
+    ema: float = 0.9995
+    timesteps: int = 1000
+    """T; linear schedule."""
+    draw: Draw = "legible"
+    """Which timesteps are trained on. The paper: all alike."""
+
+    sampler: Sampler = "ddim"
+    sampling_steps: int = 20
+
+    @property
+    def token_shape(self) -> tuple[int, int]:
+        """Rows and columns of a layer's grid that are one token."""
+        return (self.patch, self.patch) if self.tokenisation == "patches" else (1, MAX_WIDTH + 1)
+
+
+CPU = Config()
+
+
+def paper(task: str) -> Config:
+    """Table 7, with DiT-S's sizes and the epochs as steps on 6,400 networks."""
+    epochs = {"PushCube-v1": 1000}.get(task, 1300)
+    return Config(
+        width=384,
+        condition=384,
+        depth=12,
+        heads=6,
+        final_norm=True,
+        place_rank=0,
+        target="noise",
+        learned_variance=True,
+        joint_share=0.5,
+        tokens="grid",
+        batch=16,
+        steps=epochs * 6400 // 16,
+        peak_lr=7e-5,
+        min_lr=3e-5,
+        warmup=500,
+        ema=0.9999,
+        draw="uniform",
+        sampler="ancestral",
+        sampling_steps=1000,
+    )
+
+
+REHEARSAL = Config(
+    width=32, condition=32, place_rank=16, depth=1, heads=2, batch=4, steps=20, warmup=5, sampling_steps=4
+)

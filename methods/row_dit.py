@@ -1,0 +1,20 @@
+"""The control `row_dit`: NNiT in all but its tokens, which are SANE's: a row of [weight | bias], one neuron.
+
+The paper sets NNiT's patches against SANE's rows, but SANE is another model, trained and sampled in another way. Here
+the transformer, its conditioning, training and sampling are NNiT's own, and a token has a layer and a neuron as its
+place: what `nnit` scores above this is what patches are worth, what this scores above `sane` is what all the rest is.
+"""
+
+from dataclasses import replace
+from typing import ClassVar
+
+from nnbench.methods import nnit
+from nnbench.methods.nnit.config import CPU, REHEARSAL, Config
+
+
+class Method(nnit.Method):
+    """Generates p(w | a), and p(a, w), a neuron a token."""
+
+    name: ClassVar[str] = "row_dit"
+    config: ClassVar[Config] = replace(CPU, tokenisation="rows")
+    rehearsal: ClassVar[Config] = replace(REHEARSAL, tokenisation="rows")

@@ -1,0 +1,258 @@
+"""D2NWG: networks are vectors and back, both stages learn and go on bit for bit, and a misfit says what is wrong."""
+
+import csv
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from nnbench.check import toy_training_set
+from nnbench.methods import _diffusion, _training, d2nwg, d2nwg_grid
+from nnbench.methods.d2nwg import Method
+from nnbench.methods.d2nwg.config import PAPER, REHEARSAL, Config, Stage
+from nnbench.methods.d2nwg.model import VAE, UNet, principal_components
+from nnbench.methods.d2nwg.vectors import devectorise, places, vector_size, vectorise
+from nnbench.tasks.architectures import Architecture, load_splits, parameter_shapes
+from nnbench.tasks.policy import Weights, check_weights, flatten_weights, random_policy
+from nnbench.tasks.push_cube import PUSH_CUBE
+
+ALL_ARCHITECTURES = load_splits().train + load_splits().unseen + load_splits().outside
+NARROW, WIDE = (16, 16, 16, 64), (64, 64, 32, 32)
+STAGE = Stage(batch=16, steps=120, peak_lr=3e-3, warmup=20, ema=0.95)
+SMALL = replace(
+    REHEARSAL,
+    layout="grid",
+    unet_width=64,
+    unet_multipliers=(1, 1),
+    embedding=64,
+    condition_channels=8,
+    sampling_steps=20,
+    vae=replace(STAGE, steps=10),
+    diffusion=STAGE,
+)
+
+
+def networks(arch: Architecture) -> dict[int, Weights]:
+    """Two, as unlike as random ones are."""
+    return {seed: random_policy(arch, 42, 8, torch.Generator().manual_seed(seed)) for seed in (0, 1)}
+
+
+ZOO = replace(toy_training_set(reads_ghn=False), architectures=(NARROW, WIDE), _networks=networks)
+
+
+def fit(directory: Path, zoo: Any = ZOO, seed: int = 0, config: Config = REHEARSAL) -> Method:
+    return Method.fit(zoo, seed=seed, directory=directory, config=config)
+
+
+def same(first: Weights, second: Weights) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
+
+
+def distance(first: Weights, second: Weights) -> float:
+    return (flatten_weights(first) - flatten_weights(second)).norm().item()
+
+
+def losses(path: Path) -> list[float]:
+    return [float(row["loss"]) for row in csv.DictReader(path.open())]
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("fit")
+
+
+@pytest.fixture(scope="module")
+def fitted(directory: Path) -> Method:
+    return fit(directory, config=SMALL)
+
+
+@pytest.mark.parametrize("layout", ["flat", "grid"])
+@pytest.mark.parametrize("observation_dim", [35, 42])
+def test_a_vector_holds_every_architecture_exactly(layout: Any, observation_dim: int) -> None:
+    for arch in ALL_ARCHITECTURES:
+        weights = random_policy(arch, observation_dim, 8, torch.Generator().manual_seed(sum(arch)))
+        weights = {key: value + 1 for key, value in weights.items()}  # nothing is zero, biases neither
+        vector = vectorise(weights, arch, layout, observation_dim, 8)
+        assert vector.shape == (vector_size(4, observation_dim, 8),)
+        assert int(vector.count_nonzero()) == len(flatten_weights(weights))
+        assert same(devectorise(vector, arch, layout, observation_dim, 8), weights)
+
+
+def test_another_width_shifts_all_that_follows_it_in_the_flat_vector_and_nothing_in_the_grid() -> None:
+    narrow, wide = (32, 16, 64, 32), (64, 16, 64, 32)  # the first layer is wider
+    weights = random_policy(wide, 42, 8, torch.Generator().manual_seed(0))
+    read = {
+        layout: devectorise(vectorise(weights, wide, layout, 42, 8), narrow, layout, 42, 8)
+        for layout in ("flat", "grid")
+    }
+    for key, shape in parameter_shapes(narrow, 42, 8).items():
+        kept = weights[key][tuple(slice(size) for size in shape)]
+        assert torch.equal(read["grid"][key], kept)
+        assert key == "0.weight" or key.endswith("bias") or not torch.isclose(read["flat"][key], kept).any()
+    assert torch.equal(places((64,) * 4, "grid", 42, 8), places((64,) * 4, "flat", 42, 8))
+
+
+def test_principal_components_hold_all_networks_and_no_more() -> None:
+    vectors = torch.randn(5, 300, generator=torch.Generator().manual_seed(0))
+    vectors[4] = vectors[0] - vectors[1]
+    basis = principal_components(vectors, 8)
+    expected = torch.diag(torch.tensor([1.0] * 4 + [0.0] * 4))
+    torch.testing.assert_close(basis @ basis.T, expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(vectors @ basis.T @ basis, vectors, atol=1e-4, rtol=0)
+    first = (vectors @ principal_components(vectors, 1).T).square().sum()
+    assert float(first) == pytest.approx(float(torch.linalg.svdvals(vectors)[0] ** 2), rel=1e-4)
+
+
+def test_the_loss_of_the_diffusion_falls(fitted: Method, directory: Path) -> None:
+    found = losses(directory / "d2nwg-diffusion.csv")
+    assert found[-1] < 0.4 * found[0]  # at late timesteps nobody can tell one network from another
+
+
+def test_learns_to_write_the_training_networks(fitted: Method) -> None:
+    for arch in (NARROW, WIDE):
+        known = torch.stack([flatten_weights(network) for network in ZOO.networks(arch).values()])
+        written = torch.stack([flatten_weights(sample) for sample in fitted.generate(arch, 12)])
+        gaps = torch.cdist(written, known) / known[0].norm()  # (12, 2), of the two networks 1.4
+        assert float(gaps.min(dim=1).values.median()) < 0.2
+        assert set(gaps.argmin(dim=1).tolist()) == {0, 1}
+
+
+def test_principal_components_reconstruct_from_the_start(fitted: Method) -> None:
+    for arch in (NARROW, WIDE):
+        known = list(ZOO.networks(arch).values())
+        for network, again in zip(known, fitted.reconstruct(known, arch), strict=True):
+            check_weights(again, arch, 42, 8, "d2nwg")
+            assert distance(network, again) < 0.05 * flatten_weights(network).norm()
+    assert fitted.reconstruct([], NARROW) == []
+
+
+def test_an_autoencoder_of_random_linear_layers_learns_to_reconstruct(tmp_path: Path) -> None:
+    known, zoo = list(networks(WIDE).values()), replace(ZOO, architectures=(WIDE,))
+    small = {"features": (1, 8, 8), "picture": (2, 4, 4), "latents": 2, "vae_multipliers": (1, 2), "vae_width": 16}
+    vae = replace(STAGE, batch=8, steps=80, peak_lr=1e-2)
+    method = fit(tmp_path, zoo, config=replace(REHEARSAL, principal=False, **small, vae=vae))
+    found = losses(tmp_path / "d2nwg-vae.csv")
+    assert found[-1] < 0.7 * found[0]
+    for network, again in zip(known, method.reconstruct(known, WIDE), strict=True):
+        assert distance(again, network) < 0.4 * flatten_weights(network).norm()  # the other is 1.4 away
+
+
+@pytest.mark.parametrize("target", ["noise", "v"])
+def test_every_option_trains_and_samples(tmp_path: Path, target: Any) -> None:
+    (sample,) = fit(tmp_path, config=replace(REHEARSAL, target=target, sampler="ancestral")).generate(NARROW, 1)
+    check_weights(sample, NARROW, 42, 8, "d2nwg")
+
+
+def test_the_released_sizes() -> None:
+    with torch.device("meta"):
+        vae, unet = VAE(vector_size(4, 42, 8), PAPER), UNet(PAPER)
+        mean, log_variance = vae.encode(torch.zeros(2, 15_752))
+        assert mean.shape == log_variance.shape == (2, *vae.latents) == (2, 4, 16, 16)
+        assert vae.decode(mean).shape == (2, 15_752)
+        assert math.prod(PAPER.picture) == math.prod(vae.latents)
+        x = torch.zeros(2, 1, 1024)
+        assert unet(x, torch.zeros(2, 6, 5), torch.zeros(2)).shape == x.shape
+    assert [layer.out_features for layer in (vae.read[0], vae.write)] == [4096, 15_752]
+
+
+@pytest.mark.parametrize("stage", ["vae", "diffusion"])
+def test_an_interrupted_run_ends_bit_identical(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str) -> None:
+    monkeypatch.setattr(_training, "CHECKPOINT_EVERY", 5)
+    straight, broken = tmp_path / "straight", tmp_path / "broken"
+    straight.mkdir()
+    broken.mkdir()
+    expected = fit(straight)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(_training, "learning_rate", interrupt_at(7, getattr(REHEARSAL, stage), _training.learning_rate))
+        with pytest.raises(KeyboardInterrupt):
+            fit(broken)
+    assert (broken / f"d2nwg-{stage}.safetensors").exists()
+    assert (broken / "d2nwg-diffusion.safetensors").exists() == (stage == "diffusion")
+    resumed = fit(broken)
+
+    for name in ("d2nwg-vae.safetensors", "d2nwg-diffusion.safetensors"):
+        assert same(load_file(straight / name), load_file(broken / name))
+    assert resumed.manifest.final_loss == expected.manifest.final_loss
+    assert all(map(same, resumed.generate(NARROW, 2), expected.generate(NARROW, 2)))
+
+
+def interrupt_at(step: int, stage: Stage, function: Callable[[int, Any], float]) -> Callable[[int, Any], float]:
+    def interrupting(now: int, schedule: Any) -> float:
+        if now == step and schedule is stage:
+            raise KeyboardInterrupt
+        return function(now, schedule)
+
+    return interrupting
+
+
+def test_refuses_the_checkpoint_of_another_run(tmp_path: Path) -> None:
+    fit(tmp_path, seed=0)
+    with pytest.raises(ValueError, match=r"d2nwg-vae\.safetensors: .*'seed': 1.*'seed': 0.*delete it"):
+        fit(tmp_path, seed=1)
+
+
+def test_a_sample_depends_on_architecture_seed_and_its_number_alone(
+    fitted: Method, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = fitted.generate(WIDE, 5, seed=4)
+    for sample, again in zip(fitted.generate(WIDE, 3, seed=4), many, strict=False):
+        assert distance(sample, again) < 1e-3
+    assert distance(fitted.generate(WIDE, 1, seed=5)[0], many[0]) > 0.1
+    monkeypatch.setattr(_diffusion, "SAMPLE_BATCH", 2)
+    assert max(map(distance, fitted.generate(WIDE, 5, seed=4), many)) < 1e-3
+
+
+def test_generates_policies_for_architectures_it_never_saw(fitted: Method) -> None:
+    for arch in load_splits().unseen:
+        first, second = fitted.generate(arch, 2)
+        check_weights(first, arch, 42, 8, "d2nwg")
+        assert not same(first, second)
+
+
+def test_a_saved_model_is_the_same(fitted: Method, tmp_path: Path) -> None:
+    fitted.save(tmp_path)
+    loaded = Method.load(tmp_path, ZOO)
+    assert loaded.manifest == fitted.manifest
+    assert all(map(same, loaded.generate(WIDE, 2, seed=3), fitted.generate(WIDE, 2, seed=3)))
+    known = list(ZOO.networks(WIDE).values())
+    assert all(map(same, loaded.reconstruct(known, WIDE), fitted.reconstruct(known, WIDE)))
+    assert json.loads((tmp_path / "config.json").read_text())["config"]["diffusion"]["steps"] == STAGE.steps
+
+
+def test_load_says_what_does_not_fit(fitted: Method, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"config\.json.*a model of d2nwg.*train"):
+        Method.load(tmp_path, ZOO)
+    fitted.save(tmp_path)
+    with pytest.raises(
+        ValueError, match=r"config\.json: trained for task 'PickCube-v1', expected 'PushCube-v1'; train"
+    ):
+        Method.load(tmp_path, replace(ZOO, task=PUSH_CUBE))
+    with pytest.raises(ValueError, match=r"zoo_sha256 '000.*expected 'bbb.*train again"):
+        Method.load(tmp_path, replace(ZOO, sha256="b" * 64))
+    (tmp_path / "model.safetensors").write_bytes(b"cut short")
+    with pytest.raises(ValueError, match=r"model\.safetensors.*train again: nnbench train --method d2nwg"):
+        Method.load(tmp_path, ZOO)
+
+
+def test_names_an_architecture_that_does_not_fit(fitted: Method) -> None:
+    with pytest.raises(ValueError, match=r"24-32-32-32 has width 24, .*\(16, 32, 64\)"):
+        fitted.generate((24, 32, 32, 32), 1)
+    with pytest.raises(ValueError, match=r"expected a policy of architecture 16-16-16-32, got one of"):
+        fitted.reconstruct(list(ZOO.networks(WIDE).values()), (16, 16, 16, 32))
+
+
+def test_a_diverging_run_stops(tmp_path: Path) -> None:
+    with pytest.raises(FloatingPointError, match="d2nwg-vae: .*lower peak_lr"):
+        fit(tmp_path, config=replace(REHEARSAL, vae=replace(REHEARSAL.vae, peak_lr=1e30, warmup=1)))
+
+
+def test_the_grid_is_the_flat_method_but_for_the_layout() -> None:
+    for one, other in ((d2nwg.Method.config, d2nwg_grid.Method.config), (REHEARSAL, d2nwg_grid.Method.rehearsal)):
+        assert one.layout == "flat" and replace(one, layout="grid") == other
