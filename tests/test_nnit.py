@@ -207,7 +207,8 @@ def test_a_sample_depends_on_architecture_seed_and_its_number_alone(
     many = fitted.generate(TRAINED[0], 5, seed=4)
     for sample, again in zip(fitted.generate(TRAINED[0], 3, seed=4), many, strict=False):
         assert distance(sample, again) < 1e-3
-    assert distance(fitted.generate(TRAINED[0], 1, seed=5)[0], many[0]) > 1.0
+    # Another seed may recall the same one of two networks, though not from the same noise.
+    assert distance(fitted.generate(TRAINED[0], 1, seed=5)[0], many[0]) > 1e-2
     monkeypatch.setattr(_diffusion, "SAMPLE_BATCH", 2)
     assert max(map(distance, fitted.generate(TRAINED[0], 5, seed=4), many)) < 1e-3
 
