@@ -33,7 +33,7 @@ def test_hash_is_equal_in_another_process() -> None:
 
 def test_hash_covers_every_field() -> None:
     changed = [
-        Protocol(version=4),
+        Protocol(version=Protocol().version + 1),
         Protocol(samples=99),
         Protocol(top=9),
         Protocol(selection_episodes=49),
