@@ -91,10 +91,10 @@ def compare(
     task, pool_file = simulator.task, distillation / "pool.safetensors"
     if not pool_file.exists():
         raise ValueError(f"{pool_file}: no states to learn from; `nnbench zoo build --task {task.name}` gathers them")
-    gathered_with = distillation / "made-with.json"
-    if json.loads(gathered_with.read_text()).get("standardiser_sha256") != task.standardiser.sha256:
+    made = distillation / "made-with.json"
+    if not made.exists() or json.loads(made.read_text()).get("standardiser_sha256") != task.standardiser.sha256:
         raise ValueError(
-            f"{pool_file}: states standardised otherwise than {task.name} is now; gather them anew in another folder"
+            f"{pool_file}: not known to be standardised as {task.name} is now; gather them anew in another folder"
         )
     made_with = {"config": asdict(config), "pool_sha256": file_sha256(pool_file)}
     refuse_other_work(work, made_with)

@@ -72,7 +72,10 @@ def test_rows_are_written_and_finished_policies_kept(
     with pytest.raises(ZooError, match="holds work of another"):
         compare(simulator, tmp_path / "pool", tmp_path / "work", tmp_path / "out", TINY)
     write_json(tmp_path / "pool" / "made-with.json", {"standardiser_sha256": "0" * 64})
-    with pytest.raises(ValueError, match="pool.safetensors: states standardised otherwise than PickCube-v1 is now"):
+    with pytest.raises(ValueError, match="pool.safetensors: not known to be standardised as PickCube-v1 is now"):
+        compare(simulator, tmp_path / "pool", tmp_path / "fresh", tmp_path / "out", TINY)
+    (tmp_path / "pool" / "made-with.json").unlink()
+    with pytest.raises(ValueError, match="pool.safetensors: not known to be standardised"):
         compare(simulator, tmp_path / "pool", tmp_path / "fresh", tmp_path / "out", TINY)
 
 

@@ -477,3 +477,9 @@ def test_the_protocol_of_a_folder_is_known_or_asked_for(tmp_path: Path) -> None:
         store.protocol()
     with pytest.raises(StoreError, match="0 protocols match 'xyz'"):
         store.protocol("xyz")
+
+
+def test_weights_of_another_version_of_the_protocol_are_refused(tmp_path: Path) -> None:
+    older = replace(UNIT, protocol=replace(UNIT.protocol, version=UNIT.protocol.version - 1))
+    with pytest.raises(StoreError, match="of the protocol, which read observations in another way"):
+        _written(tmp_path, older).weights(older)
