@@ -80,12 +80,13 @@ def test_a_local_job_is_alive_only_while_its_own_process_is() -> None:
     assert alive([mine, replace(mine, id="99999999"), replace(mine, host="elsewhere")]) == {}
 
 
-def test_problems_are_known_before_anything_is_submitted(sweep: Sweep) -> None:
+def test_problems_are_known_before_anything_is_submitted(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
     assert dispatch.check(sweep, sweep.units) == []
     Path("other.toml").write_text(
         "[[run]]\nmethods = ['nearst']\ntasks = ['StackCubeEasy-v1']\n[[zoo]]\ntasks = ['PushCube-v1']\n"
     )
     other = Sweep.open(Path("other.toml"))
+    monkeypatch.setattr("nnbench.tasks.zoo.SHIPPED", Path("elsewhere"))
     found = dispatch.check(other, other.units)
     assert found[0].startswith("unknown method 'nearst'; did you mean 'nearest'?")
     assert found[
