@@ -466,7 +466,10 @@ def _weights_bytes(unit: Unit, weights: Sequence["Weights"]) -> bytes:
 
 def this_machine() -> dict[str, Any]:
     """What a manifest says of where its numbers were made."""
-    return {"platform": platform.platform(), "processor": platform.machine(), "cpus": os.cpu_count()}
+    import torch
+
+    machine = {"platform": platform.platform(), "processor": platform.machine(), "cpus": os.cpu_count()}
+    return machine | ({"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {})
 
 
 def _versions() -> dict[str, str]:

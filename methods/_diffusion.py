@@ -88,23 +88,40 @@ class Process:
             return (x - (1 - level).sqrt() * predicted) / level.sqrt()
         return predicted if self.target == "x0" else level.sqrt() * x - (1 - level).sqrt() * predicted
 
-    def loss(self, output: Tensor, x0: Tensor, noise: Tensor, t: Tensor, *, discrete: bool) -> Tensor:
-        """Eq. 5 of one modality, a mean over its numbers: the squared error, and L_vb where the variance is learned."""
+    def loss(
+        self,
+        output: Tensor,
+        x0: Tensor,
+        noise: Tensor,
+        t: Tensor,
+        *,
+        discrete: bool,
+        log_expected: Tensor | None = None,
+    ) -> Tensor:
+        """Eq. 5 of one modality, a mean over its numbers: the squared error, and L_vb where the variance is learned.
+
+        Where `log_expected` (B,) says what squared error the network expects, that of every sample is divided by it,
+        and the loss is least where the expectation is right (Kendall et al. 2018, Karras et al. 2024).
+        """
         predicted, interpolation = self.split(output)
         error = (predicted - self.wanted(x0, noise, t)).square()
         if self.target == "x0":
             error = error * (t > 0)[:, None, None]  # what is given clean is not to be predicted
+        if log_expected is None:
+            mean_error = error.mean()
+        else:
+            mean_error = (error.flatten(1).mean(dim=1) * (-log_expected).exp() + log_expected).mean()
         if interpolation is None:
-            return error.mean()
+            return mean_error
         noisy = t > 0
         if not noisy.any():
-            return error.mean()
+            return mean_error
         x = self.diffuse(x0, noise, t)
         predicted = predicted.detach()  # the bound teaches the variance alone (Nichol and Dhariwal 2021)
         bound = self.variational_bound(
             predicted[noisy], interpolation[noisy], x0[noisy], x[noisy], t[noisy], discrete=discrete
         )
-        return error.mean() + bound.mean() * noisy.float().mean()
+        return mean_error + bound.mean() * noisy.float().mean()
 
     def split(self, output: Tensor) -> tuple[Tensor, Tensor | None]:
         """The prediction and, where it is learned, the interpolation between the variances."""
@@ -237,15 +254,23 @@ def draw_samples(
     return sample(process, predict, noise, steps, rng)
 
 
+SINUSOIDS = 256
+
+
+def sinusoids(t: Tensor) -> Tensor:
+    """Timesteps (B,) as (B, SINUSOIDS)."""
+    half = SINUSOIDS // 2
+    angles = t[:, None] * torch.exp(-math.log(10000) / half * torch.arange(half, device=t.device))
+    return torch.cat([angles.cos(), angles.sin()], dim=1)
+
+
 class Timestep(nn.Module):
     """A timestep, 0 for clean data, as sinusoids and through a perceptron."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.perceptron = nn.Sequential(nn.Linear(256, width), nn.SiLU(), nn.Linear(width, width))
+        self.perceptron = nn.Sequential(nn.Linear(SINUSOIDS, width), nn.SiLU(), nn.Linear(width, width))
 
     def forward(self, t: Tensor) -> Tensor:  # (B,) -> (B, width)
-        frequencies = torch.exp(-math.log(10000) / 128 * torch.arange(128, device=t.device))
-        angles = t[:, None] * frequencies
-        embedded: Tensor = self.perceptron(torch.cat([angles.cos(), angles.sin()], dim=1))
+        embedded: Tensor = self.perceptron(sinusoids(t))
         return embedded

@@ -120,6 +120,22 @@ def test_the_last_step_is_a_likelihood_of_its_kind() -> None:
     assert float(found) == pytest.approx(-math.log2(mass), rel=1e-3)
 
 
+@pytest.mark.parametrize("learned_variance", [False, True])
+def test_an_expected_error_makes_every_timestep_count_alike(learned_variance: bool) -> None:
+    p, x0, noise, t = process("x0", learned_variance), torch.zeros(2, 3, 4), draw(2, 3, 4), steps(5, 900)
+    error = torch.tensor([0.01, 0.9]).sqrt()[:, None, None].expand(2, 3, 4).clone().requires_grad_()
+    output = torch.cat([error, torch.zeros_like(error)], dim=-1) if learned_variance else error
+    expected = torch.tensor([0.01, 0.9]).log().requires_grad_()
+    plain = p.loss(output, x0, noise, t, discrete=False)
+    balanced = p.loss(output, x0, noise, t, discrete=False, log_expected=expected)
+    bound = plain - (0.01 + 0.9) / 2
+    torch.testing.assert_close(balanced - bound, 1 + expected.mean())
+    in_error, in_expected = torch.autograd.grad(balanced, (error, expected))
+    torch.testing.assert_close(in_expected, torch.zeros(2))  # least where the expectation is right
+    pull = (in_error * error).sum(dim=(1, 2))
+    torch.testing.assert_close(pull[0], pull[1])
+
+
 def test_the_bound_teaches_the_variance_and_not_the_mean() -> None:
     p, x0, noise, t = process("noise", learned_variance=True), draw(2, 1, 3), draw(2, 1, 3, seed=1), steps(5, 600)
     output = torch.cat([noise, torch.zeros_like(noise)], dim=-1).requires_grad_()

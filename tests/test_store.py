@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from nnbench.protocol import Protocol, Unit
-from nnbench.store import EPISODE_SCHEMA, POLICY_SCHEMA, ROLLOUT_SCHEMA, Journal, Store, StoreError
+from nnbench.store import EPISODE_SCHEMA, POLICY_SCHEMA, ROLLOUT_SCHEMA, Journal, Store, StoreError, this_machine
 from nnbench.tasks.files import write_atomically
 from nnbench.tasks.policy import Weights, random_policy, weights_sha256
 
@@ -426,6 +426,14 @@ def test_partial_results_are_no_rows(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.journal(UNIT).append(_episodes(0, 3))
     assert store.rows().num_rows == 0 and not store.finished(UNIT)
+
+
+def test_a_machine_names_the_gpu_it_computes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert "gpu" not in this_machine()
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda: "NVIDIA H200")
+    assert this_machine()["gpu"] == "NVIDIA H200"
 
 
 def test_manifest_holds_no_machine_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ class Config:
     """d."""
     condition: int = 32
     """Width of the embedded timesteps, half for each modality; it sets the size of a checkpoint, not its speed."""
-    depth: int = 4
+    depth: int = 3
     heads: int = 4
     final_norm: bool = False
     """DiT's normalisation before the last linear map. It gives every token the same norm, and patches differ in theirs
@@ -27,6 +27,9 @@ class Config:
     place_rank: int = 64
     """Rank of the linear map out of the model that every place of the grid has of its own: what a patch can be there.
     0: one map for all places, as in the paper."""
+    summary_rank: int = 32
+    """Principal components of the training networks on which every token is told the noisy network's scores. 0: none,
+    as in the paper."""
 
     target: Target = "x0"
     """What the network predicts. The paper: noise."""
@@ -39,13 +42,16 @@ class Config:
     that hold part of the network. In the joint mode the architecture is unknown, and it is always all of it."""
 
     batch: int = 8
-    steps: int = 24_000
+    steps: int = 16_000
     peak_lr: float = 1e-3
     min_lr: float = 0.0
     warmup: int = 300
     ema: float = 0.9995
     timesteps: int = 1000
     """T; linear schedule."""
+    balanced: bool = True
+    """Whether the patches' error is divided by what the network expects it to be at the timestep, so that what cannot
+    be known in much noise does not drown what is to be exact in little. The paper: no."""
     draw: Draw = "legible"
     """Which timesteps are trained on. The paper: all alike."""
 
@@ -71,6 +77,7 @@ def paper(task: str) -> Config:
         heads=6,
         final_norm=True,
         place_rank=0,
+        summary_rank=0,
         target="noise",
         learned_variance=True,
         joint_share=0.5,
@@ -81,6 +88,7 @@ def paper(task: str) -> Config:
         min_lr=3e-5,
         warmup=500,
         ema=0.9999,
+        balanced=False,
         draw="uniform",
         sampler="ancestral",
         sampling_steps=1000,
@@ -88,5 +96,14 @@ def paper(task: str) -> Config:
 
 
 REHEARSAL = Config(
-    width=32, condition=32, place_rank=16, depth=1, heads=2, batch=4, steps=20, warmup=5, sampling_steps=4
+    width=32,
+    condition=32,
+    place_rank=16,
+    summary_rank=4,
+    depth=1,
+    heads=2,
+    batch=4,
+    steps=20,
+    warmup=5,
+    sampling_steps=4,
 )

@@ -1,7 +1,7 @@
 """The diffusion transformer (section 5.2): SwiGLU, and AdaLN-Zero driven by a timestep a modality.
 
 Shapes: B networks, L patches, P numbers a patch, S architecture tokens, V symbols, D model width, C width of the
-condition, N = S + L.
+condition, R rank of the summary, N = S + L.
 """
 
 import math
@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nnbench.methods._diffusion import Timestep
+from nnbench.methods._diffusion import SINUSOIDS, Timestep, sinusoids
 from nnbench.methods.nnit.config import Config
 from nnbench.methods.nnit.tokens import HIDDEN_LAYERS, LAYERS, SYMBOLS, grid_shape
 
@@ -29,6 +29,29 @@ class PlaceLinear(nn.Module):
 
     def forward(self, x: Tensor, place: Tensor) -> Tensor:  # (B, L, inputs), (L,)
         return torch.baddbmm(self.bias[place], x.transpose(0, 1), self.weight[place]).transpose(0, 1)
+
+
+class Summary(nn.Module):
+    """What every token is told of the noisy network as a whole: its scores on the principal components of the zoo.
+
+    In much noise a network can be told from another only by all its patches together. Attention learns to add up what
+    each says of it, but slowly: that sum, of the best linear kind, is given here.
+    """
+
+    components: Tensor  # (places, P, R), orthonormal over places and P together; not trained
+
+    def __init__(self, places: int, numbers: int, config: Config) -> None:
+        super().__init__()
+        rank, width = config.summary_rank, config.width
+        self.register_buffer("components", torch.zeros(places, numbers, rank))
+        self.hidden = nn.Linear(rank + (HIDDEN_LAYERS + 2) * SYMBOLS + config.condition, width)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, patches: Tensor, place: Tensor, codes: Tensor, condition: Tensor) -> Tensor:
+        """(B, L, P), (L,), (B, S, V) and (B, C) to (B, D)."""
+        scores = torch.einsum("blp,lpr->br", patches, self.components[place])
+        said: Tensor = self.out(F.silu(self.hidden(torch.cat([scores, codes.flatten(1), condition], dim=1))))
+        return said
 
 
 class Block(nn.Module):
@@ -69,6 +92,7 @@ class NNiT(nn.Module):
         rows, columns = self.grid = grid_shape(config.token_shape)
         numbers = math.prod(config.token_shape)
         outputs = 2 if config.learned_variance else 1
+        rank, places = config.place_rank, LAYERS * rows * columns
         self.outputs = outputs
         self.code_in = nn.Linear(SYMBOLS, width)
         self.place_embedding = nn.Embedding(HIDDEN_LAYERS + 2, width)
@@ -77,32 +101,47 @@ class NNiT(nn.Module):
         self.row_embedding = nn.Embedding(rows, width)
         self.column_embedding = nn.Embedding(columns, width)
         self.timestep_a, self.timestep_w = Timestep(config.condition // 2), Timestep(config.condition // 2)
+        self.summary = Summary(places, numbers, config) if config.summary_rank else None
         self.blocks = nn.ModuleList(Block(width, config.heads, config.condition) for _ in range(config.depth))
         self.norm = nn.LayerNorm(width, elementwise_affine=False) if config.final_norm else nn.Identity()
         self.modulation = nn.Linear(config.condition, 2 * width)
         self.code_out = nn.Linear(width, outputs * SYMBOLS)
-        rank, places = config.place_rank, LAYERS * rows * columns
         self.patch_out = nn.Linear(width, rank or outputs * numbers)
         self.place_out = PlaceLinear(places, rank, outputs * numbers) if rank else None
+        self.log_error = nn.Linear(SINUSOIDS, 1) if config.balanced else None
         # The first prediction is zero whatever the noise: training starts at the loss's scale.
-        for linear in (self.modulation, self.code_out, *([] if self.place_out else [self.patch_out])):
+        zero = [self.modulation, self.code_out]
+        zero += [self.patch_out] if self.place_out is None else []
+        zero += [self.summary.out] if self.summary is not None else []
+        zero += [self.log_error] if self.log_error is not None else []
+        for linear in zero:
             nn.init.zeros_(linear.weight)
             nn.init.zeros_(linear.bias)
+
+    def expected_log_error(self, t_w: Tensor) -> Tensor | None:
+        """The logarithm of the squared error of the patches at these timesteps, (B,), where the loss is to know it."""
+        if self.log_error is None:
+            return None
+        logarithms: Tensor = self.log_error(sinusoids(t_w))
+        return logarithms[:, 0]
 
     def forward(
         self, codes: Tensor, patches: Tensor, positions: Tensor, t_a: Tensor, t_w: Tensor
     ) -> tuple[Tensor, Tensor]:
         """(B, S, V), (B, L, P), (L, 3) and timesteps (B,) to (B, S, V or 2 V) and (B, L, P or 2 P)."""
         layer, row, column = positions.unbind(1)
-        place = self.layer_embedding(layer) + self.row_embedding(row) + self.column_embedding(column)  # (L, D)
+        place = (layer * self.grid[0] + row) * self.grid[1] + column  # (L,)
+        embedded = self.layer_embedding(layer) + self.row_embedding(row) + self.column_embedding(column)  # (L, D)
         z_a = self.code_in(codes) + self.place_embedding.weight
-        x = torch.cat([z_a, self.patch_in(patches) + place], dim=1)  # z = [z_a; z_w]
+        x = torch.cat([z_a, self.patch_in(patches) + embedded], dim=1)  # z = [z_a; z_w]
         condition = F.silu(torch.cat([self.timestep_a(t_a), self.timestep_w(t_w)], dim=1))  # (B, C)
+        if self.summary is not None:
+            x = x + self.summary(patches, place, codes, condition)[:, None]
         for block in self.blocks:
             x = block(x, condition)
         shift, scale = self.modulation(condition)[:, None].chunk(2, dim=-1)
         x = modulate(self.norm(x), shift, scale)
         out_a, out_w = self.code_out(x[:, : codes.shape[1]]), self.patch_out(x[:, codes.shape[1] :])
         if self.place_out is not None:
-            out_w = self.place_out(out_w, (layer * self.grid[0] + row) * self.grid[1] + column)
+            out_w = self.place_out(out_w, place)
         return out_a, out_w

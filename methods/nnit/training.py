@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from nnbench.methods._diffusion import Process
@@ -45,6 +46,14 @@ def build_corpora(training: TrainingSet, patch: tuple[int, int], device: torch.d
     return found
 
 
+def principal_components(corpora: list[Corpus], rank: int, seed: int) -> Tensor:
+    """Of all training networks on the whole grid, (L, P, R); of fewer networks than R the last are zero."""
+    networks = torch.cat([corpus.patches.flatten(1) for corpus in corpora])  # (N, L P)
+    found = min(rank, *networks.shape)
+    _, _, components = seeded(lambda: torch.svd_lowrank(networks, found, niter=4), seed)  # (L P, found)
+    return F.pad(components, (0, rank - found)).unflatten(0, corpora[0].patches.shape[1:])
+
+
 def batch_loss(
     model: NNiT, corpora: list[Corpus], place: Tensor, process: Process, config: Config, rng: torch.Generator
 ) -> Tensor:
@@ -64,10 +73,11 @@ def batch_loss(
     t_a = t_w if joint else torch.zeros_like(t_w)
     noise_a, noise_w = (torch.randn(x.shape, generator=rng).to(device) for x in (a0, w0))
     noisy_a, noisy_w = process.diffuse(a0, noise_a, t_a), process.diffuse(w0, noise_w, t_w)
+    log_expected = model.expected_log_error(t_w)
     with torch.autocast(device.type, torch.bfloat16, enabled=has_matrix_units(device)):
         out_a, out_w = model(noisy_a, noisy_w, place[seen], t_a, t_w)
     loss_a = process.loss(out_a.float(), a0, noise_a, t_a, discrete=True)
-    return loss_a + process.loss(out_w.float(), w0, noise_w, t_w, discrete=False)
+    return loss_a + process.loss(out_w.float(), w0, noise_w, t_w, discrete=False, log_expected=log_expected)
 
 
 def train(
@@ -83,6 +93,8 @@ def train(
     corpora, place = build_corpora(training, config.token_shape, device), positions(config.token_shape).to(device)
     process = Process(config.timesteps, config.target, config.learned_variance, draw=config.draw)
     model = seeded(lambda: NNiT(config).to(device), seed)
+    if model.summary is not None:
+        model.summary.components.copy_(principal_components(corpora, config.summary_rank, seed))
     loss_of = partial(batch_loss, model, corpora, place, process, config)
     run = {"config": asdict(config), "seed": seed, "zoo_sha256": training.sha256}
     return optimise(name, model, loss_of, config, run, seed, directory, look)
