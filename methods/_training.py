@@ -22,6 +22,7 @@ from nnbench.tasks.files import write_atomically
 
 CHECKPOINT_EVERY = 250
 
+Built = TypeVar("Built")
 Model = TypeVar("Model", bound=nn.Module)
 
 
@@ -59,9 +60,9 @@ def has_matrix_units(device: torch.device) -> bool:
     return torch.cpu._is_amx_tile_supported()
 
 
-def seeded(build: Callable[[], Model], seed: int) -> Model:
-    """What `build` makes with initial values of this seed; the global generator is left as it was."""
-    with torch.random.fork_rng(devices=[]):  # the layers' initialisers know only the global generator
+def seeded(build: Callable[[], Built], seed: int) -> Built:
+    """What `build` makes with random numbers of this seed; the global generator is left as it was."""
+    with torch.random.fork_rng(devices=[]):  # layers' initialisers and torch's algorithms know only the global one
         torch.default_generator.manual_seed(seed)
         return build()
 
