@@ -48,7 +48,8 @@ def build_corpora(training: TrainingSet, patch: tuple[int, int], device: torch.d
 
 def principal_components(corpora: list[Corpus], rank: int, seed: int) -> Tensor:
     """Of all training networks on the whole grid, (L, P, R); of fewer networks than R the last are zero."""
-    networks = torch.cat([corpus.patches.flatten(1) for corpus in corpora])  # (N, L P)
+    # On the CPU: the algorithm draws from its device's global generator, and `seeded` keeps that of the CPU alone.
+    networks = torch.cat([corpus.patches.flatten(1).cpu() for corpus in corpora])  # (N, L P)
     found = min(rank, *networks.shape)
     _, _, components = seeded(lambda: torch.svd_lowrank(networks, found, niter=4), seed)  # (L P, found)
     return F.pad(components, (0, rank - found)).unflatten(0, corpora[0].patches.shape[1:])
