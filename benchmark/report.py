@@ -34,12 +34,12 @@ nav ul { list-style: none; padding: 0; display: flex; flex-wrap: wrap; gap: 0.25
 .note, figcaption { font-size: 0.85rem; color: #333; max-width: 46rem; }
 .missing { font-style: italic; }
 .box { overflow-x: auto; max-width: 100%; }
-table { border-collapse: collapse; font-size: 0.85rem; font-variant-numeric: tabular-nums; overflow-wrap: normal; }
+table { border-collapse: separate; border-spacing: 0; font-size: 0.85rem; font-variant-numeric: tabular-nums; overflow-wrap: normal; }
 th, td { padding: 0.2rem 0.6rem; text-align: left; vertical-align: top; white-space: nowrap; }
 thead th { vertical-align: bottom; border-bottom: 1px solid #111; font-weight: 600; }
 tbody th { font-weight: 400; }
 tbody th, .stub { position: sticky; left: 0; background: #fff; }
-tbody tr.section > * { border-top: 1px solid #bbb; }
+tbody tr.section:not(:first-child) > * { border-top: 1px solid #bbb; }
 table:not(.text) tbody tr:hover > * { background: #f3f3f3; }
 .number { text-align: right; }
 .indented { padding-left: 1.6rem; }

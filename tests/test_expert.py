@@ -64,6 +64,29 @@ def test_what_failed_is_tried_again(simulator: Simulator, tmp_path: Path) -> Non
     assert len(second) == 20 and 6 <= len(again) < 9  # a fresh policy fails everywhere; chance may add one
 
 
+def test_a_stopped_training_goes_on_as_if_it_had_not(simulator: Simulator, tmp_path: Path) -> None:
+    class Stopping:
+        task = simulator.task
+
+        def __init__(self, after: int) -> None:
+            self.left = after
+
+        def episodes(self, units: list[Rollout]) -> Any:
+            self.left -= 1
+            if self.left < 0:
+                raise KeyboardInterrupt
+            return simulator.episodes(units)
+
+    config = ExpertConfig(steps=22 * 250, episodes=5, validation_episodes=5, hidden=(8, 8), minibatches=2)
+    whole = load_expert(train_expert(simulator, tmp_path / "whole", config))
+    with pytest.raises(KeyboardInterrupt):
+        train_expert(Stopping(22), tmp_path / "parts", config)  # type: ignore[arg-type]
+    parts = load_expert(train_expert(simulator, tmp_path / "parts", config))
+    assert all(torch.equal(parts[key], value) for key, value in whole.items())
+    logs = [(tmp_path / name / "log.csv").read_text() for name in ("whole", "parts")]
+    assert logs[0] == logs[1] and logs[0].count("\n") == 23
+
+
 def test_a_run_of_other_numbers_is_not_gone_on_with(simulator: Simulator, tmp_path: Path) -> None:
     config = ExpertConfig(steps=1_000, episodes=20, validation_episodes=20, hidden=(8, 8), minibatches=2)
     train_expert(simulator, tmp_path, config)
