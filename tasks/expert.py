@@ -68,6 +68,9 @@ class ExpertConfig:
     clip: float = 0.2
     gradient_norm: float = 0.5
     kl_limit: float = 0.1
+    bounds: float = 0.1
+    """Weight of the squared excess of mean actions beyond 1.1. The robot executes no more than 1: far beyond it noise
+    changes nothing and nothing is learned of smaller actions."""
     averaging: float = 0.95
     """The expert is the average of the actors of all iterations, each weighing this much less than the next."""
     validate_every: int = 40
@@ -363,12 +366,12 @@ def _update(
         advantages = advantages.flatten()
         states = observations[:, :-1].flatten(0, 1)  # (N T, O)
         actions = torch.from_numpy(episodes.actions).flatten(0, 1)  # (N T, A)
-        acting = agent.act(states)
-        old_log_prob = acting.log_prob(actions).sum(dim=-1)
+        old_log_prob = _log_prob(agent.act(states), actions)
     parts = [*agent.actor.parameters(), agent.log_std], list(agent.critic.parameters())
     for _ in range(config.epochs):
         for batch in torch.randperm(len(states), generator=generator).chunk(config.minibatches):
-            log_ratio = agent.act(states[batch]).log_prob(actions[batch]).sum(dim=-1) - old_log_prob[batch]
+            acting = agent.act(states[batch])
+            log_ratio = _log_prob(acting, actions[batch]) - old_log_prob[batch]
             ratio = log_ratio.exp()
             if float((ratio - 1 - log_ratio).mean().detach()) > config.kl_limit:
                 break
@@ -376,14 +379,28 @@ def _update(
             advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
             clipped = ratio.clamp(1 - config.clip, 1 + config.clip)
             policy_loss = torch.max(-advantage * ratio, -advantage * clipped).mean()
+            excess = (acting.mean.abs() - 1.1).clamp(min=0).square().sum(dim=-1).mean()
             value_loss = 0.5 * (agent.value(states[batch]) - returns[batch]).square().mean()
             optimizer.zero_grad()
-            (value_loss + (0 if only_critic else policy_loss)).backward()
+            (value_loss + (0 if only_critic else policy_loss + config.bounds * excess)).backward()
             for parameters in parts:
                 nn.utils.clip_grad_norm_(parameters, config.gradient_norm)
             optimizer.step()
     with torch.no_grad():
-        return float(torch.distributions.kl_divergence(acting, agent.act(states)).sum(dim=-1).mean())
+        log_ratio = _log_prob(agent.act(states), actions) - old_log_prob
+        return float((log_ratio.exp() - 1 - log_ratio).mean())
+
+
+def _log_prob(acting: torch.distributions.Normal, actions: Tensor) -> Tensor:
+    """(B, A) to (B,): of the actions that the robot executes, clamped to [-1, 1] (Fujita & Maeda 2018, eq. 8).
+
+    All actions beyond a limit are one and the same, so a mean far beyond it may move without changing the policy.
+    """
+    mean, std = acting.mean, acting.stddev
+    above = torch.special.log_ndtr((mean - 1) / std)
+    below = torch.special.log_ndtr((-1 - mean) / std)
+    inside = acting.log_prob(actions)
+    return torch.where(actions >= 1, above, torch.where(actions <= -1, below, inside)).sum(dim=-1)
 
 
 def _generalised_advantages(rewards: Tensor, values: Tensor, config: ExpertConfig) -> Tensor:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from nnbench.tasks.engine import Episodes
 from nnbench.tasks.expert import (
     SCORING_SEEDS,
     VALIDATION_SEEDS,
@@ -14,6 +15,8 @@ from nnbench.tasks.expert import (
     ExpertConfig,
     _generalised_advantages,
     _imitate,
+    _log_prob,
+    _update,
     load_expert,
     train_expert,
 )
@@ -31,6 +34,41 @@ def test_advantages_are_the_discounted_sum_of_td_errors() -> None:
     for t in range(5):
         expected = sum((0.8 * 0.9) ** k * errors[:, t + k] for k in range(5 - t))
         torch.testing.assert_close(found[:, t], expected)
+
+
+@pytest.mark.parametrize("mean", [-2.5, -0.9, 0.0, 1.4])
+def test_actions_beyond_a_limit_are_one_action(mean: float) -> None:
+    acting = torch.distributions.Normal(torch.tensor([[mean]], dtype=torch.float64), 0.3)
+
+    def log_prob(*actions: float) -> torch.Tensor:
+        return torch.cat([_log_prob(acting, torch.tensor([[action]], dtype=torch.float64)) for action in actions])
+
+    assert log_prob(1.0) == log_prob(1.7) and log_prob(-1.0) == log_prob(-4.0)
+    torch.testing.assert_close(log_prob(0.3), acting.log_prob(torch.tensor(0.3, dtype=torch.float64))[0])
+    grid = torch.linspace(-0.9999, 0.9999, 4001, dtype=torch.float64)
+    within = torch.trapezoid(log_prob(*grid.tolist()).exp(), grid)
+    assert float(within + log_prob(-1.0, 1.0).exp().sum()) == pytest.approx(1, abs=1e-3)
+
+
+def test_mean_actions_come_back_to_where_noise_matters() -> None:
+    generator = torch.Generator().manual_seed(0)
+    observations = torch.randn(8, 6, 3, generator=generator)
+    nothing = np.zeros(8, np.float32)
+
+    def excess(bounds: float) -> float:
+        torch.manual_seed(0)
+        agent = ActorCritic(3, 2, (16,))
+        agent.actor[-1].bias.data.copy_(torch.tensor([3.0, -2.0]))
+        optimizer = torch.optim.Adam(agent.parameters(), 1e-2)
+        config = ExpertConfig(bounds=bounds, minibatches=2)
+        for _ in range(60):
+            actions = agent.act(observations[:, :-1]).sample().numpy()
+            rewards = np.zeros((8, 5), np.float32)
+            episodes = Episodes(np.arange(8), nothing, nothing > 0, nothing > 0, observations.numpy(), actions, rewards)
+            _update(agent, optimizer, episodes, config, generator, only_critic=False)
+        return float((agent.act(observations).mean.detach().abs() - 1.1).clamp(min=0).mean())
+
+    assert excess(1.0) < 0.1 < 1 < excess(0.0)
 
 
 def test_training_writes_an_expert_and_a_finished_run_is_not_run_again(simulator: Simulator, tmp_path: Path) -> None:
