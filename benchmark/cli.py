@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _RESULTS = Path("results") / "runs"
 _RUNS = Path("runs")
 _TASK = "PickCube-v1"
-TableName = Literal["1", "2", "3", "4", "6", "novelty", "roundtrip"]
+TableName = Literal["1", "2", "3", "4", "6", "differences", "novelty", "roundtrip"]
 _Figure = Literal["3", "4", "5", "6", "novelty"]
 
 _app = tyro.extras.SubcommandApp()
@@ -187,7 +187,7 @@ def table(
     """Print tables of the paper from stored rows: measured with intervals, beside what the paper reports.
 
     Args:
-        names: The paper's numbers of the tables, novelty, or roundtrip.
+        names: The paper's numbers of the tables, differences, novelty, or roundtrip.
         task: ManiSkill environment, or `all`.
         results: Folder that `nnbench run` wrote to.
         format: For people, for papers, or a line a number for machines.
@@ -226,7 +226,7 @@ def report(
 
     store, tasks = Store(results), _tasks(task)
     chosen = store.protocol(protocol or "")
-    tables = _table_parts(("2", "3", "4", "6", "1", "novelty"), task, results, chosen)
+    tables = _table_parts(("2", "differences", "3", "4", "6", "1", "novelty"), task, results, chosen)
     manifests = [
         manifest
         for manifest in store.manifests()
@@ -806,6 +806,8 @@ def _table_parts(
             parts.append(tables.table3(scores, protocol, tasks))
         elif name == "4":  # likewise
             parts.append(tables.table4(scores, protocol, _TASK))
+        elif name == "differences":
+            parts.append(tables.differences_table(scores, protocol, tasks))
         elif name == "novelty":
             parts.append(tables.novelty_table(scores, protocol, tasks))
         elif name == "roundtrip":

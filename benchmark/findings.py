@@ -1,13 +1,14 @@
 """What the measured numbers say of the paper's claims, in sentences, whichever way they point.
 
-Each compares intervals of success in table 2. Two that overlap decide nothing, and are said to.
+Methods are compared by the differences of their success on the same test episodes. Where the interval of a difference
+holds 0 nothing is decided, and that is said.
 """
 
 from collections.abc import Iterable
 from itertools import combinations
 
 from nnbench.rendering import Line
-from nnbench.statistics import Interval
+from nnbench.tables import DIRECT, FLOORS
 
 _CLAIMED_UNSEEN = 0.85
 """The paper's abstract: over 85 % success on architectures that were never trained on."""
@@ -15,72 +16,77 @@ _CLAIMED_UNSEEN = 0.85
 _ROUNDING = 0.015
 """Two successes printed in whole percent differ if they differ by more."""
 
-_DIRECT = "ghn"
-_FLOORS = ("nearest", "noise", "average", "average_aligned", "gaussian", "random")
-
 
 def findings(lines: Iterable[Line]) -> list[str]:
-    """One sentence a claim of which all sides were measured; `lines` are those of the tables."""
-    measured: dict[tuple[str, str], dict[str, Interval]] = {}
+    """One sentence a claim of which all sides were measured; `lines` are those of the tables, that of differences among
+    them."""
+    measured: dict[tuple[str, str], dict[str, Line]] = {}
     claimed: dict[tuple[str, str], dict[str, float]] = {}
+    differences: dict[tuple[str, str], dict[tuple[str, str], Line]] = {}
     for line in lines:
-        if line.table != "2" or line.metric != "success" or line.arch is not None:
+        if line.metric != "success" or line.arch is not None or line.split not in ("seen", "unseen"):
             continue
-        if line.measured is None or line.lo is None or line.hi is None or line.split not in ("seen", "unseen"):
-            continue
-        group, interval = (line.task, line.split), Interval(line.measured, line.lo, line.hi)
-        measured.setdefault(group, {}).setdefault(line.method, interval)  # the mean over generator seeds comes first
-        if line.reported is not None:
-            claimed.setdefault(group, {})[line.method] = line.reported
+        group = line.task, line.split
+        if line.table == "differences" and line.against is not None:
+            differences.setdefault(group, {}).setdefault((line.method, line.against), line)
+        elif line.table == "2" and line.measured is not None:
+            measured.setdefault(group, {}).setdefault(line.method, line)  # the mean over generator seeds comes first
+            if line.reported is not None:
+                claimed.setdefault(group, {})[line.method] = line.reported
     return [
         f"{task}, {split}: {sentence}."
         for (task, split), successes in measured.items()
-        for sentence in _of_split(split, successes, claimed.get((task, split), {}))
+        for sentence in _of_split(split, successes, claimed.get((task, split), {}), differences.get((task, split), {}))
     ]
 
 
-def _of_split(split: str, measured: dict[str, Interval], claimed: dict[str, float]) -> list[str]:
+def _of_split(
+    split: str,
+    measured: dict[str, Line],
+    claimed: dict[str, float],
+    differences: dict[tuple[str, str], Line],
+) -> list[str]:
     ranked = sorted(claimed, key=lambda method: -claimed[method])
     sentences = []
     if split == "unseen" and "nnit" in measured:
-        claim = Interval(_CLAIMED_UNSEEN, _CLAIMED_UNSEEN, _CLAIMED_UNSEEN)
+        nnit = measured["nnit"]
+        side = _side(nnit, _CLAIMED_UNSEEN)
         sentences.append(
-            f"the paper claims more than 85 % success for nnit; measured {_percent(measured['nnit'])}: "
-            f"{_verdict(measured['nnit'], claim)}"
+            f"the paper claims more than 85 % success for nnit; measured {_interval(nnit)} %: {_VERDICTS[side]}"
         )
     for better, worse in combinations(ranked, 2):
-        if claimed[better] - claimed[worse] > _ROUNDING:
+        pair, reverse = (better, worse), (worse, better)
+        if claimed[better] - claimed[worse] > _ROUNDING and (pair in differences or reverse in differences):
+            difference = differences.get(pair) or differences[reverse]
+            side = _side(difference, 0) * (1 if pair in differences else -1)
             reported = f"{better} ({100 * claimed[better]:.0f} %) over {worse} ({100 * claimed[worse]:.0f} %)"
-            sentences.append(
-                f"the paper ranks {reported}; "
-                f"measured {_percent(measured[better])} and {_percent(measured[worse])}: "
-                f"{_verdict(measured[better], measured[worse])}"
-            )
-    floors = [method for method in _FLOORS if method in measured]
-    best = max(floors, key=lambda method: measured[method].mean, default=None)
+            found = f"measured {_beside(difference, measured)}: {_VERDICTS[side]}"
+            sentences.append(f"the paper ranks {reported}; {found}")
     for method in ranked:
-        if _DIRECT in measured:
-            name = f"asking the hypernetworks directly ({_DIRECT})"
-            sentences.append(_beside(method, name, measured[method], measured[_DIRECT]))
-        if best is not None:
-            sentences.append(_beside(method, f"the best floor measured ({best})", measured[method], measured[best]))
+        for (first, other), difference in differences.items():
+            if first == method and other in (DIRECT, *FLOORS):
+                name = "asking the hypernetworks directly" if other == DIRECT else "the best floor measured"
+                does = {1: "does better than", 0: "cannot be told from", -1: "does worse than"}[_side(difference, 0)]
+                sentences.append(f"{method} {does} {name} ({other}): {_beside(difference, measured)}")
     return sentences
 
 
-def _beside(method: str, other: str, ours: Interval, theirs: Interval) -> str:
-    found = {1: "does better than", 0: "cannot be told from", -1: "does worse than"}[_side(ours, theirs)]
-    return f"{method} {found} {other}: {_percent(ours)} and {_percent(theirs)}"
+_VERDICTS = {1: "borne out", 0: "not decided", -1: "contradicted"}
 
 
-def _verdict(ours: Interval, theirs: Interval) -> str:
-    return {1: "borne out", 0: "not decided", -1: "contradicted"}[_side(ours, theirs)]
+def _side(line: Line, value: float) -> int:
+    """1 where the interval lies above the value, -1 below, 0 where it holds it."""
+    assert line.lo is not None and line.hi is not None
+    return int(line.lo > value) - int(line.hi < value)
 
 
-def _side(ours: Interval, theirs: Interval) -> int:
-    """1 where our interval lies above the other, -1 below, 0 where they overlap."""
-    return int(ours.low > theirs.high) - int(ours.high < theirs.low)
+def _interval(line: Line) -> str:
+    assert line.measured is not None and line.lo is not None and line.hi is not None
+    return f"{100 * line.measured:.1f} [{100 * line.lo:.1f}, {100 * line.hi:.1f}]"
 
 
-def _percent(interval: Interval) -> str:
-    mean, low, high = (100 * value for value in interval)
-    return f"{mean:.1f} [{low:.1f}, {high:.1f}] %"
+def _beside(difference: Line, measured: dict[str, Line]) -> str:
+    """Both successes and their difference."""
+    means = (measured[method].measured for method in (difference.method, difference.against or ""))
+    ours, theirs = (f"{100 * mean:.1f} %" for mean in means if mean is not None)
+    return f"{difference.method} {ours}, {difference.against} {theirs}, difference {_interval(difference)} points"

@@ -35,6 +35,8 @@ class Line:
     hi: float | None
     reported: float | None
     verdict: str
+    against: str | None = None
+    """The method whose number was subtracted, on the same episodes."""
 
 
 @dataclass

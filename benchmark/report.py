@@ -34,7 +34,8 @@ nav ul { list-style: none; padding: 0; display: flex; flex-wrap: wrap; gap: 0.25
 .note, figcaption { font-size: 0.85rem; color: #333; max-width: 46rem; }
 .missing { font-style: italic; }
 .box { overflow-x: auto; max-width: 100%; }
-table { border-collapse: separate; border-spacing: 0; font-size: 0.85rem; font-variant-numeric: tabular-nums; overflow-wrap: normal; }
+table { border-collapse: separate; border-spacing: 0; font-size: 0.85rem; font-variant-numeric: tabular-nums;
+  overflow-wrap: normal; }
 th, td { padding: 0.2rem 0.6rem; text-align: left; vertical-align: top; white-space: nowrap; }
 thead th { vertical-align: bottom; border-bottom: 1px solid #111; font-weight: 600; }
 tbody th { font-weight: 400; }
@@ -140,7 +141,10 @@ def _findings(lines: Sequence[Line]) -> str:
     items = "".join(f"<li>{escape(sentence)}</li>" for sentence in findings(lines))
     if not items:
         return "<p>Nothing was measured that a claim of the paper could be held against.</p>\n"
-    return f"<p>Success of table 2, with its 95% intervals. Two that overlap decide nothing.</p><ul>{items}</ul>\n"
+    return (
+        "<p>Success of table 2. Methods are compared on the same test episodes, as in the table of differences; where "
+        f"the 95% interval of a difference holds 0, nothing is decided.</p><ul>{items}</ul>\n"
+    )
 
 
 def _tables(grids: Sequence[Grid]) -> str:

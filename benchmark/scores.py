@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nnbench.protocol import JOINT, Protocol
-from nnbench.statistics import Interval, hierarchical_interval, reselected_interval
+from nnbench.statistics import Interval, Resampled, hierarchical_interval, resample, reselected_interval
 from nnbench.tasks.filter import FILTERS
 
 
@@ -144,6 +144,22 @@ def measure(groups: Sequence[Sequence[Scores]], top: int) -> Measured:
         other_cosine=mean([_nearest_other(scores, "top_cosine", np.max) for scores in every]),
         failed_alike=mean([failed_overlap(scores) for scores in every]),
     )
+
+
+def resample_test(groups: Sequence[Sequence[Scores]], stream: int) -> tuple[Resampled, Resampled]:
+    """Return and success of the selected on the test episodes, groups as of `measure`, to subtract another method's.
+
+    Methods that are compared have different streams.
+    """
+    clusters = [[scores.networks for scores in group] for group in groups]
+    returns, success = (
+        resample([[list(table) for table in group] for group in tables], clusters, stream=stream)
+        for tables in (
+            [[s.returns for s in group] for group in groups],
+            [[s.success for s in group] for group in groups],
+        )
+    )
+    return returns, success
 
 
 def failed_overlap(scores: Scores) -> float:

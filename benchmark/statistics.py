@@ -1,9 +1,10 @@
-"""Intervals of the tables: a hierarchical bootstrap for means, Wilson's for a share.
+"""Intervals of the tables: a hierarchical bootstrap for means and their differences, Wilson's for a share.
 
 G generators, A architectures, C clusters of equal networks of one architecture, S samples, E episodes, R replicates.
 """
 
 from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -18,15 +19,45 @@ class Interval(NamedTuple):
     high: float
 
 
-def hierarchical_interval(
+@dataclass(frozen=True)
+class Resampled:
+    """A mean and what it is in each replicate of a bootstrap."""
+
+    mean: float
+    replicates: np.ndarray  # (R,)
+    outer: Interval | None
+    """Wilson's interval, where all values are 0 or all are 1: all replicates are equal then, which claims certainty."""
+
+    def interval(self, level: float = 0.95) -> Interval:
+        """Percentile interval, no narrower than `outer`."""
+        low, high = _quantiles(self.replicates, level)
+        if self.outer:
+            low, high = min(low, self.outer.low), max(high, self.outer.high)
+        return Interval(self.mean, low, high)
+
+    def minus(self, other: "Resampled", level: float = 0.95) -> Interval:
+        """The difference, both resampled with the same `seed` and so on the same draws of episodes.
+
+        What one initial state adds to both methods cancels, so the interval is narrower than those of the two means
+        would let one think.
+        """
+        low, high = _quantiles(self.replicates - other.replicates, level)
+        mine, theirs = (one.outer or Interval(one.mean, one.mean, one.mean) for one in (self, other))
+        if self.outer or other.outer:
+            low, high = min(low, mine.low - theirs.high), max(high, mine.high - theirs.low)
+        return Interval(self.mean - other.mean, low, high)
+
+
+def resample(
     groups: Sequence[Sequence[Sequence[np.ndarray]]],
     clusters: Sequence[Sequence[Sequence[Hashable]]] | None = None,
     *,
     level: float = 0.95,
     replicates: int = 2000,
     seed: int = 0,
-) -> Interval:
-    """Percentile bootstrap interval of the mean over generators, architectures, policies and episodes.
+    stream: int = 0,
+) -> Resampled:
+    """Bootstrap of the mean over generators, architectures, policies and episodes.
 
     `groups[g][a][p]` holds the E episode values of policy p of architecture a of the generator trained with the g-th
     seed, in one order of episode seeds common to all. `clusters[g][a][p]` says which policies are one network: equal
@@ -46,8 +77,9 @@ def hierarchical_interval(
     generators err to the narrow one. An architecture with a single cluster has no visible spread between networks, and
     none enters the interval, as with a single generator.
 
-    Where all values are 0 or all are 1, every replicate is equal and the bootstrap would claim certainty. The interval
-    is then that of Wilson for E trials, the number of distinct episodes.
+    Equal seeds draw equal episodes. To compare two methods each needs a `stream` of its own, by which generators and
+    policies are drawn. Wilson's interval, where it is needed, is that of E trials, the number of distinct episodes, at
+    this `level`.
 
     Raises ValueError where a group is empty, episode counts differ, labels do not match, or a value is not finite.
     """
@@ -59,6 +91,8 @@ def hierarchical_interval(
     rng = np.random.default_rng(seed)
     episodes = values[0][0].shape[1]
     episode_draws = _draw_counts(rng, replicates, episodes).astype(float)  # (R, E)
+    if stream:
+        rng = np.random.default_rng([seed, stream])
     means = np.zeros((replicates, len(values)))  # (R, G)
     for g, (group, group_labels) in enumerate(zip(values, clusters, strict=True)):
         total = np.zeros(replicates)
@@ -69,13 +103,21 @@ def hierarchical_interval(
             # Divided once, so that sums of zeros and ones stay exact.
             total += (drawn * sums).sum(axis=1) / (episodes * (drawn @ members.sum(axis=1)))
         means[:, g] = total / len(group)
-    low, high = _ends(means, rng, level)
-
     extremes = {float(end) for group in values for table in group for end in (table.min(), table.max())}
-    if extremes in ({0.0}, {1.0}):
-        outer = wilson(round(mean * episodes), episodes, level)
-        low, high = min(low, outer.low), max(high, outer.high)
-    return Interval(mean, low, high)
+    outer = wilson(round(mean * episodes), episodes, level) if extremes in ({0.0}, {1.0}) else None
+    return Resampled(mean, _over_generators(means, rng), outer)
+
+
+def hierarchical_interval(
+    groups: Sequence[Sequence[Sequence[np.ndarray]]],
+    clusters: Sequence[Sequence[Sequence[Hashable]]] | None = None,
+    *,
+    level: float = 0.95,
+    replicates: int = 2000,
+    seed: int = 0,
+) -> Interval:
+    """Percentile interval of what `resample` resamples."""
+    return resample(groups, clusters, level=level, replicates=replicates, seed=seed).interval(level)
 
 
 def reselected_interval(
@@ -108,15 +150,20 @@ def reselected_interval(
             )  # (R, S)
             chosen = np.argpartition(-mean_return, top - 1, axis=1)[:, :top]
             means[:, g] += np.take_along_axis(mean_score, chosen, axis=1).mean(axis=1) / len(group)
-    return Interval(float(np.mean(point)), *_ends(means, rng, level))
+    return Interval(float(np.mean(point)), *_quantiles(_over_generators(means, rng), level))
 
 
-def _ends(means: np.ndarray, rng: np.random.Generator, level: float) -> tuple[float, float]:
-    """Quantiles of the mean over generators, drawn with replacement where there are several; (R, G)."""
+def _over_generators(means: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The mean over generators, drawn with replacement where there are several; (R, G) to (R,)."""
     replicates, generators = means.shape
     counts = _draw_counts(rng, replicates, generators) if generators > 1 else 1
+    mean: np.ndarray = (means * counts).sum(axis=1) / generators
+    return mean
+
+
+def _quantiles(replicates: np.ndarray, level: float) -> tuple[float, float]:
     tail = (1 - level) / 2
-    low, high = np.quantile((means * counts).sum(axis=1) / generators, [tail, 1 - tail])
+    low, high = np.quantile(replicates, [tail, 1 - tail])
     return float(low), float(high)
 
 

@@ -6,6 +6,7 @@ A cell is `Measured` or `Reported`; the two never share a column.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,17 @@ import numpy as np
 from nnbench.protocol import JOINT, Protocol
 from nnbench.rendering import Grid, Line
 from nnbench.reported import ARXIV_ID, Reported, reported, reported_cells
-from nnbench.scores import Measured, Scores, TableError, UnitName, failed_overlap_with, measure
+from nnbench.scores import Measured, Scores, TableError, UnitName, failed_overlap_with, measure, resample_test
 from nnbench.statistics import Interval, hierarchical_interval
 from nnbench.tasks.architectures import architecture_name, load_splits, parse_architecture
 
 MISSING = "—"
+
+DIRECT = "ghn"
+"""Asks the hypernetworks that wrote the zoo: no generator, and no floor."""
+
+FLOORS = ("nearest", "noise", "average", "average_aligned", "gaussian", "random")
+"""What a generator has to beat."""
 
 _ROUNDING = 0.005
 
@@ -217,7 +224,7 @@ def novelty_table(
             like_ghn = [
                 failed_overlap_with(mine, scores[floor])
                 for unit, mine in scores.items()
-                if _belongs(unit, row) and (floor := UnitName(task, "ghn", 0, unit.arch)) in scores
+                if _belongs(unit, row) and (floor := UnitName(task, DIRECT, 0, unit.arch)) in scores
             ]
             numbers = (
                 (100, 1, "success", found.success.mean),
@@ -246,6 +253,84 @@ def novelty_table(
                 for _, _, name, v in numbers
             ]
     return grid, lines
+
+
+def differences_table(
+    scores: Mapping[UnitName, Scores], protocol: Protocol, tasks: Sequence[str]
+) -> tuple[Grid, list[Line]]:
+    """Methods beside one another on the same test episodes: each generator beside the hypernetworks, the best floor and
+    the paper's method, and the paper's methods beside each other."""
+    grid = Grid(
+        "Differences between methods on the same test episodes",
+        ("task", "split", "method", "minus", "measured\nreturn", "measured\nsuccess, points", "verdict"),
+        4,
+        "The first method's mean over the split's architectures less the second's, of table 2. [low, high]: 95% "
+        "bootstrap interval over test episodes, drawn for both alike, and over networks and generator seeds, drawn for "
+        "each by itself. verdict: better or worse by success where the interval does not hold 0, undecided where it "
+        f"does. {protocol_note(protocol)}".strip(),
+    )
+    lines, previous = [], ("", "")
+    for task in tasks:
+        rows: dict[str, dict[str, Row]] = {}
+        for row in table2_cells(scores, protocol, task):
+            if row.arch is None and row.measured is not None:
+                rows.setdefault(row.partition, {}).setdefault(row.method, row)  # the mean over generator seeds is first
+        for partition, found in rows.items():
+            resampled = {
+                method: resample_test(_groups(scores, row), stream)
+                for stream, (method, row) in enumerate(sorted(found.items()), 1)
+            }
+            for method, other in _pairs(found):
+                returns, success = (
+                    ours.minus(theirs) for ours, theirs in zip(resampled[method], resampled[other], strict=True)
+                )
+                verdict = "better" if success.low > 0 else "worse" if success.high < 0 else "undecided"
+                here = task, partition
+                grid.add(
+                    "" if task == previous[0] else task,
+                    "" if here == previous else partition,
+                    _with_seeds(found[method]),
+                    _with_seeds(found[other]),
+                    _interval(returns, 1),
+                    _interval(success, 100),
+                    verdict,
+                    section=here != previous,
+                )
+                previous = here
+                lines += [
+                    replace(_line("differences", found[method], name, difference, None), verdict=verdict, against=other)
+                    for name, difference in (("return", returns), ("success", success))
+                ]
+    if not grid.rows:
+        grid.add(*[MISSING] * 7)
+    return grid, lines
+
+
+def _pairs(rows: Mapping[str, Row]) -> list[tuple[str, str]]:
+    """The methods of one split to compare, of those that were measured."""
+    generators = [method for method in rows if method not in (DIRECT, "dataset", *FLOORS)]
+    claimed = [method for method in generators if rows[method].reported is not None]
+    floors = [method for method in FLOORS if method in rows]
+    beside = [DIRECT] if DIRECT in rows else []
+    if floors:
+        beside.append(max(floors, key=lambda floor: _success(rows[floor])))
+    pairs = [(method, other) for method in generators for other in beside]
+    pairs += [("nnit", method) for method in generators if "nnit" in generators and method != "nnit"]
+    ranked = sorted(claimed, key=lambda method: -_success(rows[method]))
+    pairs += [pair for pair in combinations(ranked, 2) if "nnit" not in pair]
+    return pairs
+
+
+def _success(row: Row) -> float:
+    assert row.measured is not None
+    return row.measured.success.mean
+
+
+def _groups(scores: Mapping[UnitName, Scores], row: Row) -> list[list[Scores]]:
+    """The units of a mean row, by generator seed, in one order of architectures."""
+    mine = {unit: found for unit, found in scores.items() if _belongs(unit, row)}
+    archs = sorted({unit.arch for unit in mine})
+    return [[mine[UnitName(row.task, row.method, seed, arch)] for arch in archs] for seed in row.generator_seeds]
 
 
 def table1(rows: Sequence[Mapping[str, Any]], task: str) -> tuple[Grid, list[Line]]:

@@ -1,6 +1,5 @@
 """Claims of the paper are borne out, contradicted or left open as the intervals say."""
 
-from dataclasses import replace
 from typing import Any
 
 from nnbench.findings import findings
@@ -11,6 +10,10 @@ def line(method: str, measured: float, reported: float | None, **changes: Any) -
     facts = {"table": "2", "task": "PickCube-v1", "split": "unseen", "arch": None, "metric": "success", "verdict": ""}
     interval = {"measured": measured, "lo": measured - 0.02, "hi": measured + 0.02, "reported": reported}
     return Line(**{"generator_seeds": "0", "method": method, **facts, **interval, **changes})  # type: ignore[arg-type]
+
+
+def difference(method: str, other: str, measured: float, **changes: Any) -> Line:
+    return line(method, measured, None, table="differences", against=other, **changes)
 
 
 def verdicts(*lines: Line) -> list[str]:
@@ -24,25 +27,37 @@ def test_a_claim_is_held_against_the_interval() -> None:
     assert findings([line("nnit", 0.94, 0.98, split="seen")]) == []
 
 
-def test_a_ranking_needs_both_methods_and_intervals_apart() -> None:
-    nnit, sane = line("nnit", 0.5, 0.99), line("sane", 0.01, 0.01)
-    assert verdicts(nnit, line("d2nwg", 0.70, 0.59))[1:] == ["contradicted."]
-    assert verdicts(nnit, line("d2nwg", 0.51, 0.59))[1:] == ["not decided."]
-    assert verdicts(nnit, line("d2nwg", 0.2, 0.59), sane)[1:] == ["borne out.", "borne out.", "borne out."]
-    assert verdicts(nnit, replace(line("d2nwg", 0.2, 0.59), measured=None, lo=None, hi=None))[1:] == []
+def test_a_ranking_is_decided_by_the_difference_whichever_way_it_was_taken() -> None:
+    nnit, d2nwg = line("nnit", 0.5, 0.99), line("d2nwg", 0.51, 0.59)
+    for found, expected in ((0.1, "borne out."), (0.01, "not decided."), (-0.1, "contradicted.")):
+        assert verdicts(nnit, d2nwg, difference("nnit", "d2nwg", found))[1:] == [expected]
+        assert verdicts(nnit, d2nwg, difference("d2nwg", "nnit", -found))[1:] == [expected]
+    assert verdicts(nnit, d2nwg)[1:] == []
     close = line("nnit", 0.2, 0.99, split="seen"), line("d2nwg", 0.9, 0.98, split="seen")
-    assert verdicts(*close) == []  # the paper prints whole percent
+    assert verdicts(*close, difference("nnit", "d2nwg", -0.7, split="seen")) == []  # the paper prints whole percent
+
+
+def test_a_difference_decides_only_its_own_task_and_split() -> None:
+    nnit, d2nwg = line("nnit", 0.5, 0.99), line("d2nwg", 0.51, 0.59)
+    for changes in ({"task": "PushCube-v1"}, {"split": "seen"}, {"metric": "return"}, {"arch": "16-16-16-32"}):
+        assert verdicts(nnit, d2nwg, difference("nnit", "d2nwg", 0.1, **changes))[1:] == []
 
 
 def test_a_method_stands_beside_the_hypernetworks_and_the_best_floor() -> None:
     found = findings(
-        [line("nnit", 0.94, 0.99), line("ghn", 0.99, None), line("random", 0.0, None), line("nearest", 0.3, None)]
+        [
+            line("nnit", 0.94, 0.99),
+            line("ghn", 0.99, None),
+            line("nearest", 0.3, None),
+            difference("nnit", "ghn", -0.05),
+            difference("nnit", "nearest", 0.64),
+        ]
     )
     assert found[1:] == [
-        "PickCube-v1, unseen: nnit does worse than asking the hypernetworks directly (ghn): 94.0 [92.0, 96.0] % and "
-        "99.0 [97.0, 101.0] %.",
-        "PickCube-v1, unseen: nnit does better than the best floor measured (nearest): 94.0 [92.0, 96.0] % and "
-        "30.0 [28.0, 32.0] %.",
+        "PickCube-v1, unseen: nnit does worse than asking the hypernetworks directly (ghn): nnit 94.0 %, ghn 99.0 %, "
+        "difference -5.0 [-7.0, -3.0] points.",
+        "PickCube-v1, unseen: nnit does better than the best floor measured (nearest): nnit 94.0 %, nearest 30.0 %, "
+        "difference 64.0 [62.0, 66.0] points.",
     ]
 
 

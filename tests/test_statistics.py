@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from nnbench.statistics import Interval, hierarchical_interval, reselected_interval, wilson
+from nnbench.statistics import Interval, hierarchical_interval, resample, reselected_interval, wilson
 
 
 def _crossed_success(
@@ -93,6 +93,48 @@ def test_generators_are_drawn_where_there_are_several() -> None:
     assert interval.high - interval.low == pytest.approx(expected, rel=0.15)
     together = hierarchical_interval([[policies for group in groups for policies in group]])
     assert together.high - together.low < 0.3 * expected  # as architectures they would not be drawn
+
+
+def _two_methods(rng: np.random.Generator, policy_std: float) -> list[list[list[np.ndarray]]]:
+    """Success of two methods' policies, the second a little less skilled, on the same episodes."""
+    difficulty = 2.0 * rng.standard_normal(60)
+    skill = np.array([1.2, 0.8])[:, None, None, None] + policy_std * rng.standard_normal((2, 3, 10, 1))
+    logits = skill - difficulty
+    return [[list(table) for table in method] for method in rng.random(logits.shape) < 1 / (1 + np.exp(-logits))]
+
+
+@pytest.mark.parametrize("policy_std", [0.0, 1.0])
+def test_the_interval_of_a_difference_covers_it(policy_std: float) -> None:
+    rng = np.random.default_rng(6)
+    both = [np.mean(_two_methods(rng, policy_std), axis=(1, 2, 3)) for _ in range(1500)]
+    truth = np.mean([ours - theirs for ours, theirs in both])
+    covered, widths = 0, []
+    for _ in range(200):
+        ours, theirs = (
+            resample([method], replicates=300, stream=stream)
+            for stream, method in enumerate(_two_methods(rng, policy_std), 1)
+        )
+        interval = ours.minus(theirs)
+        covered += interval.low <= truth <= interval.high
+        unpaired = [one.interval().high - one.interval().low for one in (ours, theirs)]
+        widths.append((interval.high - interval.low) / np.hypot(*unpaired))
+    assert covered >= 0.89 * 200  # as above
+    assert np.median(widths) < (0.6 if policy_std == 0 else 0.95)  # hard episodes are hard for both
+
+
+def test_policies_of_two_methods_are_drawn_apart() -> None:
+    policies = [np.full(30, value) for value in (0.1, 0.9) * 5]
+    first, second = (resample([[policies]], stream=stream) for stream in (1, 2))
+    assert first.minus(first).high == 0 and abs(np.corrcoef(first.replicates, second.replicates)[0, 1]) < 0.1
+    assert first.minus(second).high > 0.2
+
+
+def test_two_methods_that_never_fail_are_not_certainly_equal() -> None:
+    always, often = [[[np.ones(50)] * 3]], [[[np.arange(50) > 0] * 3]]
+    lowest = wilson(50, 50).low
+    first, second, third = (resample(g, stream=stream) for stream, g in enumerate((always, always, often), 1))
+    assert first.minus(second) == Interval(0.0, lowest - 1, 1 - lowest)
+    assert first.minus(third).low <= lowest - third.mean and first.minus(third).high >= 0.02
 
 
 def _selected(rng: np.random.Generator, skills: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

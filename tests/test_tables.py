@@ -12,7 +12,18 @@ from nnbench.rendering import render
 from nnbench.scores import Scores, TableError, UnitName, read_scores
 from nnbench.statistics import Interval, wilson
 from nnbench.store import EPISODE_SCHEMA, POLICY_SCHEMA
-from nnbench.tables import Row, novelty_table, table1, table2, table2_cells, table3, table4, table6, verdict
+from nnbench.tables import (
+    Row,
+    differences_table,
+    novelty_table,
+    table1,
+    table2,
+    table2_cells,
+    table3,
+    table4,
+    table6,
+    verdict,
+)
 from nnbench.tasks.architectures import Architecture, architecture_name, load_splits
 
 PROTOCOL = Protocol(samples=6, top=2, selection_episodes=3, screening_episodes=2, test_episodes=40)
@@ -397,3 +408,30 @@ def test_table_6_is_the_mean_and_the_range_over_architectures() -> None:
     assert grid.rows[0] == [TASK, "3", "51.00 [42.00, 60.00]", "0.10 [0.10, 0.10]", "46.94", "0.17", "inside/below"]
     assert grid.rows[1] == ["PushCube-v1", "—", "—", "—", "49.66", "0.12", "—"]
     assert (lines[0].measured, lines[0].lo, lines[0].hi, lines[0].reported) == (51.0, 42.0, 60.0, 46.94)
+
+
+def test_methods_are_compared_in_pairs_that_say_something() -> None:
+    rows = [_unseen("nnit"), _unseen("sane", success_at_end=False), _unseen("d2nwg", count=7)]
+    rows += [_unseen("ghn", success_at_end=True), _unseen("random", success_at_end=False), _unseen("nearest")]
+    grid, lines = differences_table(_scores(pa.concat_tables(rows)), PROTOCOL, [TASK])
+    found = {(line.method, line.against): line for line in lines if line.metric == "success"}
+    # d2nwg is not finished; nearest is the best floor; floors are not compared
+    assert set(found) == {
+        ("nnit", "ghn"),
+        ("nnit", "nearest"),
+        ("sane", "ghn"),
+        ("sane", "nearest"),
+        ("nnit", "sane"),
+    }
+    assert {pair: line.verdict for pair, line in found.items()} == {
+        ("nnit", "ghn"): "worse",
+        ("nnit", "nearest"): "undecided",
+        ("sane", "ghn"): "worse",
+        ("sane", "nearest"): "worse",
+        ("nnit", "sane"): "better",
+    }
+    assert found["nnit", "ghn"].measured == -0.5
+    equal = found["nnit", "nearest"]
+    assert equal.measured == 0 and equal.lo == equal.hi == 0  # the same outcomes on the same episodes
+    assert "sane" in render([grid], [], "text", 120)
+    assert render([differences_table({}, PROTOCOL, [TASK])[0]], [], "text", 120).count("—") == 7
