@@ -392,7 +392,7 @@ def _update(
 
 
 def _log_prob(acting: torch.distributions.Normal, actions: Tensor) -> Tensor:
-    """(B, A) to (B,): of the actions that the robot executes, clamped to [-1, 1] (Fujita & Maeda 2018, eq. 8).
+    """(B, A) to (B,): of the actions that the robot executes, clamped to [-1, 1] (Fujita & Maeda 2018).
 
     All actions beyond a limit are one and the same, so a mean far beyond it may move without changing the policy.
     """
