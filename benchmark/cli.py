@@ -671,13 +671,17 @@ def zoo_verify(
 
     directory = directory or SHIPPED / task
     manifest = verify(directory, task)
-    if policies > 0:
-        with Simulator(load_task(task), workers) as simulator:
-            roll_out_again(simulator, directory, policies)
     print(
         f"{directory}: whole; {len(manifest['ghn_seeds'])} GHNs, {manifest['valid_policies']} of "
-        f"{manifest['policies']} training policies are valid; {policies} scored again as recorded"
+        f"{manifest['policies']} training policies are valid"
     )
+    if policies > 0:
+        with Simulator(load_task(task), workers) as simulator:
+            again = roll_out_again(simulator, directory, policies)
+        print(
+            f"{again.policies} rolled out again: {again.exact} to the last digit as recorded, the others within "
+            f"{again.return_difference:.2g} of their return and {again.success_difference:.2g} of their success at end"
+        )
 
 
 @_zoo.command(name="alignment")

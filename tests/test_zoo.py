@@ -135,18 +135,37 @@ def test_a_zoo_is_built_from_scratch(tiny: Path) -> None:
     assert len(listed) == 81 and listed[0]["valid"] == listed[0]["policies"] == 2 and listed[-1]["valid"] == 0
 
 
-def test_policies_roll_out_again_to_their_records(simulator: Simulator, tiny: Path, tmp_path: Path) -> None:
-    roll_out_again(simulator, tiny, 5)
-    index = pq.read_table(tiny / "index.parquet").to_pylist()
-    index[0]["return"] += 0.01
-    copy = tmp_path / "zoo"
+def _with_other_records(tiny: Path, copy: Path, name: str, change: float, rows: slice) -> Path:
+    """A copy of the zoo whose index, and the hash of it, were changed."""
     shutil.copytree(tiny, copy)
+    index = pq.read_table(tiny / "index.parquet").to_pylist()
+    for row in index[rows]:
+        row[name] += change
     pq.write_table(pa.Table.from_pylist(index), copy / "index.parquet")
     manifest = json.loads((copy / "manifest.json").read_text())
     manifest["files"]["index.parquet"] = file_sha256(copy / "index.parquet")
     (copy / "manifest.json").write_text(json.dumps(manifest))
+    return copy
+
+
+def test_policies_roll_out_again_to_their_records(simulator: Simulator, tiny: Path) -> None:
+    again = roll_out_again(simulator, tiny, 5)
+    assert again.policies == again.exact == 5  # rolled out on the machine that recorded them
+    assert again.return_difference < 1e-4 and again.success_difference == 0
+
+
+def test_a_record_that_no_rounding_error_explains_is_refused(simulator: Simulator, tiny: Path, tmp_path: Path) -> None:
+    one = _with_other_records(tiny, tmp_path / "one", "return", 10.0, slice(1))
     with pytest.raises(ZooError, match="index.parquet: GHN 0 on .* scored .*, recorded is"):
-        roll_out_again(simulator, copy, 5)
+        roll_out_again(simulator, one, 5)
+    unsolved = _with_other_records(tiny, tmp_path / "unsolved", "success_at_end", 1.0, slice(1))
+    with pytest.raises(ZooError, match="index.parquet: GHN 0 on .* scored .*, recorded is"):
+        roll_out_again(simulator, unsolved, 5)
+    # What one policy's luck would explain, all of them cannot have.
+    every = _with_other_records(tiny, tmp_path / "every", "return", 6.0, slice(None))
+    with pytest.raises(ZooError, match=r"5 policies scored \{'return': -[56]\..* more than recorded in the mean; use the"):
+        roll_out_again(simulator, every, 5)
+    roll_out_again(simulator, _with_other_records(tiny, tmp_path / "near", "return", 2.0, slice(None)), 5)
 
 
 def test_training_weights_are_scaled_to_one_spread(tiny: Path) -> None:
