@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import random
+import re
 import sys
 import time
 import uuid
@@ -468,8 +469,15 @@ def this_machine() -> dict[str, Any]:
     """What a manifest says of where its numbers were made."""
     import torch
 
-    machine = {"platform": platform.platform(), "processor": platform.machine(), "cpus": os.cpu_count()}
+    machine = {"platform": platform.platform(), "processor": _processor(), "cpus": os.cpu_count()}
     return machine | ({"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {})
+
+
+def _processor() -> str:
+    """Its make and model where Linux tells: physics differs between makes by rounding errors."""
+    table = Path("/proc/cpuinfo")
+    names = re.findall(r"^model name\s*:\s*(.+)$", table.read_text(), re.MULTILINE) if table.exists() else []
+    return names[0] if names else platform.machine()
 
 
 def _versions() -> dict[str, str]:

@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import platform
 import subprocess
 import sys
 from dataclasses import replace
@@ -434,6 +435,13 @@ def test_a_machine_names_the_gpu_it_computes_on(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.get_device_name", lambda: "NVIDIA H200")
     assert this_machine()["gpu"] == "NVIDIA H200"
+
+
+def test_a_machine_names_its_make_of_processor() -> None:
+    processor = this_machine()["processor"]
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    assert processor == (names[0] if names else platform.machine())
 
 
 def test_manifest_holds_no_machine_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -163,7 +163,9 @@ def test_a_record_that_no_rounding_error_explains_is_refused(simulator: Simulato
         roll_out_again(simulator, unsolved, 5)
     # What one policy's luck would explain, all of them cannot have.
     every = _with_other_records(tiny, tmp_path / "every", "return", 6.0, slice(None))
-    with pytest.raises(ZooError, match=r"5 policies scored \{'return': -[56]\..* more than recorded in the mean; use the"):
+    with pytest.raises(
+        ZooError, match=r"5 policies scored \{'return': -[56]\..* more than recorded in the mean; use the"
+    ):
         roll_out_again(simulator, every, 5)
     roll_out_again(simulator, _with_other_records(tiny, tmp_path / "near", "return", 2.0, slice(None)), 5)
 

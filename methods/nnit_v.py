@@ -1,0 +1,19 @@
+"""`nnit`, predicting v = sqrt(level) noise - sqrt(1 - level) x_0 (Salimans and Ho 2022), half noise and half network.
+
+It is noise prediction beside a skip connection: where hardly anything but noise is left it need not be written, so its
+error is not divided by the little that is left of the network. The last map is that of `nnit_noise`, for its reason.
+"""
+
+from dataclasses import replace
+from typing import ClassVar
+
+from nnbench.methods import nnit
+from nnbench.methods.nnit.config import CPU, REHEARSAL, Config
+
+
+class Method(nnit.Method):
+    """Generates p(w | a), and p(a, w)."""
+
+    name: ClassVar[str] = "nnit_v"
+    config: ClassVar[Config] = replace(CPU, target="v", place_rank=0)
+    rehearsal: ClassVar[Config] = replace(REHEARSAL, target="v", place_rank=0)
