@@ -1,5 +1,7 @@
-"""`nnit`, predicting noise as the paper's Table 7 says. With one last map for all places of the grid, not one of rank 64
-for each: noise fills all 256 dimensions of a patch, and what the map cannot write no step would remove.
+"""`nnit`, predicting noise as the paper's Table 7 says.
+
+With one last map for all places of the grid, not one of rank 64 for each: noise fills all 256 dimensions of a patch,
+and what the map cannot write no step would remove.
 """
 
 from dataclasses import replace
