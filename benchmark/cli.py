@@ -697,14 +697,21 @@ def zoo_alignment(
     Args:
         task: ManiSkill environment.
         workers: Simulation processes, default one a core.
-        pool: The `--work` folder of `nnbench zoo build`, for the states to learn from.
+        pool: The `--work` folder of `nnbench zoo build`, whose states are learned from; gathered first if missing.
         work: Folder for finished policies.
         results: Folder for the rows.
     """
     from nnbench.tasks.alignment import AlignmentConfig, compare, summarise
+    from nnbench.tasks.distillation import DistillationConfig, build_pool
+    from nnbench.tasks.expert import load_expert
     from nnbench.tasks.simulation import Simulator, load_task
+    from nnbench.tasks.zoo import SHIPPED, claim_work
 
     with Simulator(load_task(task), workers) as simulator:
+        if not (pool / task / "pool.safetensors").exists():
+            expert = SHIPPED / task / "expert.safetensors"
+            claim_work(pool / task, simulator.task, expert, DistillationConfig())
+            build_pool(simulator, load_expert(expert), pool / task, DistillationConfig())
         rows = compare(simulator, pool / task, work / task, results, AlignmentConfig())
     for side, columns in summarise(rows).items():
         print(f"{side:9}" + "".join(f"  {name} {value:.3f}" for name, value in columns.items()))
