@@ -637,16 +637,16 @@ def zoo_build(
         preset: The paper's numbers, for a cluster, or those for two cores.
         seeds: Number of hypernetworks, default the preset's; their seeds are 0, 1, ...
         held_out: Let the hypernetworks learn the held-out architectures too.
-        expert: An expert.safetensors, default the one that `nnbench expert train` wrote.
+        expert: An expert.safetensors, default the one that `nnbench expert train` wrote, else the one that ships.
         workers: Simulation processes, default one a core.
         work: Folder for what is needed only while building.
         out: Folder for the zoo.
     """
     from nnbench.tasks import distillation
     from nnbench.tasks.simulation import Simulator, load_task
-    from nnbench.tasks.zoo import build_zoo
+    from nnbench.tasks.zoo import build_zoo, expert_file
 
-    expert = expert or _RUNS / "expert" / task / "expert.safetensors"
+    expert = expert or expert_file(_RUNS, task)
     count, config = distillation.preset(preset, load_task(task).name)
     config = replace(config, architectures="space" if held_out else "train")
     with Simulator(load_task(task), workers) as simulator:
@@ -705,11 +705,11 @@ def zoo_alignment(
     from nnbench.tasks.distillation import DistillationConfig, build_pool
     from nnbench.tasks.expert import load_expert
     from nnbench.tasks.simulation import Simulator, load_task
-    from nnbench.tasks.zoo import SHIPPED, claim_work
+    from nnbench.tasks.zoo import claim_work, expert_file
 
     with Simulator(load_task(task), workers) as simulator:
         if not (pool / task / "pool.safetensors").exists():
-            expert = SHIPPED / task / "expert.safetensors"
+            expert = expert_file(_RUNS, task)
             claim_work(pool / task, simulator.task, expert, DistillationConfig())
             build_pool(simulator, load_expert(expert), pool / task, DistillationConfig())
         rows = compare(simulator, pool / task, work / task, results, AlignmentConfig())

@@ -14,7 +14,7 @@ import submitit
 from submitit import AutoExecutor
 from submitit.core.utils import FailedJobError
 
-from nnbench.slurm.plan import STAGES, Stage, SweepUnit, expert_file, stage_of
+from nnbench.slurm.plan import RUNS, STAGES, Stage, SweepUnit, stage_of
 from nnbench.slurm.profile import Profile, Resources
 from nnbench.slurm.sweep import Job, Sweep, SweepError, alive, slurm_answers, states
 from nnbench.slurm.work import Work
@@ -91,6 +91,7 @@ def check(sweep: Sweep, units: Sequence[SweepUnit]) -> list[str]:
     from nnbench.api import JointGenerator
     from nnbench.protocol import JOINT
     from nnbench.registry import RegistryError, load_method
+    from nnbench.tasks.zoo import expert_file
 
     problems = []
     for method in dict.fromkeys(unit.method for unit in units if unit.method and unit.stage in ("train", "run")):
@@ -114,8 +115,9 @@ def check(sweep: Sweep, units: Sequence[SweepUnit]) -> list[str]:
         manifest = sweep.plan.zoo_folder(task) / "manifest.json"
         if sweep.plan.zoo_plan(task) is None and not manifest.exists():
             problems.append(f'no zoo of {task} ships; build one in the plan: [[zoo]] tasks = ["{task}"]')
-        if any(unit.task == task and unit.stage in ("ghn", "zoo") for unit in units) and not expert_file(task).exists():
-            problems.append(f"{expert_file(task)}: no expert; `nnbench expert train --task {task}` makes one")
+        expert = expert_file(RUNS, task)
+        if any(unit.task == task and unit.stage in ("ghn", "zoo") for unit in units) and not expert.exists():
+            problems.append(f"{expert}: no expert; `nnbench expert train --task {task}` makes one")
     return list(dict.fromkeys(problems))
 
 

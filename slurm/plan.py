@@ -141,11 +141,6 @@ def stage_of(name: str) -> Stage:
     return next(stage for stage in STAGES if stage == name.split("/")[0])
 
 
-def expert_file(task: str) -> Path:
-    """The expert that a zoo is built from, as `nnbench expert train` writes it."""
-    return RUNS / "expert" / task / "expert.safetensors"
-
-
 def plan_file(path: Path) -> Path:
     """A file, or by its name a plan that ships. Raises ConfigurationError."""
     for candidate in (path, SHIPPED / path):

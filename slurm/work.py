@@ -20,7 +20,7 @@ from submitit import JobEnvironment
 from submitit.core.utils import UncompletedJobError
 from submitit.helpers import Checkpointable
 
-from nnbench.slurm.plan import RUNS, SweepUnit, expert_file, load_plan
+from nnbench.slurm.plan import RUNS, SweepUnit, load_plan
 from nnbench.slurm.sweep import Sweep
 
 if TYPE_CHECKING:
@@ -159,18 +159,18 @@ def _train(sweep: Sweep, unit: SweepUnit, workers: int | None) -> None:
 
 def _make_ghn(sweep: Sweep, unit: SweepUnit, workers: int | None) -> None:
     from nnbench.tasks.simulation import Simulator, load_task
-    from nnbench.tasks.zoo import build_ghns
+    from nnbench.tasks.zoo import build_ghns, expert_file
 
     part = sweep.plan.zoo_plan(unit.task)
     assert part is not None and unit.seed is not None
     with Simulator(load_task(unit.task), workers) as simulator:
         work = RUNS / "distillation" / unit.task
-        build_ghns(simulator, expert_file(unit.task), work, (unit.seed,), part.numbers(unit.task)[1])
+        build_ghns(simulator, expert_file(RUNS, unit.task), work, (unit.seed,), part.numbers(unit.task)[1])
 
 
 def _make_zoo(sweep: Sweep, unit: SweepUnit, workers: int | None) -> None:
     from nnbench.tasks.simulation import Simulator, load_task
-    from nnbench.tasks.zoo import build_zoo
+    from nnbench.tasks.zoo import build_zoo, expert_file
 
     part = sweep.plan.zoo_plan(unit.task)
     assert part is not None
@@ -179,7 +179,7 @@ def _make_zoo(sweep: Sweep, unit: SweepUnit, workers: int | None) -> None:
     with Simulator(load_task(unit.task), workers) as simulator:
         if unit.method is None:
             out = sweep.plan.zoo_folder(unit.task)
-            build_zoo(simulator, expert_file(unit.task), work, out, range(count), config)
+            build_zoo(simulator, expert_file(RUNS, unit.task), work, out, range(count), config)
         else:
             _compare_alignment(sweep, simulator, unit.task)
 
@@ -188,11 +188,11 @@ def _compare_alignment(sweep: Sweep, simulator: "Simulator", task: str) -> None:
     from nnbench.tasks.alignment import AlignmentConfig, compare
     from nnbench.tasks.distillation import DistillationConfig, build_pool
     from nnbench.tasks.expert import load_expert
-    from nnbench.tasks.zoo import claim_work
+    from nnbench.tasks.zoo import claim_work, expert_file
 
     pool = RUNS / "alignment" / "pool" / task  # its own: with the preset `paper` every GHN gathers for itself
-    claim_work(pool, simulator.task, expert_file(task), DistillationConfig())
-    build_pool(simulator, load_expert(expert_file(task)), pool, DistillationConfig())
+    claim_work(pool, simulator.task, expert_file(RUNS, task), DistillationConfig())
+    build_pool(simulator, load_expert(expert_file(RUNS, task)), pool, DistillationConfig())
     compare(simulator, pool, RUNS / "alignment" / task, sweep.plan.results, AlignmentConfig())
 
 

@@ -211,6 +211,12 @@ class Repetition:
     """The same of its success at end."""
 
 
+def expert_file(runs: Path, task_name: str) -> Path:
+    """The expert that a zoo is built from: the one that `nnbench expert train` wrote, else the one that ships."""
+    trained = runs / "expert" / task_name / "expert.safetensors"
+    return trained if trained.exists() else SHIPPED / task_name / "expert.safetensors"
+
+
 def roll_out_again(simulator: Simulator, directory: Path, count: int) -> Repetition:
     """Roll out `count` policies, spread over the index, once more.
 

@@ -89,10 +89,8 @@ def test_problems_are_known_before_anything_is_submitted(sweep: Sweep, monkeypat
     monkeypatch.setattr("nnbench.tasks.zoo.SHIPPED", Path("elsewhere"))
     found = dispatch.check(other, other.units)
     assert found[0].startswith("unknown method 'nearst'; did you mean 'nearest'?")
-    assert found[
-        1
-    ] == "runs/expert/PushCube-v1/expert.safetensors: no expert; `nnbench expert train --task PushCube-v1`" + (
-        " makes one"
+    assert found[1] == (
+        "elsewhere/PushCube-v1/expert.safetensors: no expert; `nnbench expert train --task PushCube-v1` makes one"
     )
     assert found[2].startswith("no zoo of StackCubeEasy-v1 ships")
 
