@@ -153,11 +153,12 @@ def test_a_unit_that_hangs_two_workers_is_named(bad_actors: Any) -> None:
 def test_no_worker_outlives_its_parent(blow: signal.Signals) -> None:
     script = textwrap.dedent(
         """
-        import multiprocessing
+        import multiprocessing, signal
         import numpy as np, torch
         from nnbench.tasks.policy import PolicyActor, random_policy
         from nnbench.tasks.simulation import Rollout, Simulator, load_task
         if __name__ == "__main__":
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts with & ignores it
             with Simulator(load_task("PickCube-v1"), 2) as simulator:
                 policy = random_policy((16, 16, 16, 32), 42, 8, torch.Generator())
                 units = [Rollout(PolicyActor.stack([policy], np.zeros(25, int), None), np.arange(25))] * 1000
