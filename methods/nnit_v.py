@@ -1,7 +1,7 @@
 """`nnit`, predicting v = sqrt(level) noise - sqrt(1 - level) x_0 (Salimans and Ho 2022), half noise and half network.
 
 It is noise prediction beside a skip connection: where hardly anything but noise is left it need not be written, so its
-error is not divided by the little that is left of the network. The last map is that of `nnit_noise`, for its reason.
+error is not divided by the little that is left of the network. Patches as those of `nnit_noise`, for its reason.
 """
 
 from dataclasses import replace
@@ -15,5 +15,5 @@ class Method(nnit.Method):
     """Generates p(w | a), and p(a, w)."""
 
     name: ClassVar[str] = "nnit_v"
-    config: ClassVar[Config] = replace(CPU, target="v", place_rank=0)
-    rehearsal: ClassVar[Config] = replace(REHEARSAL, target="v", place_rank=0)
+    config: ClassVar[Config] = replace(CPU, target="v", patch=8, steps=7_000)
+    rehearsal: ClassVar[Config] = replace(REHEARSAL, target="v", patch=8, place_rank=64)
