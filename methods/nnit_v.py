@@ -15,5 +15,5 @@ class Method(nnit.Method):
     """Generates p(w | a), and p(a, w)."""
 
     name: ClassVar[str] = "nnit_v"
-    config: ClassVar[Config] = replace(CPU, target="v", patch=8, steps=7_000)
-    rehearsal: ClassVar[Config] = replace(REHEARSAL, target="v", patch=8, place_rank=64)
+    config: ClassVar[Config] = replace(CPU, target="v", patch=8, place_rank=0, steps=7_000)
+    rehearsal: ClassVar[Config] = replace(REHEARSAL, target="v", patch=8, place_rank=0)

@@ -1,5 +1,6 @@
 """Every method that ships conforms, and what does not is told why."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ from nnbench.api import Untrained, Weights
 from nnbench.check import CHECKS, CheckFailed, Subject, distance_to_training, toy_training_set
 from nnbench.methods import nearest
 from nnbench.registry import list_methods, load_method
-from nnbench.tasks.architectures import load_splits
-from nnbench.tasks.zoo import HeldOutAccess
+from nnbench.tasks.architectures import Architecture, load_splits
+from nnbench.tasks.policy import weights_sha256
+from nnbench.tasks.zoo import HeldOutAccess, TrainingSet
 
 
 @pytest.fixture(scope="module", params=sorted(list_methods()))
@@ -33,6 +35,43 @@ def test_the_toy_zoo_holds_nothing_back_but_what_is_held_out() -> None:
     for arch in load_splits().unseen:
         with pytest.raises(HeldOutAccess):
             training.networks(arch)
+
+
+def _poisoned(training: TrainingSet) -> TrainingSet:
+    """The same, but behind what a method may read every network is another one."""
+
+    def networks(arch: Architecture) -> dict[int, Weights]:
+        found = training._networks(arch)
+        if arch in training.architectures:
+            return found
+        return {seed: {key: value + 1 for key, value in weights.items()} for seed, weights in found.items()}
+
+    return replace(training, _networks=networks, _hypernetworks=networks)
+
+
+def _written_for_unseen(subject: Subject) -> list[str]:
+    archs = [subject.arch] if subject.method.seen_only else [*load_splits().unseen, subject.arch]
+    return [weights_sha256(sample) for arch in archs for sample in subject.samples(arch, 2)]
+
+
+@pytest.mark.parametrize("name", sorted(set(list_methods()) - {"ghn"}))
+def test_no_method_reads_a_held_out_network(name: str, tmp_path: Path) -> None:
+    method = load_method(name)
+    assert not method.reads_ghn
+    clean, poisoned = Subject(method, tmp_path / "clean"), Subject(method, tmp_path / "poisoned")
+    poisoned.__dict__["training"] = _poisoned(toy_training_set(reads_ghn=True))
+    assert _written_for_unseen(poisoned) == _written_for_unseen(clean)
+
+
+def test_a_method_that_reads_a_held_out_network_is_poisoned_by_it(tmp_path: Path) -> None:
+    class Cheats(Base):
+        def generate(self, arch: Any, n: int, *, seed: int = 0) -> list[Weights]:
+            return [{k: v.clone() for k, v in self.training._networks(arch)[s].items()} for s in range(n)]
+
+    clean, poisoned = Subject(Cheats, tmp_path / "clean"), Subject(Cheats, tmp_path / "poisoned")
+    poisoned.__dict__["training"] = _poisoned(poisoned.training)
+    theirs, ours = _written_for_unseen(poisoned), _written_for_unseen(clean)
+    assert not set(theirs[:-2]) & set(ours[:-2]) and theirs[-2:] == ours[-2:]  # the last two are of a trained one
 
 
 class Base(Untrained):
