@@ -339,18 +339,19 @@ def table1(rows: Sequence[Mapping[str, Any]], task: str) -> tuple[Grid, list[Lin
         f"Table 1: weights written by hypernetworks and trained directly, {task}",
         (
             "weights",
+            "seeds",
             "measured\nreturn",
             "measured\nsuccess %",
             "nearest\nL2",
             "nearest\ncosine",
             "neigh-\nbours",
-            "seeds",
+            "other\nseeds",
             "reported\nreturn, %",
             "reported\nL2, cosine",
         ),
         1,
         "Mean over independent seeds; [low, high]: 95% bootstrap interval over them. nearest: of the other seeds' "
-        "weights. neighbours: correlation of adjacent weights of the hidden matrices. seeds: correlation of the hidden "
+        "weights. neighbours: correlation of adjacent weights of the hidden matrices. other seeds: that of the hidden "
         "units' mean absolute weights with those of other seeds. conv1x1, upsample: the hypernetwork's decoder; the "
         f"paper names none. reported: Table 1 of arXiv {ARXIV_ID}. {MISSING}: not measured, or not reported.",
     )
@@ -373,7 +374,7 @@ def table1(rows: Sequence[Mapping[str, Any]], task: str) -> tuple[Grid, list[Lin
                 f"{claim['return']:.2f}, {100 * claim['success']:.1f}",
                 f"{claim['nearest_l2']:.2f}, {claim['nearest_cosine']:.2f}",
             ]
-        grid.add(side, *cells, *reported_)
+        grid.add(side, str(len(mine)) if mine else MISSING, *cells, *reported_)
     return grid, lines
 
 

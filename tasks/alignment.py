@@ -39,6 +39,8 @@ class AlignmentConfig:
     """The paper's 35 seeds and its architecture; it says nothing of the training."""
 
     seeds: int = 35
+    upsample_seeds: int = 5
+    """Of the side that the paper does not have: its convolutions take many times as long."""
     arch: Architecture = (256, 256, 256)
     updates: int = 2_000
     batch: int = 512
@@ -132,8 +134,9 @@ def _train(pool: LabelledStates, side: Side, directory: Path, config: AlignmentC
     )
     observation_dim, action_dim = pool.observations.shape[1], pool.actions.shape[1]
     policies: dict[int, Weights] = {}
-    for start in tqdm(range(0, config.seeds, config.side_by_side), desc=f"policies {side}", disable=None):
-        seeds = range(start, min(start + config.side_by_side, config.seeds))
+    count = config.upsample_seeds if side == "upsample" else config.seeds
+    for start in tqdm(range(0, count, config.side_by_side), desc=f"policies {side}", disable=None):
+        seeds = range(start, min(start + config.side_by_side, count))
         path = directory / f"{side}-{seeds[0]}-{seeds[-1]}.safetensors"
         if not path.exists():
             ensemble: DirectPolicies | GHNEnsemble

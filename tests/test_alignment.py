@@ -21,7 +21,9 @@ from nnbench.tasks.policy import GaussianActor, PolicyActor, check_weights, rand
 from nnbench.tasks.simulation import Simulator
 from nnbench.tasks.zoo import SHIPPED, ZooError
 
-TINY = AlignmentConfig(seeds=3, arch=(64, 64, 64), updates=30, batch=16, ghn_channels=4, side_by_side=2, episodes=2)
+TINY = AlignmentConfig(
+    seeds=3, upsample_seeds=2, arch=(64, 64, 64), updates=30, batch=16, ghn_channels=4, side_by_side=2, episodes=2
+)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +60,10 @@ def test_rows_are_written_and_finished_policies_kept(
     states.save(tmp_path / "pool" / "pool.safetensors")
     write_json(tmp_path / "pool" / "made-with.json", {"standardiser_sha256": simulator.task.standardiser.sha256})
     rows = compare(simulator, tmp_path / "pool", tmp_path / "work", tmp_path / "out", TINY)
-    assert [(row["side"], row["seed"]) for row in rows] == [(side, seed) for side in SIDES for seed in range(3)]
+    seeds = {"conv1x1": 3, "upsample": 2, "sgd": 3}
+    assert [(row["side"], row["seed"]) for row in rows] == [
+        (side, seed) for side in SIDES for seed in range(seeds[side])
+    ]
     assert pq.read_table(tmp_path / "out" / "alignment" / "PickCube-v1.parquet").to_pylist() == rows
     assert len(rows[0]["magnitudes"]) == 42 + 3 * 64
     files = {path: path.stat().st_mtime_ns for path in (tmp_path / "work").iterdir()}

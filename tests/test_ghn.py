@@ -4,9 +4,10 @@ from typing import Literal
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from nnbench.tasks.architectures import load_splits
-from nnbench.tasks.ghn import GHNConfig, GHNEnsemble, act
+from nnbench.tasks.ghn import GHNConfig, GHNEnsemble, _DoublingConvolution, act
 from nnbench.tasks.policy import PolicyActor, check_weights
 
 DECODERS = (GHNConfig(decoder="conv1x1"), GHNConfig(decoder="upsample"))
@@ -61,6 +62,14 @@ def test_what_cannot_be_written_is_refused() -> None:
         GHNEnsemble([0], 65, 8)
     with pytest.raises(ValueError, match="expected a power of two"):
         GHNEnsemble([0], 42, 8, GHNConfig(max_width=96))
+
+
+def test_convolving_on_the_map_is_convolving_the_doubled_map() -> None:
+    layer = _DoublingConvolution(3, 2, [torch.Generator().manual_seed(seed) for seed in range(4)])
+    x = torch.randn(5, 4 * 3, 6, 7, generator=torch.Generator().manual_seed(9))
+    doubled = F.interpolate(x, scale_factor=2)
+    expected = F.conv2d(doubled, layer.weight.flatten(0, 1), layer.bias.flatten(), padding=1, groups=4)
+    torch.testing.assert_close(layer(x), expected)
 
 
 @pytest.mark.parametrize("decoder", ["conv1x1", "upsample"])
