@@ -338,8 +338,7 @@ def table1(rows: Sequence[Mapping[str, Any]], task: str) -> tuple[Grid, list[Lin
     grid = Grid(
         f"Table 1: weights written by hypernetworks and trained directly, {task}",
         (
-            "weights",
-            "seeds",
+            "weights,\nseeds",
             "measured\nreturn",
             "measured\nsuccess %",
             "nearest\nL2",
@@ -374,7 +373,7 @@ def table1(rows: Sequence[Mapping[str, Any]], task: str) -> tuple[Grid, list[Lin
                 f"{claim['return']:.2f}, {100 * claim['success']:.1f}",
                 f"{claim['nearest_l2']:.2f}, {claim['nearest_cosine']:.2f}",
             ]
-        grid.add(side, str(len(mine)) if mine else MISSING, *cells, *reported_)
+        grid.add(f"{side}, {len(mine)}" if mine else side, *cells, *reported_)
     return grid, lines
 
 

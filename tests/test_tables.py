@@ -389,9 +389,9 @@ def test_table_1_sets_both_sides_beside_the_paper() -> None:
         for seed in range(5)
     ]
     grid, lines = table1(rows, TASK)
-    assert [row[0] for row in grid.rows] == ["conv1x1", "upsample", "sgd"]
-    assert grid.rows[0][1] == "5" and grid.rows[0][4] == "42.0 [40.8, 43.2]" and grid.rows[1][1:8] == ["—"] * 7
-    assert grid.rows[0][8:] == ["39.35, 99.0", "54.66, 0.07"] and grid.rows[2][8:] == ["39.49, 98.9", "41.73, 0.02"]
+    assert [row[0] for row in grid.rows] == ["conv1x1, 5", "upsample", "sgd, 5"]
+    assert grid.rows[0][3] == "42.0 [40.8, 43.2]" and grid.rows[1][1:7] == ["—"] * 6
+    assert grid.rows[0][7:] == ["39.35, 99.0", "54.66, 0.07"] and grid.rows[2][7:] == ["39.49, 98.9", "41.73, 0.02"]
     by_metric = {(line.method, line.metric): line for line in lines}
     assert by_metric["conv1x1", "nearest_l2"].verdict == "below" and by_metric["sgd", "nearest_l2"].verdict == "inside"
     assert by_metric["upsample", "return"].verdict == "not measured"
