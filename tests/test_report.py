@@ -216,7 +216,8 @@ def _nnbench(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
 def test_report_and_figure_as_commands(tmp_path: Path) -> None:
     done = _nnbench("report", "--task", TASK, "--results", str(REFERENCE), "--out", "page.html", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "page.html: 7 tables, 5 of 5 figures, 16 units\n"
+    units = len(list(REFERENCE.glob(f"*-{TASK}-*.json")))
+    assert units > 0 and done.stdout == f"page.html: 7 tables, 5 of 5 figures, {units} units\n"
     read = _Page((tmp_path / "page.html").read_text("utf-8"))
     (nnit,) = [row for row in read.tables[0] if row[:2] == ["unseen", "nnit"]]
     assert nnit[2] == "39.1 [38.2, 39.9]" and MISSING not in nnit
