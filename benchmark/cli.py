@@ -680,7 +680,8 @@ def zoo_verify(
             again = roll_out_again(simulator, directory, policies)
         print(
             f"{again.policies} rolled out again: {again.exact} to the last digit as recorded, the others within "
-            f"{again.return_difference:.2g} of their return and {again.success_difference:.2g} of their success at end"
+            f"{again.return_difference:.2g} of their return and {again.success_difference:.2g} of their success at end,"
+            f" on average by {again.return_mean:+.3f} and {again.success_mean:+.4f}"
         )
 
 
@@ -702,16 +703,12 @@ def zoo_alignment(
         results: Folder for the rows.
     """
     from nnbench.tasks.alignment import AlignmentConfig, compare, summarise
-    from nnbench.tasks.distillation import DistillationConfig, build_pool
-    from nnbench.tasks.expert import load_expert
     from nnbench.tasks.simulation import Simulator, load_task
-    from nnbench.tasks.zoo import claim_work, expert_file
+    from nnbench.tasks.zoo import expert_file, gather_pool
 
     with Simulator(load_task(task), workers) as simulator:
         if not (pool / task / "pool.safetensors").exists():
-            expert = expert_file(_RUNS, task)
-            claim_work(pool / task, simulator.task, expert, DistillationConfig())
-            build_pool(simulator, load_expert(expert), pool / task, DistillationConfig())
+            gather_pool(simulator, expert_file(_RUNS, task), pool / task)
         rows = compare(simulator, pool / task, work / task, results, AlignmentConfig())
     for side, columns in summarise(rows).items():
         print(f"{side:9}" + "".join(f"  {name} {value:.3f}" for name, value in columns.items()))

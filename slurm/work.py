@@ -186,13 +186,10 @@ def _make_zoo(sweep: Sweep, unit: SweepUnit, workers: int | None) -> None:
 
 def _compare_alignment(sweep: Sweep, simulator: "Simulator", task: str) -> None:
     from nnbench.tasks.alignment import AlignmentConfig, compare
-    from nnbench.tasks.distillation import DistillationConfig, build_pool
-    from nnbench.tasks.expert import load_expert
-    from nnbench.tasks.zoo import claim_work, expert_file
+    from nnbench.tasks.zoo import expert_file, gather_pool
 
     pool = RUNS / "alignment" / "pool" / task  # its own: with the preset `paper` every GHN gathers for itself
-    claim_work(pool, simulator.task, expert_file(RUNS, task), DistillationConfig())
-    build_pool(simulator, load_expert(expert_file(RUNS, task)), pool, DistillationConfig())
+    gather_pool(simulator, expert_file(RUNS, task), pool)
     compare(simulator, pool, RUNS / "alignment" / task, sweep.plan.results, AlignmentConfig())
 
 

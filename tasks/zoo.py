@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save, save_file
 from tqdm import tqdm
 
 from nnbench.tasks.architectures import Architecture, architecture_name, load_splits, parse_architecture
-from nnbench.tasks.distillation import DistillationConfig, distil, sample_states
+from nnbench.tasks.distillation import DistillationConfig, build_pool, distil, sample_states
 from nnbench.tasks.engine import Task
 from nnbench.tasks.expert import join_episodes, load_expert
 from nnbench.tasks.files import file_sha256, write_atomically, write_json
@@ -209,6 +209,9 @@ class Repetition:
     """The largest of a policy, of its mean return over the validation episodes."""
     success_difference: float
     """The same of its success at end."""
+    return_mean: float
+    """How much more all of them scored than recorded, on average."""
+    success_mean: float
 
 
 def expert_file(runs: Path, task_name: str) -> Path:
@@ -250,7 +253,7 @@ def roll_out_again(simulator: Simulator, directory: Path, count: int) -> Repetit
         )
     largest = np.abs(differences).max(axis=0)
     exact = np.all(np.abs(differences) < 1e-4, axis=1)  # the last bits of a reward are the machine's
-    return Repetition(count, int(exact.sum()), float(largest[0]), float(largest[2]))
+    return Repetition(count, int(exact.sum()), *map(float, (largest[0], largest[2], mean[0], mean[2])))
 
 
 def build_zoo(
@@ -308,6 +311,16 @@ def build_ghns(
     """
     claim_work(work, simulator.task, expert_path, config)
     return distil(simulator, load_expert(expert_path), ghn_seeds, work, config)
+
+
+def gather_pool(simulator: Simulator, expert_path: Path, work: Path) -> None:
+    """The states of the preset `cpu`, which GHNs and direct training learn from, where `work` does not have them.
+
+    Raises ZooError where `work` was made from another expert or with other numbers.
+    """
+    config = DistillationConfig()
+    claim_work(work, simulator.task, expert_path, config)
+    build_pool(simulator, load_expert(expert_path), work, config)
 
 
 def claim_work(work: Path, task: Task, expert_path: Path, config: DistillationConfig) -> None:

@@ -29,6 +29,7 @@ from nnbench.tasks.zoo import (
     ZooError,
     _keep_best,
     build_zoo,
+    expert_file,
     list_architectures,
     roll_out_again,
 )
@@ -152,6 +153,7 @@ def test_policies_roll_out_again_to_their_records(simulator: Simulator, tiny: Pa
     again = roll_out_again(simulator, tiny, 5)
     assert again.policies == again.exact == 5  # rolled out on the machine that recorded them
     assert again.return_difference < 1e-4 and again.success_difference == 0
+    assert abs(again.return_mean) < 1e-4 and again.success_mean == 0
 
 
 def test_a_record_that_no_rounding_error_explains_is_refused(simulator: Simulator, tiny: Path, tmp_path: Path) -> None:
@@ -168,6 +170,14 @@ def test_a_record_that_no_rounding_error_explains_is_refused(simulator: Simulato
     ):
         roll_out_again(simulator, every, 5)
     roll_out_again(simulator, _with_other_records(tiny, tmp_path / "near", "return", 2.0, slice(None)), 5)
+
+
+def test_a_trained_expert_goes_before_the_one_that_ships(tmp_path: Path) -> None:
+    assert expert_file(tmp_path, TASK) == EXPERT and EXPERT.exists()
+    trained = tmp_path / "expert" / TASK / "expert.safetensors"
+    trained.parent.mkdir(parents=True)
+    trained.touch()
+    assert expert_file(tmp_path, TASK) == trained
 
 
 def test_training_weights_are_scaled_to_one_spread(tiny: Path) -> None:
