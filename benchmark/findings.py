@@ -61,7 +61,10 @@ def _of_split(
             side = _side(difference, 0) * (1 if pair in differences else -1)
             reported = f"{better} ({100 * claimed[better]:.0f} %) over {worse} ({100 * claimed[worse]:.0f} %)"
             found = f"measured {_beside(difference, measured)}: {_VERDICTS[side]}"
-            sentences.append(f"the paper ranks {reported}; {found}")
+            short = [method for method in (better, worse) if _side(measured[method], claimed[method]) < 0]
+            # A method that is not what the paper measured may have been trained too little: no verdict on the method.
+            but = f", but {' and '.join(short)} here below the paper's own number, for whatever reason" if short else ""
+            sentences.append(f"the paper ranks {reported}; {found}{but}")
     for method in ranked:
         for (first, other), difference in differences.items():
             if first == method and other in (DIRECT, *FLOORS):
