@@ -21,6 +21,8 @@ from nnbench.tasks.checkpoint import load_training_state, save_training_state
 from nnbench.tasks.files import write_atomically
 
 CHECKPOINT_EVERY = 250
+_FIRST_PACE = 20
+"""Steps after which it is first said how long training will take."""
 
 Built = TypeVar("Built")
 Model = TypeVar("Model", bound=nn.Module)
@@ -119,6 +121,8 @@ def optimise(
             mean_loss += (loss.item() - mean_loss) / min(step, 100)
             bar.set_postfix(loss=f"{mean_loss:.4f}", refresh=False)
             bar.update()
+            if step == _FIRST_PACE < schedule.steps:
+                tqdm.write(f"{name} {_time_left(1000 * (time.perf_counter() - began) / step, step, schedule.steps)}")
             if step % CHECKPOINT_EVERY == 0 or step == schedule.steps or step in looks:
                 elapsed = time.perf_counter() - began
                 pace, first, began = 1000 * elapsed / (step - first), step, began + elapsed
@@ -126,12 +130,17 @@ def optimise(
                 if look is not None and step in looks:
                     row |= look(ema)
                     began = time.perf_counter()
-                tqdm.write(f"{name} " + "  ".join(f"{key} {value:.4g}" for key, value in row.items()))
+                said = [*(f"{key} {value:.4g}" for key, value in row.items()), _time_left(pace, step, schedule.steps)]
+                tqdm.write(f"{name} " + "  ".join(said))
                 progress |= {"step": step, "loss": mean_loss, "seconds": progress["seconds"] + elapsed}
                 progress["log"].append(row)
                 save_training_state(path, parts, optimizer, rng, progress)
                 _write_log(log, progress["log"])
     return ema, progress["loss"], progress["seconds"]
+
+
+def _time_left(ms_per_step: float, step: int, steps: int) -> str:
+    return f"{(steps - step) * ms_per_step / 60_000:.0f} of {steps * ms_per_step / 60_000:.0f} minutes left"
 
 
 @torch.no_grad()

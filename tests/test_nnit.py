@@ -300,6 +300,13 @@ def test_trains_in_bfloat16_where_there_are_matrix_units(tmp_path: Path, monkeyp
     assert 0 < method.manifest.final_loss < 2
 
 
+def test_says_early_and_late_how_long_it_will_take(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fit(tmp_path, config=replace(TINY, steps=30))
+    said = [line for line in capsys.readouterr().out.splitlines() if "minutes left" in line]
+    assert "nnit 0 of 0 minutes left" in said[:-1] and said[-1].startswith("nnit step 30 ")
+    assert _training._time_left(ms_per_step=600, step=1000, steps=4000) == "30 of 40 minutes left"
+
+
 def test_a_diverging_run_stops(tmp_path: Path) -> None:
     with pytest.raises(FloatingPointError, match="lower peak_lr"):
         fit(tmp_path, config=Config(width=32, depth=1, heads=2, batch=4, steps=5, warmup=1, peak_lr=1e30))
