@@ -830,13 +830,11 @@ def _table_parts(
 
 def _alignment_rows(results: Path, task: str) -> list[dict[str, Any]]:
     """What `nnbench zoo alignment` wrote, or nothing."""
-    import pyarrow.parquet as pq
-
     from nnbench.tasks.alignment import alignment_file
+    from nnbench.tasks.files import read_rows
 
     path = alignment_file(results, task)
-    rows: list[dict[str, Any]] = pq.read_table(path).to_pylist() if path.exists() else []
-    return rows
+    return read_rows(path) if path.exists() else []
 
 
 def _material(task: str, results: Path, protocol: Protocol) -> "Material":

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from nnbench.tasks.architectures import Architecture, architecture_name
-from nnbench.tasks.files import file_sha256, write_json
+from nnbench.tasks.files import file_sha256, read_rows, write_json, write_rows
 from nnbench.tasks.filter import FILTERS
 from nnbench.tasks.policy import Weights, flatten_weights
 from nnbench.tasks.simulation import Simulator
-from nnbench.tasks.zoo import Zoo, score_policies, used_versions, write_table
+from nnbench.tasks.zoo import Zoo, score_policies, used_versions
 from nnbench.training import Trained
 
 
@@ -68,18 +68,16 @@ def measure(
                     | {f"reconstructed_{name}": value for name, value in after.items()}
                     | {"relative_l2": float((flatten_weights(decoded[position]) - flat).norm() / flat.norm())}
                 )
-            write_table(path, rows)
+            write_rows(path, rows)
             write_json(path.with_suffix(".json"), {"sha256": file_sha256(path), "versions": used_versions()})
         yield arch
 
 
 def read(results: Path, task: str) -> list[dict[str, Any]]:
     """All rows of a task."""
-    import pyarrow.parquet as pq
-
     rows: list[dict[str, Any]] = []
     for path in sorted(_folder(results).glob("*.json")):  # written last: what it describes is whole
-        rows += pq.read_table(path.with_suffix(".parquet")).to_pylist()
+        rows += read_rows(path.with_suffix(".parquet"))
     return [row for row in rows if row["task"] == task]
 
 

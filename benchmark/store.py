@@ -29,7 +29,7 @@ import pyarrow.parquet as pq
 
 from nnbench.protocol import Protocol, Unit
 from nnbench.tasks.architectures import architecture_name, load_splits
-from nnbench.tasks.files import write_atomically
+from nnbench.tasks.files import parse_parquet, write_atomically
 
 if TYPE_CHECKING:  # torch takes a second to import, and tables need none of it
     from nnbench.tasks.policy import Weights
@@ -357,7 +357,7 @@ def _read_verified(path: Path, manifest: Mapping[str, Any]) -> bytes:
 
 def _parse_parquet(path: Path, content: bytes) -> pa.Table:
     try:
-        return pq.read_table(pa.BufferReader(content))
+        return parse_parquet(content)
     except pa.ArrowException as error:
         raise StoreError(f"{path}: corrupt, no readable parquet ({error}); {_remedy(path)}") from error
 

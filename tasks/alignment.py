@@ -22,11 +22,11 @@ from tqdm import tqdm
 
 from nnbench.tasks.architectures import Architecture, architecture_name, parameter_shapes
 from nnbench.tasks.distillation import DistillationConfig, LabelledStates, PoolConfig, learn_from
-from nnbench.tasks.files import file_sha256, write_atomically, write_json
+from nnbench.tasks.files import file_sha256, write_atomically, write_json, write_rows
 from nnbench.tasks.ghn import GHNConfig, GHNEnsemble
 from nnbench.tasks.policy import Weights, nearest_neighbours
 from nnbench.tasks.simulation import Simulator
-from nnbench.tasks.zoo import FILTERS, refuse_other_work, score_policies, used_versions, write_table
+from nnbench.tasks.zoo import FILTERS, refuse_other_work, score_policies, used_versions
 
 Side = Literal["conv1x1", "upsample", "sgd"]
 
@@ -109,7 +109,7 @@ def compare(
             row = {"task": task.name, "side": side, "seed": seed, "arch": architecture_name(config.arch)}
             rows.append(row | {"episodes": config.episodes} | score | description)
     path = alignment_file(out, task.name)
-    write_table(path, rows)
+    write_rows(path, rows)
     write_json(path.with_suffix(".json"), made_with | {"sha256": file_sha256(path), "versions": used_versions()})
     return rows
 

@@ -6,7 +6,10 @@ import os
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # what trains and rolls out reads no tables, and they take a while to import
+    import pyarrow as pa
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -34,6 +37,33 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 def write_json(path: Path, value: Any) -> None:
     """JSON, indented, atomically."""
     write_atomically(path, lambda temporary: temporary.write_text(json.dumps(value, indent=2) + "\n"))
+
+
+def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Rows of equal columns as one parquet file, atomically."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.Table.from_pylist(rows)
+    write_atomically(path, lambda temporary: pq.write_table(table, temporary))
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """What `write_rows` wrote."""
+    rows: list[dict[str, Any]] = parse_parquet(path.read_bytes()).to_pylist()
+    return rows
+
+
+def parse_parquet(content: bytes) -> "pa.Table":
+    """The table in a parquet file's content. Raises pyarrow's ArrowException where it is none.
+
+    By this thread alone: those of `pyarrow.parquet.read_table` now and then outlive the interpreter, which then aborts
+    with all work done (apache/arrow#34314).
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    return pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False)
 
 
 def file_sha256(path: Path) -> str:

@@ -22,7 +22,7 @@ from nnbench.tasks.architectures import Architecture, architecture_name, load_sp
 from nnbench.tasks.distillation import DistillationConfig, build_pool, distil, sample_states
 from nnbench.tasks.engine import Task
 from nnbench.tasks.expert import join_episodes, load_expert
-from nnbench.tasks.files import file_sha256, write_atomically, write_json
+from nnbench.tasks.files import file_sha256, read_rows, write_atomically, write_json, write_rows
 from nnbench.tasks.filter import FILTERS, Filter
 from nnbench.tasks.ghn import GHNConfig, GHNEnsemble
 from nnbench.tasks.policy import PolicyActor, Weights, flatten_weights, nearest_neighbours, weights_sha256
@@ -284,7 +284,7 @@ def build_zoo(
     write_atomically(out / "expert.safetensors", lambda temporary: temporary.write_bytes(expert_path.read_bytes()))
     states = sample_states(simulator, expert, ensemble, _STATES)
     write_atomically(out / "states.safetensors", lambda temporary: save_file({"observations": states}, temporary))
-    write_table(out / "index.parquet", rows)
+    write_rows(out / "index.parquet", rows)
     write_json(
         out / "manifest.json",
         {
@@ -427,15 +427,6 @@ def _add_neighbours(rows: list[dict[str, Any]], ensemble: GHNEnsemble) -> None:
                 row |= {"nearest_l2": distance, "nearest_cosine": cosine}
 
 
-def write_table(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Rows of equal columns as one parquet file, atomically."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    table = pa.Table.from_pylist(rows)
-    write_atomically(path, lambda temporary: pq.write_table(table, temporary))
-
-
 def used_versions() -> dict[str, str]:
     """Of the packages that decide the numbers."""
     return {name: version(name) for name in ("mani_skill", "sapien", "torch", "numpy")}
@@ -443,7 +434,4 @@ def used_versions() -> dict[str, str]:
 
 def read_index(directory: Path) -> list[dict[str, Any]]:
     """One row a policy of the zoo in this folder."""
-    import pyarrow.parquet as pq
-
-    rows: list[dict[str, Any]] = pq.read_table(directory / "index.parquet").to_pylist()
-    return rows
+    return read_rows(directory / "index.parquet")

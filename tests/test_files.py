@@ -1,9 +1,11 @@
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from nnbench.tasks.files import write_atomically, write_json
+from nnbench.tasks.files import read_rows, write_atomically, write_json, write_rows
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
@@ -17,3 +19,21 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path) -> 
     with pytest.raises(OSError, match=r"value.json: could not be written \(No space left on device\); free some space"):
         write_atomically(path, fill_disk)
     assert path.read_text() == "1\n" and list(tmp_path.iterdir()) == [path]
+
+
+COUNT_THREADS = """
+import os, sys
+from pathlib import Path
+import pyarrow.parquet
+from nnbench.tasks.files import read_rows
+before = len(os.listdir("/proc/self/task"))
+assert read_rows(Path(sys.argv[1])) == [{"number": number} for number in range(1000)]
+assert len(os.listdir("/proc/self/task")) == before, "a thread may outlive the interpreter, which then aborts"
+"""
+
+
+def test_tables_are_read_by_one_thread(tmp_path: Path) -> None:
+    path = tmp_path / "rows.parquet"
+    write_rows(path, [{"number": number} for number in range(1000)])
+    assert len(read_rows(path)) == 1000
+    subprocess.run([sys.executable, "-c", COUNT_THREADS, path], check=True)
