@@ -42,7 +42,7 @@ class Config:
     that hold part of the network. In the joint mode the architecture is unknown, and it is always all of it."""
 
     batch: int = 8
-    steps: int = 16_000
+    steps: int = 40_000
     peak_lr: float = 1e-3
     min_lr: float = 0.0
     warmup: int = 300
