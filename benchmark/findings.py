@@ -63,7 +63,7 @@ def _of_split(
             found = f"measured {_beside(difference, measured)}: {_VERDICTS[side]}"
             short = [method for method in (better, worse) if _side(measured[method], claimed[method]) < 0]
             # A method that is not what the paper measured may have been trained too little: no verdict on the method.
-            but = f", but {' and '.join(short)} here below the paper's own number, for whatever reason" if short else ""
+            but = f"; {' and '.join(short)} here below the paper's own number, for whatever reason" if short else ""
             sentences.append(f"the paper ranks {reported}; {found}{but}")
     for method in ranked:
         for (first, other), difference in differences.items():

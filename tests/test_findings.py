@@ -42,7 +42,7 @@ def test_a_ranking_of_a_method_that_falls_short_of_the_paper_says_so() -> None:
     gap = difference("nnit", "d2nwg", 0.4)
     assert verdicts(nnit, at, gap)[1:] == ["borne out."]
     assert verdicts(nnit, below, gap)[1:] == [
-        "borne out, but d2nwg here below the paper's own number, for whatever reason."
+        "borne out; d2nwg here below the paper's own number, for whatever reason."
     ]
 
 
