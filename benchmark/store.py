@@ -153,7 +153,7 @@ class Store:
             "info": dict(info),
             "versions": _versions(),
             "machine": this_machine(),
-            "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+            "command": [_without_folder(argument) for argument in sys.argv],
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         contents[self._path(unit, "json")] = (json.dumps(manifest, indent=1) + "\n").encode()
@@ -364,6 +364,12 @@ def _parse_parquet(path: Path, content: bytes) -> pa.Table:
 
 def _remedy(path: Path) -> str:
     return f"delete {path.name} and run the unit again"
+
+
+def _without_folder(argument: str) -> str:
+    """An absolute path says where things lie on one machine, and rows are published: its last part stays."""
+    option, equals, value = argument.rpartition("=")
+    return option + equals + Path(value).name if Path(value).is_absolute() else argument
 
 
 def _sha256(content: bytes) -> str:
