@@ -153,7 +153,7 @@ class Store:
             "info": dict(info),
             "versions": _versions(),
             "machine": this_machine(),
-            "command": [_without_folder(argument) for argument in sys.argv],
+            "command": [Path(sys.argv[0]).name, *map(_without_folder, sys.argv[1:])],
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         contents[self._path(unit, "json")] = (json.dumps(manifest, indent=1) + "\n").encode()
