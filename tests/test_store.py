@@ -445,7 +445,9 @@ def test_a_machine_names_its_make_of_processor() -> None:
 
 
 def test_manifest_holds_no_machine_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.argv", ["/my/nnbench", "run", "--results", "/my/rows", "--plugin=/my/a.py", "--out", "b/c"])
+    monkeypatch.setattr(
+        "sys.argv", ["/my/nnbench", "run", "--results", "/my/rows", "--plugin=/my/a.py", "--out", "b/c"]
+    )
     _written(tmp_path)
     manifest = json.loads((tmp_path / f"{UNIT.key}.json").read_text())
     assert manifest["command"] == ["nnbench", "run", "--results", "rows", "--plugin=a.py", "--out", "b/c"]
