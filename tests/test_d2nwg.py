@@ -16,7 +16,7 @@ from nnbench.check import toy_training_set
 from nnbench.methods import _diffusion, _training, d2nwg, d2nwg_grid
 from nnbench.methods.d2nwg import Method
 from nnbench.methods.d2nwg.config import PAPER, REHEARSAL, Config, Stage
-from nnbench.methods.d2nwg.model import VAE, UNet, principal_components
+from nnbench.methods.d2nwg.model import VAE, Conv1d, UNet, principal_components
 from nnbench.methods.d2nwg.vectors import devectorise, places, vector_size, vectorise
 from nnbench.tasks.architectures import Architecture, load_splits, parameter_shapes
 from nnbench.tasks.policy import Weights, check_weights, flatten_weights, random_policy
@@ -107,6 +107,18 @@ def test_principal_components_hold_all_networks_and_no_more() -> None:
     torch.testing.assert_close(vectors @ basis.T @ basis, vectors, atol=1e-4, rtol=0)
     first = (vectors @ principal_components(vectors, 1).T).square().sum()
     assert float(first) == pytest.approx(float(torch.linalg.svdvals(vectors)[0] ** 2), rel=1e-4)
+
+
+@pytest.mark.parametrize(("kernel", "stride", "padding"), [(3, 1, 1), (3, 2, 1), (1, 1, 0)])
+def test_a_convolution_by_matrices_is_torchs(kernel: int, stride: int, padding: int) -> None:
+    ours = Conv1d(6, 4, kernel, stride=stride, padding=padding)
+    x = torch.randn(2, 6, 8, requires_grad=True)
+    found, expected = ours(x), torch.nn.Conv1d.forward(ours, x)
+    torch.testing.assert_close(found, expected)
+    to = [x, *ours.parameters()]
+    weights = torch.randn_like(found)
+    slopes = [torch.autograd.grad((y * weights).sum(), to) for y in (found, expected)]
+    torch.testing.assert_close(*slopes)
 
 
 def test_the_loss_of_the_diffusion_falls(fitted: Method, directory: Path) -> None:
