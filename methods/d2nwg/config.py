@@ -94,7 +94,7 @@ CPU = Config(
     sampler="ddim",
     sampling_steps=50,
     vae=Stage(batch=32, steps=200, peak_lr=5e-4, warmup=20, ema=0.99),
-    diffusion=Stage(batch=32, steps=20_000, peak_lr=1e-3, warmup=200, ema=0.9995),
+    diffusion=Stage(batch=128, steps=12_000, peak_lr=1e-3, warmup=200, ema=0.9995),
 )
 
 PAPER = Config(
