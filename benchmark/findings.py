@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from itertools import combinations
 
 from nnbench.rendering import Line
-from nnbench.tables import DIRECT, FLOORS
+from nnbench.tables import DIRECT, FLOORS, VARIANTS
 
 _CLAIMED_UNSEEN = 0.85
 """The paper's abstract: over 85 % success on architectures that were never trained on."""
@@ -71,6 +71,12 @@ def _of_split(
                 name = "asking the hypernetworks directly" if other == DIRECT else "the best floor measured"
                 does = {1: "does better than", 0: "cannot be told from", -1: "does worse than"}[_side(difference, 0)]
                 sentences.append(f"{method} {does} {name} ({other}): {_beside(difference, measured)}")
+    for variant, (base, change) in VARIANTS.items():
+        difference = differences.get((variant, base)) or differences.get((base, variant))
+        if difference is not None:
+            side = _side(difference, 0) * (1 if difference.method == variant else -1)
+            does = {1: "scores above", 0: "cannot be told from", -1: "scores below"}[side]
+            sentences.append(f"{variant} ({base}, but {change}) {does} {base}: {_beside(difference, measured)}")
     return sentences
 
 

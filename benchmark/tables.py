@@ -26,6 +26,17 @@ DIRECT = "ghn"
 FLOORS = ("nearest", "noise", "average", "average_aligned", "gaussian", "random")
 """What a generator has to beat."""
 
+VARIANTS = {
+    "nnit_noise": ("nnit", "noise is predicted"),
+    "nnit_v": ("nnit", "v is predicted"),
+    "row_dit": ("nnit", "a token is a neuron instead of a patch"),
+    "sane_mz": ("sane", "its authors' change for mixed architectures"),
+    "sane_independent": ("sane", "every token is drawn for itself"),
+    "sane_unaligned": ("sane", "neurons stay in the order they come in"),
+    "d2nwg_grid": ("d2nwg", "a connection has the same place in every architecture"),
+}
+"""Method to the one it was made of, and what was changed."""
+
 _ROUNDING = 0.005
 
 _TABLE1 = {
@@ -259,7 +270,7 @@ def differences_table(
     scores: Mapping[UnitName, Scores], protocol: Protocol, tasks: Sequence[str]
 ) -> tuple[Grid, list[Line]]:
     """Methods beside one another on the same test episodes: each generator beside the hypernetworks, the best floor and
-    the paper's method, and the paper's methods beside each other."""
+    the paper's method, the paper's methods beside each other, and variants beside what they were made of."""
     grid = Grid(
         "Differences between methods on the same test episodes",
         ("task", "split", "method", "minus", "measured\nreturn", "measured\nsuccess, points", "verdict"),
@@ -318,7 +329,8 @@ def _pairs(rows: Mapping[str, Row]) -> list[tuple[str, str]]:
     pairs += [("nnit", method) for method in generators if "nnit" in generators and method != "nnit"]
     ranked = sorted(claimed, key=lambda method: -_success(rows[method]))
     pairs += [pair for pair in combinations(ranked, 2) if "nnit" not in pair]
-    return pairs
+    made_of = [(method, VARIANTS[method][0]) for method in generators if method in VARIANTS]
+    return pairs + [pair for pair in made_of if pair[1] in generators and "nnit" not in pair]
 
 
 def _success(row: Row) -> float:

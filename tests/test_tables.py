@@ -8,11 +8,13 @@ import pyarrow.compute as pc
 import pytest
 
 from nnbench.protocol import Protocol
+from nnbench.registry import list_methods
 from nnbench.rendering import render
 from nnbench.scores import Scores, TableError, UnitName, read_scores
 from nnbench.statistics import Interval, wilson
 from nnbench.store import EPISODE_SCHEMA, POLICY_SCHEMA
 from nnbench.tables import (
+    VARIANTS,
     Row,
     differences_table,
     novelty_table,
@@ -435,3 +437,15 @@ def test_methods_are_compared_in_pairs_that_say_something() -> None:
     assert equal.measured == 0 and equal.lo == equal.hi == 0  # the same outcomes on the same episodes
     assert "sane" in render([grid], [], "text", 120)
     assert render([differences_table({}, PROTOCOL, [TASK])[0]], [], "text", 120).count("—") == 7
+
+
+def test_a_variant_is_compared_with_what_it_was_made_of() -> None:
+    names = ("d2nwg", "d2nwg_grid", "sane_mz", "row_dit")
+    _, lines = differences_table(_scores(pa.concat_tables(map(_unseen, names))), PROTOCOL, [TASK])
+    assert {(line.method, line.against) for line in lines} == {("d2nwg_grid", "d2nwg")}
+    _, lines = differences_table(_scores(pa.concat_tables(map(_unseen, ("nnit", "row_dit")))), PROTOCOL, [TASK])
+    assert {(line.method, line.against) for line in lines} == {("nnit", "row_dit")}
+
+
+def test_variants_are_methods_and_so_is_what_they_were_made_of() -> None:
+    assert {*VARIANTS, *(base for base, _ in VARIANTS.values())} <= set(list_methods())
