@@ -64,7 +64,7 @@ _PARTITIONS = {
     "other": "other architectures",
     JOINT: "architectures that the method chose",
 }
-_MARKERS = {"nnit": "o", "sane": "^", "d2nwg": "s", "d2nwg_grid": "D", "row_dit": "v", "nnit_v": "P", "nnit_noise": "X"}
+_MARKERS = {"nnit": "o", "sane": "^", "d2nwg": "s", "d2nwg_flat": "D", "row_dit": "v", "nnit_v": "P", "nnit_noise": "X"}
 """Generators are drawn filled, all other methods open."""
 _OPEN_MARKERS = "sD^vo<>ph8"
 _COPY = 0.01

@@ -29,11 +29,11 @@ FLOORS = ("nearest", "noise", "average", "average_aligned", "gaussian", "random"
 VARIANTS = {
     "nnit_noise": ("nnit", "noise is predicted"),
     "nnit_v": ("nnit", "v is predicted"),
-    "row_dit": ("nnit", "a token is a neuron instead of a patch"),
+    "row_dit": ("nnit", "a token is a neuron instead of a patch, and half of the steps"),
     "sane_mz": ("sane", "its authors' change for mixed architectures"),
     "sane_independent": ("sane", "every token is drawn for itself"),
     "sane_unaligned": ("sane", "neurons stay in the order they come in"),
-    "d2nwg_grid": ("d2nwg", "a connection has the same place in every architecture"),
+    "d2nwg_flat": ("d2nwg", "parameters follow one another, wherever the widths put them"),
 }
 """Method to the one it was made of, and what was changed."""
 

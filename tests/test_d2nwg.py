@@ -13,11 +13,11 @@ import torch
 from safetensors.torch import load_file
 
 from nnbench.check import toy_training_set
-from nnbench.methods import _diffusion, _training, d2nwg, d2nwg_grid
+from nnbench.methods import _diffusion, _training, d2nwg, d2nwg_flat
 from nnbench.methods.d2nwg import Method
 from nnbench.methods.d2nwg.config import PAPER, REHEARSAL, Config, Stage
 from nnbench.methods.d2nwg.model import VAE, Conv1d, UNet, principal_components
-from nnbench.methods.d2nwg.vectors import devectorise, places, vector_size, vectorise
+from nnbench.methods.d2nwg.vectors import Layout, devectorise, places, vector_size, vectorise
 from nnbench.tasks.architectures import Architecture, load_splits, parameter_shapes
 from nnbench.tasks.policy import Weights, check_weights, flatten_weights, random_policy
 from nnbench.tasks.push_cube import PUSH_CUBE
@@ -119,6 +119,29 @@ def test_a_convolution_by_matrices_is_torchs(kernel: int, stride: int, padding: 
     weights = torch.randn_like(found)
     slopes = [torch.autograd.grad((y * weights).sum(), to) for y in (found, expected)]
     torch.testing.assert_close(*slopes)
+
+
+def test_what_grid_vectors_span_holds_architectures_between_them_and_what_flat_ones_span_does_not() -> None:
+    rng = torch.Generator().manual_seed(0)
+    widest = [random_policy((64,) * 4, 42, 8, rng) for _ in range(3)]
+    crops: dict[Layout, list[torch.Tensor]] = {"flat": [], "grid": []}
+    asked: dict[Layout, torch.Tensor] = {}
+    for arch in ((64, 64, 64, 64), (16, 64, 64, 64), (64, 64, 64, 16), (16, 64, 64, 16)):  # the last is not spanned
+        for policy in widest:
+            cut = {
+                key: policy[key][tuple(slice(size) for size in shape)]
+                for key, shape in parameter_shapes(arch, 42, 8).items()
+            }
+            for layout, vectors in crops.items():
+                vectors.append(vectorise(cut, arch, layout, 42, 8))
+                asked[layout] = places(arch, layout, 42, 8)
+    left = {}
+    for layout, vectors in crops.items():
+        *known, new = torch.stack(vectors).split(3)
+        basis = principal_components(torch.cat(known), 9)
+        error = (new @ basis.T @ basis - new)[:, asked[layout]]
+        left[layout] = float(error.norm() / new.norm())
+    assert left["grid"] < 0.5 * left["flat"]
 
 
 def test_the_loss_of_the_diffusion_falls(fitted: Method, directory: Path) -> None:
@@ -265,6 +288,6 @@ def test_a_diverging_run_stops(tmp_path: Path) -> None:
         fit(tmp_path, config=replace(REHEARSAL, vae=replace(REHEARSAL.vae, peak_lr=1e30, warmup=1)))
 
 
-def test_the_grid_is_the_flat_method_but_for_the_layout() -> None:
-    for one, other in ((d2nwg.Method.config, d2nwg_grid.Method.config), (REHEARSAL, d2nwg_grid.Method.rehearsal)):
-        assert one.layout == "flat" and replace(one, layout="grid") == other
+def test_the_flat_vector_is_all_that_the_ablation_changes() -> None:
+    for one, other in ((d2nwg.Method.config, d2nwg_flat.Method.config), (REHEARSAL, d2nwg_flat.Method.rehearsal)):
+        assert one.layout == "grid" and replace(one, layout="flat") == other

@@ -19,7 +19,7 @@ from nnbench.methods.sane import Method
 from nnbench.methods.sane.config import CPU, PAPER, Config, mixed, rehearsal
 from nnbench.methods.sane.model import Autoencoder, Standard
 from nnbench.methods.sane.sampling import collect_anchors, draw
-from nnbench.methods.sane.tokens import layout, tokenise
+from nnbench.methods.sane.tokens import detokenise, layout, tokenise
 from nnbench.methods.sane.training import (
     build_corpus,
     canonical_networks,
@@ -224,18 +224,25 @@ def test_a_batch_has_different_networks_each_as_likely_as_any_other() -> None:
 
 def test_coupled_tokens_share_anchor_and_noise_and_independent_ones_do_not() -> None:
     anchors = torch.arange(4.0)[:, None, None] * 100 + torch.zeros(4, 30, 6)
+    bandwidth = 0.2 / float(anchors.std())
     rng = torch.Generator().manual_seed(0)
     sources = set()
     for _ in range(40):
-        sample = draw(anchors, "shared", 0.2, rng)
+        sample = draw(anchors, "shared", bandwidth, rng)
         assert (sample == sample[0]).all()
         sources.add(int((sample[0, 0] / 100).round()))
     assert sources == {0, 1, 2, 3}
-    sample = draw(anchors, "independent", 0.2, rng)
+    sample = draw(anchors, "independent", bandwidth, rng)
     chosen = (sample / 100).round()
     assert (chosen == chosen[:, :1]).all() and set(chosen[:, 0].tolist()) == {0, 1, 2, 3}
     noise = sample - 100 * chosen
     assert len(noise.unique(dim=0)) == 30 and 0.15 < float(noise.std()) < 0.25
+
+
+def test_the_noise_is_as_large_beside_the_anchors_whatever_their_scale() -> None:
+    anchors = torch.randn(4, 30, 6, generator=torch.Generator().manual_seed(0))
+    small, large = (draw(scale * anchors, "shared", 0.5, torch.Generator().manual_seed(1)) for scale in (1, 100))
+    torch.testing.assert_close(100 * small, large)
 
 
 def test_at_no_bandwidth_samples_are_reconstructions_if_tokens_are_coupled(fitted: Method) -> None:
@@ -274,6 +281,15 @@ def test_an_unseen_architecture_takes_its_anchors_from_the_nearest() -> None:
     assert first[12:] == [[0, 0, 2, row] for row in range(4)] + [[0, 0, 3, row] for row in range(2)]
     assert anchors[2, :, 0].unique().tolist() == [1]  # cut from the wider one
     assert anchors[:, :, 1].tolist() == [[seed] * 18 for seed in (0, 1, 0, 1)]
+
+
+def test_what_is_cut_from_a_wider_policy_is_that_policy_cut() -> None:
+    wide, arch = policy((16, 16, 32, 32), 0), (16, 16, 16, 32)
+    training: Any = SimpleNamespace(architectures=(architecture_of(wide),), networks=lambda _: {0: wide})
+    (anchor,) = collect_anchors(arch, ACTION_DIM, training, lambda _: {0: tokenise(wide)})
+    cut = detokenise(anchor, arch, OBSERVATION_DIM, ACTION_DIM)
+    for key, value in cut.items():  # biases too: after the last weight of another architecture is no bias of this one
+        assert torch.equal(value, wide[key][tuple(map(slice, value.shape))]), key
 
 
 def test_an_anchor_that_no_policy_of_its_hypernetwork_completes_is_left_out() -> None:

@@ -39,8 +39,8 @@ def test_a_row_lies_where_its_place_says() -> None:
     assert index == 16 + 64 + 5 and token_size(42) == 65
     assert torch.equal(tokens[index, :64], weights["4.weight"][5]) and tokens[index, 64] == weights["4.bias"][5]
     (index,) = [n for n, layer, row in places.tolist() if (layer, row) == (1, 63)]
-    assert torch.equal(tokens[index, :16], weights["2.weight"][63]) and tokens[index, 16] == weights["2.bias"][63]
-    assert not tokens[index, 17:].any()
+    assert torch.equal(tokens[index, :16], weights["2.weight"][63]) and tokens[index, 64] == weights["2.bias"][63]
+    assert not tokens[index, 16:64].any()
     assert places[:, 0].tolist() == list(range(len(tokens))) and len(tokens) <= window(8) == 264
 
 

@@ -26,7 +26,7 @@ class Config:
     Shapes are (channels, side) or (channels, side, side); convolutions have as many dimensions as there are sides.
     """
 
-    layout: Layout = "flat"
+    layout: Layout
     """Where the parameters of a network lie in the vector."""
 
     features: tuple[int, ...]
@@ -76,6 +76,7 @@ class Config:
 
 
 CPU = Config(
+    layout="grid",
     features=(256, 8),
     principal=True,
     vae_width=64,
@@ -98,6 +99,7 @@ CPU = Config(
 )
 
 PAPER = Config(
+    layout="flat",
     features=(1, 64, 64),
     principal=False,
     vae_width=128,
@@ -121,6 +123,7 @@ PAPER = Config(
 """The released sizes; 3000 and 1000 epochs as steps on the paper's 6,400 networks."""
 
 REHEARSAL = Config(
+    layout="grid",
     features=(4, 8),
     principal=True,
     vae_width=8,

@@ -39,7 +39,7 @@ class Config:
     coupling: Literal["shared", "independent"] = "shared"
     """Whether all tokens of a sample come from one anchor and get one noise vector, or each draws for itself."""
     bandwidth: float = 0.2
-    """Standard deviation of the Gaussian kernel, in the latent space."""
+    """Standard deviation of the Gaussian kernel, in units of that of the anchors' latent numbers."""
 
 
 CPU = Config()

@@ -59,11 +59,12 @@ def _stitch(width: int, sources: Iterable[tuple[Architecture, Tensor]], layer: i
 def draw(anchors: Tensor, coupling: Literal["shared", "independent"], bandwidth: float, rng: torch.Generator) -> Tensor:
     """One sample, (T, Z): of every token a random anchor's (A, T, Z), and Gaussian noise.
 
-    The authors' code seeds the estimate of each token alike, so that all tokens take the same anchor and the same noise
-    (`shared`); `independent` is what the estimates by themselves say.
+    The bandwidth is in units of the anchors' standard deviation, for how large latent numbers are depends on how the
+    encoder began. The authors' code seeds the estimate of each token alike, so that all tokens take the same anchor and
+    the same noise (`shared`); `independent` is what the estimates by themselves say.
     """
     count, tokens, latent = anchors.shape
     draws = 1 if coupling == "shared" else tokens
     chosen = torch.randint(count, (draws,), generator=rng).expand(tokens)
     noise = torch.randn(draws, latent, generator=rng)
-    return anchors[chosen, torch.arange(tokens)] + bandwidth * noise
+    return anchors[chosen, torch.arange(tokens)] + bandwidth * anchors.std() * noise

@@ -1,4 +1,7 @@
-"""A policy as a sequence of rows: a token is one output neuron, its weights and then its bias, zero-padded.
+"""A policy as a sequence of rows: a token is one output neuron, its weights, zero-padded, and last its bias.
+
+The authors' code has the bias right after the last weight, where an architecture with another number of inputs has a
+weight or padding: their networks are all of one architecture.
 
 A token has a place (n, l, k): its number in the sequence, its layer and its number in the layer. A wider layer has more
 rows, so n of all later layers moves on; l and k do not.
@@ -43,27 +46,27 @@ def layout(arch: Architecture, observation_dim: int, action_dim: int) -> tuple[T
     check_architecture(arch)
     widths = layer_widths(arch, observation_dim, action_dim)
     places = torch.tensor([(layer, row) for layer in range(LAYERS) for row in range(widths[layer + 1])])
-    length = torch.tensor(widths)[places[:, 0]] + 1  # (T,)
-    valid = torch.arange(token_size(observation_dim)) < length[:, None]
+    inputs, column = torch.tensor(widths)[places[:, 0]], torch.arange(token_size(observation_dim))
+    valid = (column < inputs[:, None]) | (column == len(column) - 1)
     return torch.cat([torch.arange(len(places))[:, None], places], dim=1), valid
 
 
 def tokenise(weights: Weights) -> Tensor:
-    """[weight | bias] of every layer, row by row, (T, D)."""
-    size = token_size(weights["0.weight"].shape[1])
-    rows = [
-        torch.cat([weights[f"{2 * layer}.weight"], weights[f"{2 * layer}.bias"][:, None]], dim=1)
-        for layer in range(len(weights) // 2)
-    ]
-    return torch.cat([F.pad(row, (0, size - row.shape[1])) for row in rows])
+    """[weight | padding | bias] of every layer, row by row, (T, D)."""
+    padded = token_size(weights["0.weight"].shape[1]) - 1
+    rows = []
+    for layer in range(len(weights) // 2):
+        weight, bias = weights[f"{2 * layer}.weight"], weights[f"{2 * layer}.bias"]
+        rows.append(torch.cat([F.pad(weight, (0, padded - weight.shape[1])), bias[:, None]], dim=1))
+    return torch.cat(rows)
 
 
 def detokenise(tokens: Tensor, arch: Architecture, observation_dim: int, action_dim: int) -> Weights:
-    """The inverse of `tokenise`; what (T, D) holds beyond a row's length is cut off."""
+    """The inverse of `tokenise`; what (T, D) holds between a row's weights and its bias is left out."""
     widths = layer_widths(arch, observation_dim, action_dim)
     weights: Weights = {}
     for layer, rows in enumerate(tokens.split(widths[1:])):
         inputs = widths[layer]
         weights[f"{2 * layer}.weight"] = rows[:, :inputs].clone(memory_format=torch.contiguous_format)
-        weights[f"{2 * layer}.bias"] = rows[:, inputs].clone()
+        weights[f"{2 * layer}.bias"] = rows[:, -1].clone()
     return weights

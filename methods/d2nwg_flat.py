@@ -1,0 +1,21 @@
+"""The ablation `d2nwg_flat`: D2NWG with the parameters in the order of the state dict, one after the other.
+
+So are they in its authors' code, whose networks are all of one architecture. Where there are several, a parameter's
+place depends on the widths of all layers before it, and an architecture that was never trained on shifts what the
+decoder learned of places. What this scores below `d2nwg` on seen architectures is what there is more to learn; what it
+loses from seen to unseen is what the shift costs.
+"""
+
+from dataclasses import replace
+from typing import ClassVar
+
+from nnbench.methods import d2nwg
+from nnbench.methods.d2nwg.config import CPU, REHEARSAL, Config
+
+
+class Method(d2nwg.Method):
+    """Generates p(w | a)."""
+
+    name: ClassVar[str] = "d2nwg_flat"
+    config: ClassVar[Config] = replace(CPU, layout="flat")
+    rehearsal: ClassVar[Config] = replace(REHEARSAL, layout="flat")
