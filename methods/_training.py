@@ -1,7 +1,6 @@
 """Training that a killed run goes on from, to the bit: AdamW, and an average of the weights.
 
-A method says what its loss is; what is common to all of them, so that none is trained with more care than another, is
-here.
+A method says what its loss is; what is common to all of them is here.
 """
 
 import copy
