@@ -72,11 +72,11 @@ def _of_split(
                 does = {1: "does better than", 0: "cannot be told from", -1: "does worse than"}[_side(difference, 0)]
                 sentences.append(f"{method} {does} {name} ({other}): {_beside(difference, measured)}")
     for variant, (base, change) in VARIANTS.items():
-        difference = differences.get((variant, base)) or differences.get((base, variant))
-        if difference is not None:
-            side = _side(difference, 0) * (1 if difference.method == variant else -1)
+        asked = differences.get((variant, base)) or differences.get((base, variant))
+        if asked is not None:
+            side = _side(asked, 0) * (1 if asked.method == variant else -1)
             does = {1: "scores above", 0: "cannot be told from", -1: "scores below"}[side]
-            sentences.append(f"{variant} ({base}, but {change}) {does} {base}: {_beside(difference, measured)}")
+            sentences.append(f"{variant} ({base}, but {change}) {does} {base}: {_beside(asked, measured)}")
     return sentences
 
 

@@ -19,7 +19,7 @@ class Conv1d(nn.Conv1d):
     """The same as one product of matrices: on so few places a CPU's convolution takes several times as long."""
 
     def forward(self, x: Tensor) -> Tensor:  # (B, C, places)
-        (kernel,), (stride,), (padding,) = self.kernel_size, self.stride, self.padding
+        (kernel,), (stride,), padding = self.kernel_size, self.stride, int(self.padding[0])
         places = (x.shape[2] + 2 * padding - kernel) // stride + 1
         x = F.pad(x.transpose(1, 2), (0, 0, padding, padding))  # (B, places, C)
         read = [x[:, first : first + stride * places : stride] for first in range(kernel)]
