@@ -61,10 +61,14 @@ def _of_split(
             side = _side(difference, 0) * (1 if pair in differences else -1)
             reported = f"{better} ({100 * claimed[better]:.0f} %) over {worse} ({100 * claimed[worse]:.0f} %)"
             found = f"measured {_beside(difference, measured)}: {_VERDICTS[side]}"
-            short = [method for method in (better, worse) if _side(measured[method], claimed[method]) < 0]
-            # A method that is not what the paper measured may have been trained too little: no verdict on the method.
-            but = f"; {' and '.join(short)} here below the paper's own number, for whatever reason" if short else ""
-            sentences.append(f"the paper ranks {reported}; {found}{but}")
+            sentence = f"the paper ranks {reported}; {found}"
+            # A method that is not what the paper measured may have been trained too little, or adapted better.
+            for way, place in ((-1, "below"), (1, "above")):
+                other_than = [method for method in (better, worse) if _side(measured[method], claimed[method]) == way]
+                if other_than:
+                    names = " and ".join(other_than)
+                    sentence += f"; {names} here {place} the paper's own number, for whatever reason"
+            sentences.append(sentence)
     for method in ranked:
         for (first, other), difference in differences.items():
             if first == method and other in (DIRECT, *FLOORS):
