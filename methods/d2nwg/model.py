@@ -16,7 +16,7 @@ from nnbench.methods.nnit.tokens import HIDDEN_LAYERS, SYMBOLS
 
 
 class Conv1d(nn.Conv1d):
-    """The same as one product of matrices: on so few places a CPU's convolution takes several times as long."""
+    """The same as one product of matrices: on so few places a CPU is slower at convolving."""
 
     def forward(self, x: Tensor) -> Tensor:  # (B, C, places)
         (kernel,), (stride,), padding = self.kernel_size, self.stride, int(self.padding[0])
