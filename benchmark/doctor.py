@@ -25,7 +25,7 @@ def examine() -> list[Finding]:
         "physics on CPU": _cpu_physics,
         "physics on CUDA": _cuda_physics,
         "rendering": _rendering,
-        "bfloat16 matrix units": _matrix_units,
+        "bfloat16": _bfloat16,
         "SLURM": _slurm,
     }
     findings = []
@@ -90,16 +90,17 @@ def _rendering() -> tuple[bool, str]:
     return True, f"`nnbench render` takes pictures through {driver.device}{where}"
 
 
-def _matrix_units() -> tuple[bool, str]:
+def _bfloat16() -> tuple[bool, str]:
     import torch
 
-    if torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False):
-        return True, f"{torch.cuda.get_device_name()}: generators train in bfloat16"
-    if torch.cpu._is_amx_tile_supported():
-        return True, "this CPU has AMX: generators train in bfloat16"
+    from nnbench.methods._training import computes_bfloat16, pick_device
+
+    if computes_bfloat16(pick_device()):
+        where = torch.cuda.get_device_name() if torch.cuda.is_available() else "this CPU"
+        return True, f"{where} computes in bfloat16, and generators train in it"
     return False, (
-        "neither a GPU with bfloat16 nor a CPU with AMX (Intel Sapphire Rapids or later): generators train in float32, "
-        "several times slower. Nothing to install"
+        "neither a GPU nor a CPU that computes in bfloat16 (AMX or AVX512-BF16: Intel Sapphire Rapids, AMD Zen 4 or "
+        "later): generators train in float32, up to several times slower. Nothing to install"
     )
 
 

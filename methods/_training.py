@@ -7,6 +7,9 @@ import copy
 import csv
 import json
 import math
+import os
+import shutil
+import sysconfig
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,6 +23,8 @@ from nnbench.tasks.checkpoint import load_training_state, save_training_state
 from nnbench.tasks.files import write_atomically
 
 CHECKPOINT_EVERY = 250
+_COMPILE_FROM = 2_000
+"""Compiling takes one to three minutes."""
 _FIRST_PACE = 20
 """Steps after which it is first said how long training will take."""
 
@@ -54,11 +59,22 @@ def pick_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def has_matrix_units(device: torch.device) -> bool:
-    """Whether bfloat16 is fast here; a CPU without AMX emulates it many times slower than float32."""
+def computes_bfloat16(device: torch.device) -> bool:
+    """Whether bfloat16 is fast here; a CPU without instructions for it emulates it many times slower than float32."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.cpu._is_amx_tile_supported()
+    return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+
+
+def compiled(model: Model, schedule: Schedule) -> Model:
+    """The same model in fused kernels, where there is what compiles them and the training is long enough to pay it.
+
+    Parameters are shared. Losses differ from the plain model's by rounding.
+    """
+    compiler, headers = os.environ.get("CXX", "g++"), Path(sysconfig.get_path("include"))
+    if schedule.steps < _COMPILE_FROM or shutil.which(compiler) is None or not (headers / "Python.h").exists():
+        return model
+    return torch.compile(model)  # type: ignore[return-value]
 
 
 def seeded(build: Callable[[], Built], seed: int) -> Built:

@@ -227,6 +227,23 @@ def interrupt_at(step: int, stage: Stage, function: Callable[[int, Any], float])
     return interrupting
 
 
+def test_fused_kernels_learn_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = replace(REHEARSAL, unet_multipliers=(1,))  # compiling takes long
+    plain = fit(tmp_path / "plain", config=config)
+    monkeypatch.setattr(_training, "_COMPILE_FROM", REHEARSAL.diffusion.steps)
+    compiled = fit(tmp_path / "compiled", config=config)
+    assert compiled.manifest.final_loss == pytest.approx(plain.manifest.final_loss, rel=1e-3)
+    assert compiled.manifest.final_loss != plain.manifest.final_loss
+    assert compiled.model.state_dict().keys() == plain.model.state_dict().keys()
+
+
+def test_without_a_compiler_or_for_few_steps_nothing_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = torch.nn.Linear(1, 1)
+    assert _training.compiled(model, REHEARSAL.diffusion) is model
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert _training.compiled(model, PAPER.diffusion) is model
+
+
 def test_refuses_the_checkpoint_of_another_run(tmp_path: Path) -> None:
     fit(tmp_path, seed=0)
     with pytest.raises(ValueError, match=r"d2nwg-vae\.safetensors: .*'seed': 1.*'seed': 0.*delete it"):

@@ -19,7 +19,7 @@ def test_physics_on_the_cpu_works_and_every_finding_says_something(
         "physics on CPU",
         "physics on CUDA",
         "rendering",
-        "bfloat16 matrix units",
+        "bfloat16",
         "SLURM",
     ]
     assert findings["physics on CPU"].works
@@ -31,7 +31,7 @@ def test_a_broken_part_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> None:
         raise OSError("libcuda.so: wrong ELF class")
 
-    monkeypatch.setattr("nnbench.doctor._matrix_units", fail)
+    monkeypatch.setattr("nnbench.doctor._bfloat16", fail)
     findings = {finding.ability: finding for finding in examine()}
-    broken = findings["bfloat16 matrix units"]
+    broken = findings["bfloat16"]
     assert not broken.works and broken.detail == "OSError: libcuda.so: wrong ELF class"

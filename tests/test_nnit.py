@@ -293,8 +293,8 @@ def test_names_an_architecture_without_symbols(fitted: Method, arch: Architectur
         fitted.generate(arch, 1)
 
 
-def test_trains_in_bfloat16_where_there_are_matrix_units(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nnit.training, "has_matrix_units", lambda device: True)
+def test_trains_in_bfloat16_where_the_machine_computes_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nnit.training, "computes_bfloat16", lambda device: True)
     method = fit(tmp_path)
     assert {parameter.dtype for parameter in method.model.parameters()} == {torch.float32}
     assert 0 < method.manifest.final_loss < 2

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from nnbench.methods._diffusion import Process
-from nnbench.methods._training import has_matrix_units, optimise, pick_device, seeded
+from nnbench.methods._training import compiled, computes_bfloat16, optimise, pick_device, seeded
 from nnbench.methods.d2nwg.config import Config
 from nnbench.methods.d2nwg.model import VAE, UNet, principal_components
 from nnbench.methods.d2nwg.vectors import vectorise
@@ -57,7 +57,7 @@ def vae_loss(vae: VAE, corpus: Corpus, config: Config, rng: torch.Generator) -> 
     Over the padding too, which a vector of fixed length has. The authors do not divide by D; Adam does not care.
     """
     x = corpus.vectors[torch.randint(len(corpus.vectors), (config.vae.batch,), generator=rng)]  # (B, D)
-    with torch.autocast(x.device.type, torch.bfloat16, enabled=has_matrix_units(x.device)):
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=computes_bfloat16(x.device)):
         mean, log_variance = vae.encode(x)
         noise = torch.randn(mean.shape, generator=rng).to(x.device)
         error = vae.decode(mean + (0.5 * log_variance).exp() * noise).float() - x
@@ -104,7 +104,7 @@ def diffusion_loss(
     x0 = latents.mean[picks] + latents.std[picks] * torch.randn(shape, generator=rng).to(device)  # (B, C, places)
     t = process.draw_timesteps(batch, rng).to(device)
     noise = torch.randn(shape, generator=rng).to(device)
-    with torch.autocast(device.type, torch.bfloat16, enabled=has_matrix_units(device)):
+    with torch.autocast(device.type, torch.bfloat16, enabled=computes_bfloat16(device)):
         output = unet(process.diffuse(x0, noise, t), corpus.codes[picks], t)
     return process.loss(output.float(), x0, noise, t, discrete=False)
 
@@ -122,6 +122,6 @@ def train_diffusion(
 ) -> tuple[UNet, float, float]:
     """The averaged model, the last loss and the seconds it took, as `optimise` says."""
     unet = seeded(lambda: UNet(config), seed).to(latents.mean.device)
-    loss_of = partial(diffusion_loss, unet, latents, corpus, process, config)
+    loss_of = partial(diffusion_loss, compiled(unet, config.diffusion), latents, corpus, process, config)
     run = {"config": asdict(config), "seed": seed, "zoo_sha256": training.sha256}
     return optimise(f"{name}-diffusion", unet, loss_of, config.diffusion, run, seed, directory, look)

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nnbench.methods._diffusion import Process
-from nnbench.methods._training import has_matrix_units, optimise, pick_device, seeded
+from nnbench.methods._training import computes_bfloat16, optimise, pick_device, seeded
 from nnbench.methods.nnit.config import Config
 from nnbench.methods.nnit.model import NNiT
 from nnbench.methods.nnit.tokens import encode_architecture, patchify, positions, valid_patches
@@ -75,7 +75,7 @@ def batch_loss(
     noise_a, noise_w = (torch.randn(x.shape, generator=rng).to(device) for x in (a0, w0))
     noisy_a, noisy_w = process.diffuse(a0, noise_a, t_a), process.diffuse(w0, noise_w, t_w)
     log_expected = model.expected_log_error(t_w)
-    with torch.autocast(device.type, torch.bfloat16, enabled=has_matrix_units(device)):
+    with torch.autocast(device.type, torch.bfloat16, enabled=computes_bfloat16(device)):
         out_a, out_w = model(noisy_a, noisy_w, place[seen], t_a, t_w)
     loss_a = process.loss(out_a.float(), a0, noise_a, t_a, discrete=True)
     return loss_a + process.loss(out_w.float(), w0, noise_w, t_w, discrete=False, log_expected=log_expected)

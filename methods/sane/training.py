@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-from nnbench.methods._training import has_matrix_units, optimise, pick_device, seeded
+from nnbench.methods._training import computes_bfloat16, optimise, pick_device, seeded
 from nnbench.methods.sane.config import Config
 from nnbench.methods.sane.model import Learner, Standard
 from nnbench.methods.sane.tokens import LAYERS, layout, tokenise
@@ -101,7 +101,7 @@ def batch_loss(model: Learner, corpus: Corpus, config: Config, device: torch.dev
     target = target * (1 + _NOISE * torch.randn(target.shape, generator=rng))  # the noisy view is also the target
     target, places, valid = target.to(device), places.to(device), valid.to(device)
     present = valid.any(dim=2)
-    with torch.autocast(device.type, torch.bfloat16, enabled=has_matrix_units(device)):
+    with torch.autocast(device.type, torch.bfloat16, enabled=computes_bfloat16(device)):
         latent = model.autoencoder.encode(target, places, present)
         output = model.autoencoder.decode(latent, places, present).float()
         projected = model.project(latent).float()
