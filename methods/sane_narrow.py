@@ -1,0 +1,17 @@
+"""`sane` with a quarter of the authors' bandwidth: the widest of four that leaves policies of the zoo working.
+
+With 0 a sample is a training network (`dataset`), on an unseen architecture one put together of training networks.
+"""
+
+from dataclasses import replace
+from typing import ClassVar
+
+from nnbench.methods import sane
+from nnbench.methods.sane.config import CPU, Config
+
+
+class Method(sane.Method):
+    """`sane` with another configuration; the same training."""
+
+    name: ClassVar[str] = "sane_narrow"
+    config: ClassVar[Config] = replace(CPU, bandwidth=0.05)
