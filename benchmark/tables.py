@@ -32,6 +32,7 @@ VARIANTS = {
     "row_dit": ("nnit", "a token is a neuron instead of a patch, and half of the steps"),
     "sane_mz": ("sane", "its authors' change for mixed architectures"),
     "sane_independent": ("sane", "every token is drawn for itself"),
+    "sane_bootstrapped": ("sane", "the best of its samples on validation episodes become the anchors, twice"),
     "sane_narrow": ("sane", "a quarter of the kernel's bandwidth"),
     "sane_unaligned": ("sane", "neurons stay in the order they come in"),
     "d2nwg_flat": ("d2nwg", "parameters follow one another, wherever the widths put them"),

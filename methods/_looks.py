@@ -1,4 +1,4 @@
-"""What samples are worth while a model is still training, so that a bad run is seen early."""
+"""What a few samples are worth on validation episodes, mostly while a model is still training."""
 
 import importlib.util
 from collections.abc import Callable
@@ -18,12 +18,17 @@ def can_look() -> bool:
 
 
 def look(training: TrainingSet, generate: Callable[[Architecture, int], list[Weights]]) -> dict[str, float]:
-    """Mean return and success at the end of a few samples of two training architectures on validation episodes."""
+    """Mean return and success at the end of samples of two training architectures, so that a bad run is seen early."""
+    archs = [arch for arch in training.architectures if training.networks(arch)]
+    samples = [sample for arch in (archs[0], archs[-1]) for sample in generate(arch, SAMPLES)]
+    scores = score(training, samples)
+    return {name: sum(scored[name] for scored in scores) / len(scores) for name in ("return", "success_at_end")}
+
+
+def score(training: TrainingSet, policies: list[Weights]) -> list[dict[str, float]]:
+    """Of each, mean return and success over eight validation episodes. Needs the simulator."""
     from nnbench.tasks.simulation import Simulator
     from nnbench.tasks.zoo import score_policies
 
-    archs = [arch for arch in training.architectures if training.networks(arch)]
-    samples = [sample for arch in (archs[0], archs[-1]) for sample in generate(arch, SAMPLES)]
     with Simulator(training.task, 1) as simulator:
-        scores = score_policies(simulator, samples, _EPISODES)
-    return {name: sum(score[name] for score in scores) / len(scores) for name in ("return", "success_at_end")}
+        return score_policies(simulator, policies, _EPISODES)

@@ -14,11 +14,11 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from nnbench.methods import _training, sane, sane_mz
+from nnbench.methods import _looks, _training, sane, sane_mz
 from nnbench.methods.sane import Method
 from nnbench.methods.sane.config import CPU, PAPER, Config, mixed, rehearsal
 from nnbench.methods.sane.model import Autoencoder, Standard
-from nnbench.methods.sane.sampling import collect_anchors, draw
+from nnbench.methods.sane.sampling import collect_anchors, draw, keep_best
 from nnbench.methods.sane.tokens import detokenise, layout, tokenise
 from nnbench.methods.sane.training import (
     build_corpus,
@@ -253,6 +253,31 @@ def test_at_no_bandwidth_samples_are_reconstructions_if_tokens_are_coupled(fitte
     assert max(map(min, nearest)) < 1e-4 and {row.index(min(row)) for row in nearest} == {0, 1}
     blended = with_config(fitted, bandwidth=0.0, coupling="independent").generate(WIDE, 8)
     assert min(distance(sample, one) for sample in blended for one in whole) > 0.3
+
+
+def test_bootstrapping_draws_around_the_best_samples(fitted: Method, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def prefer_the_second(training: Any, policies: list[Weights]) -> list[dict[str, float]]:
+        asked.append(len(policies))
+        whole = fitted.reconstruct([canonical_networks(toy_zoo(), WIDE, "rebasin")[1]], WIDE)[0]
+        return [{"return": -distance(one, whole)} for one in policies]
+
+    monkeypatch.setattr(_looks, "score", prefer_the_second)
+    method = with_config(fitted, bandwidth=1e-3, bootstraps=2, population=9, kept=3)
+    plain = with_config(fitted, bandwidth=1e-3).generate(WIDE, 8)
+    samples = method.generate(WIDE, 8)
+    assert asked == [9, 9]
+    second = fitted.reconstruct([canonical_networks(toy_zoo(), WIDE, "rebasin")[1]], WIDE)[0]
+    assert max(distance(sample, second) for sample in samples) < 0.05 < max(distance(one, second) for one in plain)
+    assert len({float(sample["0.bias"][0]) for sample in samples}) == 8
+    assert all(map(same, method.generate(WIDE, 3), samples))
+
+
+def test_bootstrapping_keeps_the_highest_returns() -> None:
+    latents = [torch.full((1,), float(i)) for i in range(4)]
+    scores = [{"return": value, "success_at_end": 0.0} for value in (2.0, 5.0, 1.0, 3.0)]
+    assert keep_best(latents, scores, 2) == [latents[1], latents[3]]
 
 
 def numbered(archs: tuple[Architecture, ...], seeds: dict[Architecture, tuple[int, ...]]) -> tuple[Any, Any]:

@@ -5,8 +5,9 @@ from; here are they put together. The authors' code, what the NNiT paper says of
 by side in docs/adaptations/sane.md.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Self, TypeVar
 
@@ -18,7 +19,7 @@ from nnbench.methods import _looks
 from nnbench.methods._trained import Manifest, describe, load_model, round_as_saved, save_model
 from nnbench.methods.sane.config import CPU, Config, rehearsal
 from nnbench.methods.sane.model import Autoencoder, Learner, Standard
-from nnbench.methods.sane.sampling import collect_anchors, draw
+from nnbench.methods.sane.sampling import collect_anchors, draw, keep_best
 from nnbench.methods.sane.tokens import LAYERS, check_architecture, detokenise, layout, tokenise
 from nnbench.methods.sane.training import build_corpus, canonical_networks, train
 from nnbench.tasks.architectures import Architecture
@@ -65,14 +66,22 @@ class Method:
     def generate(self, arch: Architecture, n: int, *, seed: int = 0) -> list[Weights]:
         """n policies of any architecture none of whose layers is wider than every training network's, on the CPU.
 
-        Policy i is a draw of its own, so asking for fewer gives the first of them. Raises ValueError for an
-        architecture that the model has no place or the zoo no anchor for.
+        Policy i is a draw of its own, so asking for fewer gives the first of them. Bootstrapping needs the simulator.
+        Raises ValueError for an architecture that the model has no place or the zoo no anchor for.
         """
         config = self.manifest.config
         check_architecture(arch)
         anchors = collect_anchors(arch, self.manifest.action_dim, self.training, self._encode_networks)
-        latents = [draw(anchors, config.coupling, config.bandwidth, _source(seed, i, arch)) for i in range(n)]
-        return self._decode(latents, arch)
+        for again in range(config.bootstraps):
+            latents = self._draw(anchors, config.population, partial(_source, seed, arch, again))
+            scores = _looks.score(self.training, self._decode(latents, arch))
+            anchors = torch.stack(keep_best(latents, scores, config.kept))
+        return self._decode(self._draw(anchors, n, partial(_source, seed, arch, config.bootstraps)), arch)
+
+    def _draw(self, anchors: Tensor, n: int, source: Callable[[int], torch.Generator]) -> list[Tensor]:
+        """n samples, the first of as many more, (T, Z)."""
+        config = self.manifest.config
+        return [draw(anchors, config.coupling, config.bandwidth, source(i)) for i in range(n)]
 
     def reconstruct(self, policies: list[Weights], arch: Architecture) -> list[Weights]:
         """The policies encoded and decoded again, each with its neurons in the order they were in."""
@@ -141,9 +150,9 @@ class Method:
         return cls(*load_model(cls.name, directory, training, lambda raw: Config(**raw), build), training)
 
 
-def _source(seed: int, index: int, arch: Architecture) -> torch.Generator:
-    """The noise source of policy `index`, independent of all others."""
-    state = np.random.SeedSequence((seed, index, *arch)).generate_state(1, np.uint64)
+def _source(seed: int, arch: Architecture, bootstraps: int, index: int) -> torch.Generator:
+    """The noise source of policy `index` after so many times of bootstrapping, independent of all others."""
+    state = np.random.SeedSequence((seed, index, *arch, bootstraps)).generate_state(1, np.uint64)
     return torch.Generator().manual_seed(int(state[0]))
 
 

@@ -40,6 +40,11 @@ class Config:
     """Whether all tokens of a sample come from one anchor and get one noise vector, or each draws for itself."""
     bandwidth: float = 0.2
     """Standard deviation of the Gaussian kernel, in units of that of the anchors' latent numbers."""
+    bootstraps: int = 0
+    """How often samples are rolled out on validation episodes and the best of them become the anchors."""
+    population: int = 50
+    """Samples that are rolled out each time."""
+    kept: int = 10
 
 
 CPU = Config()
@@ -65,4 +70,5 @@ def mixed(config: Config) -> Config:
 
 def rehearsal(config: Config) -> Config:
     """The same method, small enough to train in seconds."""
-    return replace(config, width=32, depth=1, heads=2, latent=32, batch=4, steps=20, warmup=5)
+    once = replace(config, bootstraps=min(1, config.bootstraps), population=4, kept=2)
+    return replace(once, width=32, depth=1, heads=2, latent=32, batch=4, steps=20, warmup=5)

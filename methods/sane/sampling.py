@@ -3,7 +3,7 @@
 Shapes: A anchors, T tokens, Z latent numbers a token.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -68,3 +68,9 @@ def draw(anchors: Tensor, coupling: Literal["shared", "independent"], bandwidth:
     chosen = torch.randint(count, (draws,), generator=rng).expand(tokens)
     noise = torch.randn(draws, latent, generator=rng)
     return anchors[chosen, torch.arange(tokens)] + bandwidth * anchors.std() * noise
+
+
+def keep_best(latents: Sequence[Tensor], scores: Sequence[Mapping[str, float]], count: int) -> list[Tensor]:
+    """Those of the highest return, the best first: the anchors of the next time, as the authors bootstrap."""
+    order = sorted(range(len(latents)), key=lambda i: scores[i]["return"], reverse=True)
+    return [latents[i] for i in order[:count]]
