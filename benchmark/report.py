@@ -12,7 +12,7 @@ from html import escape
 from typing import Any
 
 from nnbench.figures import Drawing, as_svg
-from nnbench.findings import findings
+from nnbench.findings import findings, ranking
 from nnbench.protocol import Protocol
 from nnbench.rendering import Grid, Line, html_table
 from nnbench.reported import ARXIV_ID
@@ -141,9 +141,12 @@ def _findings(lines: Sequence[Line]) -> str:
     items = "".join(f"<li>{escape(sentence)}</li>" for sentence in findings(lines))
     if not items:
         return "<p>Nothing was measured that a claim of the paper could be held against.</p>\n"
+    summary = ranking(lines)
     return (
         "<p>Success of table 2. Methods are compared on the same test episodes, as in the table of differences; where "
-        f"the 95% interval of a difference holds 0, nothing is decided.</p><ul>{items}</ul>\n"
+        "the 95% interval of a difference holds 0, nothing is decided.</p>"
+        + (f"<p>{escape(summary)}</p>" if summary else "")
+        + f"<ul>{items}</ul>\n"
     )
 
 

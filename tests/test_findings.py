@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from nnbench.findings import findings
+from nnbench.findings import findings, ranking
 from nnbench.rendering import Line
 
 
@@ -54,6 +54,22 @@ def test_a_difference_decides_only_its_own_task_and_split() -> None:
     nnit, d2nwg = line("nnit", 0.99, 0.99), line("d2nwg", 0.58, 0.59)
     for changes in ({"task": "PushCube-v1"}, {"split": "seen"}, {"metric": "return"}, {"arch": "16-16-16-32"}):
         assert verdicts(nnit, d2nwg, difference("nnit", "d2nwg", 0.1, **changes))[1:] == []
+
+
+def test_the_ranking_is_summed_up() -> None:
+    lines = [line("nnit", 0.99, 0.99), line("d2nwg", 0.95, 0.59), line("sane", 0.4, 0.01)]
+    lines += [difference("nnit", "d2nwg", 0.04), difference("sane", "nnit", -0.59), difference("d2nwg", "sane", 0.55)]
+    other = {"task": "PushCube-v1"}
+    lines += [line("nnit", 0.98, 1.0, **other), line("d2nwg", 0.99, 0.89, **other)]
+    lines += [difference("nnit", "d2nwg", -0.01, **other)]
+    assert ranking(lines) == (
+        "The paper's ranking by success, two methods, a task and a split at a time: 3 borne out, 1 not decided, "
+        "0 contradicted. nnit over d2nwg on unseen architectures: 4.0 points on PickCube-v1 (40 in the paper), borne "
+        "out; -1.0 points on PushCube-v1 (11 in the paper), not decided. nnit over sane on unseen architectures: 59.0 "
+        "points on PickCube-v1 (98 in the paper), borne out. d2nwg over sane on unseen architectures: 55.0 points on "
+        "PickCube-v1 (58 in the paper), borne out."
+    )
+    assert ranking(lines[:3]) == ""
 
 
 def test_a_method_stands_beside_the_hypernetworks_and_the_best_floor() -> None:
