@@ -377,7 +377,7 @@ def _sha256(content: bytes) -> str:
 
 
 def _parquet_bytes(table: pa.Table) -> bytes:
-    """Without what a file of a thousand rows is mostly made of otherwise; `_conform` knows the types when it is read."""
+    """Without what a file of a thousand rows is mostly made of otherwise; `_conform` knows the types when reading."""
     buffer = pa.BufferOutputStream()
     pq.write_table(table, buffer, compression="zstd", use_dictionary=False, write_statistics=False, store_schema=False)
     return bytes(buffer.getvalue())
