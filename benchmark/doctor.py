@@ -26,6 +26,7 @@ def examine() -> list[Finding]:
         "physics on CUDA": _cuda_physics,
         "rendering": _rendering,
         "bfloat16": _bfloat16,
+        "fused kernels": _fused_kernels,
         "SLURM": _slurm,
     }
     findings = []
@@ -101,6 +102,17 @@ def _bfloat16() -> tuple[bool, str]:
     return False, (
         "neither a GPU nor a CPU that computes in bfloat16 (AMX or AVX512-BF16: Intel Sapphire Rapids, AMD Zen 4 or "
         "later): generators train in float32, up to several times slower. Nothing to install"
+    )
+
+
+def _fused_kernels() -> tuple[bool, str]:
+    from nnbench.methods._training import can_compile
+
+    if can_compile():
+        return True, "d2nwg trains in kernels that are compiled for this machine"
+    return False, (
+        "no C++ compiler (`g++`, or what CXX names) or no headers of Python: d2nwg trains a third slower. "
+        "Install g++ and python3-dev"
     )
 
 

@@ -71,10 +71,15 @@ def compiled(model: Model, schedule: Schedule) -> Model:
 
     Parameters are shared. Losses differ from the plain model's by rounding.
     """
-    compiler, headers = os.environ.get("CXX", "g++"), Path(sysconfig.get_path("include"))
-    if schedule.steps < _COMPILE_FROM or shutil.which(compiler) is None or not (headers / "Python.h").exists():
+    if schedule.steps < _COMPILE_FROM or not can_compile():
         return model
     return torch.compile(model)  # type: ignore[return-value]
+
+
+def can_compile() -> bool:
+    """Whether there is a C++ compiler, the one that `CXX` names or g++, and Python's headers."""
+    headers = Path(sysconfig.get_path("include")) / "Python.h"
+    return shutil.which(os.environ.get("CXX", "g++")) is not None and headers.exists()
 
 
 def seeded(build: Callable[[], Built], seed: int) -> Built:

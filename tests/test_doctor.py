@@ -20,6 +20,7 @@ def test_physics_on_the_cpu_works_and_every_finding_says_something(
         "physics on CUDA",
         "rendering",
         "bfloat16",
+        "fused kernels",
         "SLURM",
     ]
     assert findings["physics on CPU"].works
