@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from nnbench.methods import _diffusion, _looks, _training, nnit
 from nnbench.methods.nnit import Method
 from nnbench.methods.nnit.config import REHEARSAL, Config, paper
-from nnbench.methods.nnit.model import NNiT
+from nnbench.methods.nnit.model import NNiT, attention
 from nnbench.methods.nnit.tokens import encode_architecture, patchify, positions, valid_patches
 from nnbench.methods.nnit.training import build_corpora, principal_components
 from nnbench.tasks.architectures import Architecture, load_splits
@@ -127,6 +127,11 @@ def test_every_option_trains_and_samples(tmp_path: Path, target: Any, tokens: An
     check_weights(joint, arch, OBSERVATION_DIM, ACTION_DIM, "nnit")
     log = (tmp_path / "nnit.csv").read_text().splitlines()
     assert log[0].startswith("step,loss,lr,ms_per_step") and log[-1].startswith("20,")
+
+
+def test_attention_is_the_same_with_a_gradient_as_without() -> None:
+    q, k, v = torch.randn(3, 2, 4, 7, 16, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(attention(q.clone().requires_grad_(), k, v), attention(q, k, v))
 
 
 def test_every_place_has_a_map_of_its_own() -> None:
