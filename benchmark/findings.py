@@ -115,7 +115,12 @@ def _of_split(split: str, group: _Group) -> list[str]:
         if asked is not None:
             side = _side(asked, 0) * (1 if asked.method == variant else -1)
             does = {1: "scores above", 0: "cannot be told from", -1: "scores below"}[side]
-            sentences.append(f"{variant} ({base}, but {change}) {does} {base}: {_beside(asked, measured)}")
+            sentence = f"{variant} ({base}, but {change}) {does} {base}: {_beside(asked, measured)}"
+            reported = claimed.get(base)
+            if reported is not None and _side(measured[base], reported) and not _side(measured[variant], reported):
+                where = f"lies within the interval of {variant}, {_interval(measured[variant])}, and not of {base}"
+                sentence += f"; the paper's own number for {base}, {100 * reported:.0f} %, {where}"
+            sentences.append(sentence)
     return sentences
 
 

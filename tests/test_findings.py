@@ -102,6 +102,18 @@ def test_a_variant_answers_what_it_asks() -> None:
     ]
 
 
+def test_a_variant_that_is_where_the_paper_has_its_base_says_so() -> None:
+    sane, gap = line("sane", 0.67, 0.01), difference("sane_independent", "sane", -0.67)
+    (found,) = findings([sane, line("sane_independent", 0.0, None), gap])
+    assert found.endswith(
+        "points; the paper's own number for sane, 1 %, lies within the interval of sane_independent, 0.0 [-2.0, 2.0], "
+        "and not of sane."
+    )
+    for base, variant in ((sane, 0.2), (line("sane", 0.02, 0.01), 0.0)):
+        (found,) = findings([base, line("sane_independent", variant, None), gap])
+        assert found.endswith("points.")
+
+
 def test_the_mean_over_seeds_counts_once() -> None:
     seeds = [
         line("nnit", value, 0.99, generator_seeds=name) for value, name in ((0.94, "0+1"), (0.6, "0"), (0.99, "1"))
