@@ -64,7 +64,20 @@ _PARTITIONS = {
     "other": "other architectures",
     JOINT: "architectures that the method chose",
 }
-_MARKERS = {"nnit": "o", "sane": "^", "d2nwg": "s", "d2nwg_flat": "D", "row_dit": "v", "nnit_v": "P", "nnit_noise": "X"}
+_MARKERS = {
+    "nnit": "o",
+    "nnit_noise": "X",
+    "nnit_v": "P",
+    "row_dit": "v",
+    "d2nwg": "s",
+    "d2nwg_flat": "D",
+    "sane": "^",
+    "sane_bootstrapped": "*",
+    "sane_independent": "<",
+    "sane_mz": "h",
+    "sane_narrow": ">",
+    "sane_unaligned": "p",
+}
 """Generators are drawn filled, all other methods open."""
 _OPEN_MARKERS = "sD^vo<>ph8"
 _COPY = 0.01
