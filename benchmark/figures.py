@@ -69,14 +69,14 @@ _MARKERS = {
     "nnit_noise": "X",
     "nnit_v": "P",
     "row_dit": "v",
-    "d2nwg": "s",
-    "d2nwg_flat": "D",
     "sane": "^",
     "sane_bootstrapped": "*",
     "sane_independent": "<",
     "sane_mz": "h",
     "sane_narrow": ">",
     "sane_unaligned": "p",
+    "d2nwg": "s",
+    "d2nwg_flat": "D",
 }
 """Generators are drawn filled, all other methods open."""
 _OPEN_MARKERS = "sD^vo<>ph8"
