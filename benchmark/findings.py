@@ -116,10 +116,10 @@ def _of_split(split: str, group: _Group) -> list[str]:
             side = _side(asked, 0) * (1 if asked.method == variant else -1)
             does = {1: "scores above", 0: "cannot be told from", -1: "scores below"}[side]
             sentence = f"{variant} ({base}, but {change}) {does} {base}: {_beside(asked, measured)}"
-            reported = claimed.get(base)
-            if reported is not None and _side(measured[base], reported) and not _side(measured[variant], reported):
+            own = claimed.get(base)
+            if own is not None and _side(measured[base], own) and not _side(measured[variant], own):
                 where = f"lies within the interval of {variant}, {_interval(measured[variant])}, and not of {base}"
-                sentence += f"; the paper's own number for {base}, {100 * reported:.0f} %, {where}"
+                sentence += f"; the paper's own number for {base}, {100 * own:.0f} %, {where}"
             sentences.append(sentence)
     return sentences
 
