@@ -3,7 +3,7 @@
 The paper sets NNiT's patches against SANE's rows, but SANE is another model, trained and sampled in another way. Here
 the transformer, its conditioning, training and sampling are NNiT's own, and a token has a layer and a neuron as its
 place: what `nnit` scores above this is what patches are worth, what this scores above `sane` is what all the rest is.
-A network is more neurons than patches, so the time of NNiT's training is enough for half its steps.
+A network is more neurons than patches, so it gets half of NNiT's steps, which take half as long again as all of those.
 """
 
 from dataclasses import replace
