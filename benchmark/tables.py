@@ -289,9 +289,10 @@ def differences_table(
             if row.arch is None and row.measured is not None:
                 rows.setdefault(row.partition, {}).setdefault(row.method, row)  # the mean over generator seeds is first
         for partition, found in rows.items():
+            # By its name, so that no other method's rows move what was published of two.
             resampled = {
-                method: resample_test(_groups(scores, row), stream)
-                for stream, (method, row) in enumerate(sorted(found.items()), 1)
+                method: resample_test(_groups(scores, row), int.from_bytes(method.encode()))
+                for method, row in found.items()
             }
             for method, other in _pairs(found):
                 returns, success = (

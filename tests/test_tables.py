@@ -447,5 +447,14 @@ def test_a_variant_is_compared_with_what_it_was_made_of() -> None:
     assert {(line.method, line.against) for line in lines} == {("nnit", "row_dit")}
 
 
+def test_the_interval_of_a_difference_does_not_depend_on_which_other_methods_have_rows() -> None:
+    uneven = _unseen("nnit", success_at_end=True), _unseen("sane")
+    alone, beside = (
+        differences_table(_scores(pa.concat_tables([*uneven, *others])), PROTOCOL, [TASK])[1]
+        for others in ([], [_unseen("d2nwg"), _unseen("ghn"), _unseen("nearest")])
+    )
+    assert [line for line in beside if (line.method, line.against) == ("nnit", "sane")] == alone != []
+
+
 def test_variants_are_methods_and_so_is_what_they_were_made_of() -> None:
     assert {*VARIANTS, *(base for base, _ in VARIANTS.values())} <= set(list_methods())

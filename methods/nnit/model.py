@@ -57,7 +57,7 @@ class Summary(nn.Module):
 def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """All (B, heads, N, D / heads)."""
     if q.requires_grad and q.device.type == "cpu":
-        # Of torch's fused attention the gradient is slow on a CPU: a training step takes a quarter longer or more with it.
+        # Of torch's fused attention the gradient is slow on a CPU: a training step takes a quarter or a third longer.
         return (q / math.sqrt(q.shape[3]) @ k.transpose(2, 3)).softmax(dim=3) @ v
     return F.scaled_dot_product_attention(q, k, v)
 
