@@ -25,6 +25,8 @@ from nnbench.tasks.zoo import TrainingSet, Zoo
 _SPREAD_WEIGHTS = 8
 _SPREAD_ACTIONS = 100
 """How many of the zoo's policies a spread is the median over."""
+_ACTIONS_AT_ONCE = 16
+"""Training policies whose actions are compared at once: few enough for a processor's cache."""
 
 
 class Neighbour(NamedTuple):
@@ -163,7 +165,8 @@ class ActionBank:
         return float(np.median(found)) if found else float("nan")
 
     def _distances(self, actions: Tensor) -> Tensor:
-        return (self.actions - actions).norm(dim=2).mean(dim=1)
+        parts = self.actions.split(_ACTIONS_AT_ONCE)
+        return torch.cat([(part - actions).norm(dim=2).mean(dim=1) for part in parts])  # (T,)
 
 
 def act(weights: Weights, states: Tensor) -> Tensor:

@@ -55,10 +55,17 @@ def match(weights: Weights, reference: Weights) -> list[np.ndarray]:
     starts = [[np.arange(width) for width in widths], forward]
     for found in starts:
         gain, previous = _inner_product(ours, theirs, found), -np.inf
-        while gain > previous + 1e-9 * max(1.0, abs(gain)):
+        stale = set(range(len(widths)))  # matched again, a layer between the same neighbours would come out the same
+        while stale and gain > previous + 1e-9 * max(1.0, abs(gain)):
             previous = gain
             for layer in range(len(widths)):
-                found[layer] = _assign(ours, theirs, found, layer)
+                if layer not in stale:
+                    continue
+                stale.remove(layer)
+                order = _assign(ours, theirs, found, layer)
+                if not np.array_equal(order, found[layer]):
+                    found[layer] = order
+                    stale |= {layer - 1, layer + 1} & set(range(len(widths)))
             gain = _inner_product(ours, theirs, found)
         gains.append(gain)
     return starts[int(np.argmax(gains))]
