@@ -432,6 +432,22 @@ def merge(folders: Annotated[tuple[Path, ...], tyro.conf.Positional], results: P
 
 
 @_app.command
+def publish(folder: Annotated[Path, tyro.conf.Positional], results: Path = _RESULTS) -> None:
+    """Pack finished units, without their weights, into archives of which there is one a method and task.
+
+    Tables and reports read such a folder like any other. A unit that is in it already with another result is refused.
+
+    Args:
+        folder: Where the archives are, or shall be.
+        results: Folder that `nnbench run` wrote to.
+    """
+    from nnbench.store import Store
+
+    new, known = Store(results).publish(folder)
+    print(f"{folder}: {new} units published, {known} were there already")
+
+
+@_app.command
 def rescore(results: Path = _RESULTS) -> None:
     """Compute the novelty of finished units anew from their stored weights, without simulating.
 

@@ -4,22 +4,28 @@ Below the root a finished unit has four files: `<key>.safetensors` with all gene
 row a policy and episode, `<key>.policies.parquet` with one row a policy, and `<key>.json`, the manifest with the hashes
 of them, written last. A unit under way has numbered parts in `partial/<key>/`. Two processes at the same
 unit do no harm: their parts have different names, and the files of a finished unit are always of one of them.
+
+Rows that are published lie in archives, `<method>-<task>.tar.xz`: the same files of many units, without the weights, in
+half of the space.
 """
 
 import hashlib
 import importlib.metadata
+import io
 import json
+import lzma
 import os
 import platform
 import random
 import re
 import sys
+import tarfile
 import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,7 +125,7 @@ class Store:
         """True if the manifest exists and the files are what it says. Raises StoreError on an unreadable manifest."""
         path = self._path(unit, "json")
         try:
-            manifest = _read_manifest(path)
+            manifest = _parse_manifest(path, path.read_bytes())
         except FileNotFoundError:
             return False
         files = [path.with_name(name) for name in manifest["sha256"]]
@@ -168,7 +174,7 @@ class Store:
         raise StoreError(f"{self._path(unit, 'json')}: its files change while they are written; run the unit again")
 
     def keys(self) -> set[str]:
-        """The keys of all units with a manifest and rows; opens no file."""
+        """The keys of all units with a manifest and rows; opens no file but archives."""
         return {path.stem for path in self._manifest_paths()}
 
     def protocol(self, prefix: str = "") -> Protocol:
@@ -188,7 +194,9 @@ class Store:
     def unit_rows(self, unit: Unit) -> pa.Table:
         """The episode rows of one finished unit (EPISODE_SCHEMA). Raises StoreError."""
         path = self._path(unit, "parquet")
-        return _conform(_parse_parquet(path, _read_verified(path, self._manifest(unit))), EPISODE_SCHEMA, str(path))
+        return _conform(
+            _parse_parquet(path, self._read_verified(path, self._manifest(unit))), EPISODE_SCHEMA, str(path)
+        )
 
     def info(self, unit: Unit) -> dict[str, Any]:
         """What was written as `info` with a finished unit, and by which command. Raises StoreError."""
@@ -201,23 +209,48 @@ class Store:
 
         Raises StoreError where a unit is in both with different rows or weights, before anything is copied.
         """
+        new = self._new_of(other)
+        for path in new:
+            for name in [*other._files(path), path.name]:  # the manifest last
+                write_atomically(self.root / name, partial(_write_bytes, other._content(name)))
+        return len(new), len(other._manifest_paths()) - len(new)
+
+    def publish(self, folder: Path) -> tuple[int, int]:
+        """Add the finished units, without their weights, to the folder's archives, of which there is one a method and
+        task; returns how many were new and how many were there already.
+
+        Raises StoreError as `merge`, before anything is written.
+        """
+        new = Store(folder)._new_of(self)
+        archives: dict[Path, dict[str, bytes]] = {}
+        for path in new:
+            unit = self._read_manifest(path)["unit"]
+            archive = folder / f"{unit['method']}-{unit['task']}.tar.xz"
+            files = archives.setdefault(archive, _read_archive(archive) if archive.exists() else {})
+            names = [name for name in self._files(path) if not name.endswith(".safetensors")]
+            files |= {name: self._content(name) for name in [*names, path.name]}
+        for archive, files in archives.items():
+            write_atomically(archive, partial(_write_archive, files))
+        return len(new), len(self._manifest_paths()) - len(new)
+
+    def _new_of(self, other: "Store") -> list[Path]:
+        """The manifests of the other folder's units that are not here.
+
+        Raises StoreError where a file is not what its manifest says, or a unit is in both with different results.
+        """
         new = []
         for path in other._manifest_paths():
-            theirs, here = _read_manifest(path), self.root / path.name
-            for name in theirs["sha256"]:
-                if path.with_name(name).exists():  # rows may be published without the weights
-                    _read_verified(path.with_name(name), theirs)
-            if not here.exists():
-                new.append((path, theirs))
-            elif _read_manifest(here)["sha256"] != theirs["sha256"]:
+            theirs, here = other._read_manifest(path), self.root / path.name
+            for name in other._files(path):
+                other._read_verified(path.with_name(name), theirs)
+            if not self._has(here.name):
+                new.append(path)
+            elif self._read_manifest(here)["sha256"] != theirs["sha256"]:
                 raise StoreError(
                     f"{path} and {here} are the same unit with different results; equal code gives equal ones: delete "
                     "the one that was made by other versions (both name theirs)"
                 )
-        for path, theirs in new:
-            for name in [*(n for n in theirs["sha256"] if path.with_name(n).exists()), path.name]:  # the manifest last
-                write_atomically(self.root / name, partial(_write_bytes, path.with_name(name).read_bytes()))
-        return len(new), len(other._manifest_paths()) - len(new)
+        return new
 
     def unfinished(self) -> dict[str, int]:
         """Units under way, by key, and how many of their episodes are kept."""
@@ -229,7 +262,7 @@ class Store:
 
     def manifests(self) -> list[dict[str, Any]]:
         """The manifests of all units with a manifest and rows, ordered by key."""
-        return [_read_manifest(path) for path in self._manifest_paths()]
+        return [self._read_manifest(path) for path in self._manifest_paths()]
 
     def rows(
         self,
@@ -254,13 +287,13 @@ class Store:
     def _read_all(self, kind: str, schema: pa.Schema, protocol: Protocol | None, wanted: Mapping[str, Any]) -> pa.Table:
         tables = [schema.empty_table()]
         for path in self._manifest_paths():
-            manifest = _read_manifest(path)
+            manifest = self._read_manifest(path)
             unit = manifest["unit"]
             if protocol is not None and Protocol(**unit["protocol"]) != protocol:
                 continue
             if all(value is None or unit[name] == value for name, value in wanted.items()):
                 file = path.with_suffix(f".{kind}")
-                tables.append(_conform(_parse_parquet(file, _read_verified(file, manifest)), schema, str(file)))
+                tables.append(_conform(_parse_parquet(file, self._read_verified(file, manifest)), schema, str(file)))
         return pa.concat_tables(tables).combine_chunks()
 
     def weights(self, unit: Unit) -> list["Weights"]:
@@ -278,7 +311,7 @@ class Store:
             )
         if not path.exists() or not path.with_suffix(".json").exists():
             raise StoreError(f"{path}: no weights are stored for this unit; run it first")
-        tensors = safetensors.torch.load(_read_verified(path, _read_manifest(path.with_suffix(".json"))))
+        tensors = safetensors.torch.load(self._read_verified(path, self._manifest(unit)))
         samples: list[Weights] = [{} for _ in range(unit.protocol.samples)]
         for name in sorted(tensors, key=_layer_order):
             sample, key = name.split("/")
@@ -291,15 +324,46 @@ class Store:
 
     def _manifest(self, unit: Unit) -> dict[str, Any]:
         path = self._path(unit, "json")
-        if not path.exists():
+        if not self._has(path.name):
             raise StoreError(f"{path}: no such unit; run it first")
-        return _read_manifest(path)
+        return self._read_manifest(path)
 
     def _path(self, unit: Unit, kind: str) -> Path:
         return self.root / f"{unit.key}.{kind}"
 
     def _manifest_paths(self) -> list[Path]:
-        return [path for path in sorted(self.root.glob("*.json")) if path.with_suffix(".parquet").exists()]
+        names = {path.name for path in self.root.glob("*.json")} | {n for n in self._packed if n.endswith(".json")}
+        paths = [self.root / name for name in sorted(names)]
+        return [path for path in paths if self._has(path.with_suffix(".parquet").name)]
+
+    def _files(self, manifest: Path) -> list[str]:
+        """The names of a unit's files that are here; rows may be published without the weights."""
+        return [name for name in self._read_manifest(manifest)["sha256"] if self._has(name)]
+
+    @cached_property
+    def _packed(self) -> dict[str, bytes]:
+        """The files in the folder's archives, by name."""
+        files: dict[str, bytes] = {}
+        for archive in sorted(self.root.glob("*.tar.xz")):
+            files |= _read_archive(archive)
+        return files
+
+    def _has(self, name: str) -> bool:
+        return (self.root / name).exists() or name in self._packed
+
+    def _content(self, name: str) -> bytes:
+        """A unit's file, or the packed one; nothing where there is neither."""
+        path = self.root / name
+        return path.read_bytes() if path.exists() else self._packed.get(name, b"")
+
+    def _read_manifest(self, path: Path) -> dict[str, Any]:
+        return _parse_manifest(path, self._content(path.name))
+
+    def _read_verified(self, path: Path, manifest: Mapping[str, Any]) -> bytes:
+        content = self._content(path.name)
+        if _sha256(content) != manifest["sha256"].get(path.name):
+            raise StoreError(f"{path}: missing or corrupt, its sha256 is not the one in its manifest; {_remedy(path)}")
+        return content
 
 
 @dataclass(frozen=True)
@@ -337,22 +401,34 @@ def _write_bytes(content: bytes, path: Path) -> None:
     path.write_bytes(content)
 
 
-def _read_manifest(path: Path) -> dict[str, Any]:
+def _read_archive(path: Path) -> dict[str, bytes]:
+    """Its files by name. Raises StoreError where it is damaged."""
     try:
-        manifest: dict[str, Any] = json.loads(path.read_bytes())
+        with tarfile.open(path, "r:xz") as archive:
+            opened = {member.name: archive.extractfile(member) for member in archive if member.isfile()}
+            return {name: file.read() for name, file in opened.items() if file is not None}
+    except (tarfile.TarError, lzma.LZMAError, EOFError) as error:
+        raise StoreError(f"{path}: no readable archive ({error}); fetch it again, or delete it") from error
+
+
+def _write_archive(files: Mapping[str, bytes], path: Path) -> None:
+    """Equal files make equal archives."""
+    with tarfile.open(path, "w:xz", preset=9) as archive:
+        for name in sorted(files):
+            member = tarfile.TarInfo(name)
+            member.size = len(files[name])
+            archive.addfile(member, io.BytesIO(files[name]))
+
+
+def _parse_manifest(path: Path, content: bytes) -> dict[str, Any]:
+    try:
+        manifest: dict[str, Any] = json.loads(content)
         Protocol(**manifest["unit"]["protocol"])
         if path.with_suffix(".parquet").name not in manifest["sha256"]:
             raise ValueError("it does not name its rows")
     except (ValueError, TypeError, KeyError) as error:
         raise StoreError(f"{path}: not a manifest of this version ({error}); {_remedy(path)}") from error
     return manifest
-
-
-def _read_verified(path: Path, manifest: Mapping[str, Any]) -> bytes:
-    content = path.read_bytes() if path.exists() else b""
-    if _sha256(content) != manifest["sha256"].get(path.name):
-        raise StoreError(f"{path}: missing or corrupt, its sha256 is not the one in its manifest; {_remedy(path)}")
-    return content
 
 
 def _parse_parquet(path: Path, content: bytes) -> pa.Table:

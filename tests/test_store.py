@@ -475,6 +475,56 @@ def test_merging_copies_what_is_new_and_refuses_a_contradiction(tmp_path: Path) 
         here.merge(third)
 
 
+def test_published_units_are_read_from_archives(tmp_path: Path) -> None:
+    ours, published = Store(tmp_path / "ours"), tmp_path / "published"
+    other = replace(UNIT, arch=(16, 16, 16, 32))
+    ours.write(UNIT, _rows(), _policies(), _weights(), {})
+    assert ours.publish(published) == (1, 0)
+    ours.write(other, _rows(other), _policies(other), _weights(other), {"wall_s": 1})
+    assert ours.publish(published) == (1, 1)
+    assert ours.publish(published) == (0, 2)
+    assert [path.name for path in published.iterdir()] == [f"{UNIT.method}-{UNIT.task}.tar.xz"]
+
+    theirs = Store(published)
+    assert theirs.keys() == ours.keys() and theirs.manifests() == ours.manifests()
+    assert theirs.rows().equals(ours.rows()) and theirs.policies().equals(ours.policies())
+    assert theirs.unit_rows(other).equals(ours.unit_rows(other)) and theirs.info(other) == ours.info(other)
+    assert not theirs.finished(UNIT)
+    with pytest.raises(StoreError, match="no weights are stored"):
+        theirs.weights(UNIT)
+
+    copied = Store(tmp_path / "copied")
+    assert copied.merge(theirs) == (2, 0)
+    assert copied.rows().equals(ours.rows())
+
+
+def test_another_result_of_a_published_unit_is_refused(tmp_path: Path) -> None:
+    ours, published = Store(tmp_path / "ours"), tmp_path / "published"
+    ours.write(UNIT, _rows(), _policies(), _weights(), {})
+    ours.publish(published)
+    (archive,) = published.iterdir()
+    before = archive.read_bytes()
+    returns = pa.array(np.full(_rows().num_rows, 3.0, np.float32))
+    position = EPISODE_SCHEMA.get_field_index("return")
+    changed = _rows().set_column(position, EPISODE_SCHEMA.field("return"), returns)
+    ours.write(UNIT, changed, _policies(), _weights(), {})
+    with pytest.raises(StoreError, match="are the same unit with different results"):
+        ours.publish(published)
+    assert archive.read_bytes() == before
+
+
+@pytest.mark.parametrize("kept", [0, 0.5])
+def test_a_damaged_archive_is_named_with_the_remedy(tmp_path: Path, kept: float) -> None:
+    ours, published = Store(tmp_path / "ours"), tmp_path / "published"
+    ours.write(UNIT, _rows(), _policies(), _weights(), {})
+    ours.publish(published)
+    (archive,) = published.iterdir()
+    content = archive.read_bytes()
+    archive.write_bytes(content[: int(kept * len(content))])
+    with pytest.raises(StoreError, match=rf"{archive.name}: no readable archive .*fetch it again"):
+        Store(published).rows()
+
+
 def test_units_under_way_are_counted(tmp_path: Path) -> None:
     store = Store(tmp_path)
     assert store.unfinished() == {}
