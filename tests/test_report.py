@@ -12,6 +12,7 @@ from nnbench.figures import Drawing
 from nnbench.protocol import Protocol, Unit
 from nnbench.rendering import Grid, Line, html_table
 from nnbench.report import Undrawn, page
+from nnbench.store import Store
 from nnbench.tables import MISSING, novelty_table, table1, table2, table3, table4, table6
 from nnbench.training import Budget
 
@@ -216,7 +217,7 @@ def _nnbench(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
 def test_report_and_figure_as_commands(tmp_path: Path) -> None:
     done = _nnbench("report", "--task", TASK, "--results", str(REFERENCE), "--out", "page.html", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    units = len(list(REFERENCE.glob(f"*-{TASK}-*.json")))
+    units = sum(manifest["unit"]["task"] == TASK for manifest in Store(REFERENCE).manifests())
     assert units > 0 and done.stdout == f"page.html: 7 tables, 5 of 5 figures, {units} units\n"
     read = _Page((tmp_path / "page.html").read_text("utf-8"))
     (nnit,) = [row for row in read.tables[0] if row[:2] == ["unseen", "nnit"]]
