@@ -5,8 +5,7 @@ row a policy and episode, `<key>.policies.parquet` with one row a policy, and `<
 of them, written last. A unit under way has numbered parts in `partial/<key>/`. Two processes at the same
 unit do no harm: their parts have different names, and the files of a finished unit are always of one of them.
 
-Rows that are published lie in archives, `<method>-<task>.tar.xz`: the same files of many units, without the weights, in
-half of the space.
+Rows that are published lie in archives, `<method>-<task>.tar.xz`: the same files of many units, without the weights.
 """
 
 import hashlib

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -50,6 +52,19 @@ def test_alignment_never_moves_a_network_away() -> None:
         moved = align(ours, theirs)
         before, after = (float((flatten_weights(w) - flatten_weights(theirs)).norm()) for w in (ours, moved))
         assert after < before
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_exchange_of_two_neurons_brings_unrelated_networks_nearer(seed: int) -> None:
+    reference, weights = network((16, 16, 16, 16), 100 + seed), network((16, 16, 16, 16), seed)
+    found = match(weights, reference)
+    theirs = flatten_weights(reference).double()
+    nearest = (flatten_weights(permute(weights, found)).double() - theirs).norm()
+    for layer in range(4):
+        for i, j in itertools.combinations(range(16), 2):
+            exchanged = [order.copy() for order in found]
+            exchanged[layer][[i, j]] = exchanged[layer][[j, i]]
+            assert (flatten_weights(permute(weights, exchanged)).double() - theirs).norm() >= nearest - 1e-9
 
 
 def test_misfits_are_refused() -> None:
