@@ -110,6 +110,16 @@ def _of_split(split: str, group: _Group) -> list[str]:
                 name = "asking the hypernetworks directly" if other == DIRECT else "the best floor measured"
                 does = {1: "does better than", 0: "cannot be told from", -1: "does worse than"}[_side(difference, 0)]
                 sentences.append(f"{method} {does} {name} ({other}): {_beside(difference, measured)}")
+    floors = [method for method in FLOORS if method in measured]
+    if floors:
+        best = max((measured[method] for method in floors), key=lambda line: line.measured or 0.0)
+        beaten = sorted(method for method in claimed if _side(best, claimed[method]) == 1)
+        if beaten:
+            names = ", ".join(f"{method} ({100 * claimed[method]:.0f} %)" for method in beaten)
+            sentences.append(
+                f"the best floor measured ({best.method}) solves more here than the paper says of {names}: "
+                f"{_interval(best)} %"
+            )
     for variant, (base, change) in VARIANTS.items():
         asked = differences.get((variant, base)) or differences.get((base, variant))
         if asked is not None:

@@ -90,6 +90,16 @@ def test_a_method_stands_beside_the_hypernetworks_and_the_best_floor() -> None:
     ]
 
 
+def test_a_floor_above_the_papers_own_number_is_named() -> None:
+    methods = line("nnit", 0.98, 0.99), line("sane", 0.67, 0.01), line("d2nwg", 0.9, 0.55)
+    floors = line("random", 0.0, None), line("nearest", 0.6, None)
+    assert findings([*methods, *floors])[1:] == [
+        "PickCube-v1, unseen: the best floor measured (nearest) solves more here than the paper says of d2nwg (55 %), "
+        "sane (1 %): 60.0 [58.0, 62.0] %."
+    ]
+    assert findings([*methods, line("random", 0.0, None)])[1:] == []
+
+
 def test_a_variant_answers_what_it_asks() -> None:
     successes = {"nnit": 0.98, "row_dit": 0.9, "d2nwg": 0.9, "d2nwg_flat": 0.1}
     lines = [line(method, success, None) for method, success in successes.items()]
