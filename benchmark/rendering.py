@@ -144,7 +144,7 @@ def _text(grid: Grid, width: int | None) -> str:
     )
     for position, header in enumerate(grid.headers):
         number = position >= grid.text_columns
-        table.add_column(header, justify="right" if number else "left", no_wrap=number)
+        table.add_column(header, justify="right" if number else "left", no_wrap=number, overflow="fold")
     for position, row in enumerate(grid.rows):
         if position in grid.sections:
             table.add_section()

@@ -25,6 +25,14 @@ def test_text_shows_headers_rules_and_caption() -> None:
     assert "5% of a_b ± undefined" in text and "\x1b" not in text
 
 
+def test_a_name_too_long_for_its_column_is_wrapped_not_cut() -> None:
+    grid = Grid("title", ("method", "return"), 1, "")
+    grid.add("average_aligned", "36.8 [36.1, 37.4]")
+    text = render([grid], [], "text", 30)
+    assert "36.8 [36.1, 37.4]" in text and "…" not in text
+    assert "".join(line.split()[0] for line in text.splitlines()[-3:] if line.strip()) == "average_aligned"
+
+
 def test_markdown_joins_broken_headers() -> None:
     markdown = render([GRID], [LINE], "md").splitlines()
     assert markdown[0] == "**Table 2: title**"
