@@ -466,10 +466,15 @@ def _partition_rows(
 ) -> list[Row]:
     """The rows of all methods that have results there, and of those that the paper has or `always` names."""
     groups: dict[str, dict[int, dict[str, Scores]]] = {}  # method to generator seed to arch to scores
-    if partition != "train":  # its 64 are trained on; those to measure on are `seen`
-        for unit, found in scores.items():
-            if unit.task == task and unit.arch in archs:
-                groups.setdefault(unit.method, {}).setdefault(unit.generator_seed, {})[unit.arch] = found
+    for unit, found in scores.items():
+        if unit.task == task and unit.arch in archs:
+            groups.setdefault(unit.method, {}).setdefault(unit.generator_seed, {})[unit.arch] = found
+    if partition == "train":  # those to measure on are `seen`, of which a part of these 64 would be a repetition
+        groups = {
+            method: {seed: found for seed, found in by_seed.items() if len(found) == len(archs)}
+            for method, by_seed in groups.items()
+        }
+        groups = {method: by_seed for method, by_seed in groups.items() if by_seed}
     number = 3 if partition == JOINT else 2
     paper_order = [str(cell.method) for cell in reported_cells(number, task) if cell.partition == partition]
     if always is not None:

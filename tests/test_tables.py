@@ -176,6 +176,15 @@ def test_seen_is_the_eight_architectures_of_the_split() -> None:
     assert _cells(more) == _cells(rows)
 
 
+def test_all_architectures_trained_on_are_a_row_when_all_are_there() -> None:
+    rows = [_rows("dataset", arch) for arch in SPLITS.train]
+    row = _mean_row(_cells(pa.concat_tables(rows)), "dataset", "train")
+    assert row.measured is not None and (row.finished, row.expected) == (64, 64)
+    assert row.reported is not None and row.reported.values["success"] == 0.98
+    row = _mean_row(_cells(pa.concat_tables(rows[1:])), "dataset", "train")
+    assert row.measured is None and row.reported is not None
+
+
 def test_every_row_of_the_paper_is_there_without_a_measurement() -> None:
     cells = _cells(EPISODE_SCHEMA.empty_table())
     assert [(row.partition, row.method) for row in cells] == [
