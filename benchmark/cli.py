@@ -13,7 +13,7 @@ from nnbench.protocol import Protocol
 if TYPE_CHECKING:
     from nnbench.figures import Material
     from nnbench.film import Subject
-    from nnbench.rendering import Grid, Line
+    from nnbench.rendering import Format, Grid, Line
 
 _RESULTS = Path("results") / "runs"
 _RUNS = Path("runs")
@@ -152,7 +152,8 @@ def roundtrip(
     from nnbench.evaluation import architectures_of
     from nnbench.generation import Isolated
     from nnbench.registry import load_method
-    from nnbench.roundtrip import measure
+    from nnbench.roundtrip import measure, read
+    from nnbench.tables import roundtrip_table
     from nnbench.tasks.simulation import Simulator
     from nnbench.tasks.zoo import Zoo
     from nnbench.training import obtain
@@ -162,9 +163,12 @@ def roundtrip(
         if not issubclass(kind, Autoencoder):
             raise ValueError(f"method {kind.name} does not encode policies (no `reconstruct`)")
     wanted = [arch for arch in architectures_of("seen", archs) if arch is not None]
+    parts = []
     for zoo in [Zoo.open(name) for name in _tasks(task)]:
+        asked = set()
         for kind in kinds:
             trained = obtain(kind, zoo, seed)
+            asked.add((trained.sha256, episodes))
             with (
                 Isolated(kind.name, plugin, trained.folder, zoo.task.name, zoo.directory) as source,
                 Simulator(zoo.task, workers) as simulator,
@@ -172,7 +176,9 @@ def roundtrip(
                 done = measure(kind.name, trained, seed, source, zoo, simulator, wanted, results, episodes)
                 for _ in tqdm(done, f"{kind.name} {zoo.task.name}", len(wanted), unit="arch", disable=None):
                     pass
-    _print_tables(("roundtrip",), task, results, Protocol())
+        rows = [row for row in read(results, zoo.task.name) if (row["method_sha256"], row["episodes"]) in asked]
+        parts.append(roundtrip_table(rows, zoo.task.name))
+    _print(parts)
 
 
 @_app.command
@@ -226,7 +232,7 @@ def report(
 
     store, tasks = Store(results), _tasks(task)
     chosen = store.protocol(protocol or "")
-    tables = _table_parts(("2", "differences", "3", "4", "6", "1", "novelty"), task, results, chosen)
+    tables = _table_parts(("2", "differences", "3", "4", "6", "1", "novelty", "roundtrip"), task, results, chosen)
     manifests = [
         manifest
         for manifest in store.manifests()
@@ -800,12 +806,17 @@ def _print_tables(
     task: str,
     results: Path,
     protocol: Protocol,
-    form: Literal["text", "md", "latex", "csv", "json"] = "text",
+    form: "Format" = "text",
     per_architecture: bool = False,
+) -> None:
+    _print(_table_parts(names, task, results, protocol, per_architecture), form)
+
+
+def _print(
+    parts: "list[tuple[Grid, list[Line]]]", form: "Format" = "text"
 ) -> None:
     from nnbench.rendering import render
 
-    parts = _table_parts(names, task, results, protocol, per_architecture)
     grids, lines = [grid for grid, _ in parts], [line for _, found in parts for line in found]
     print(render(grids, lines, form, None if sys.stdout.isatty() else 120), end="")
 

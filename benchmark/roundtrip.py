@@ -19,6 +19,10 @@ from nnbench.tasks.zoo import Zoo, score_policies, used_versions
 from nnbench.training import Trained
 
 
+class RoundTripError(RuntimeError):
+    """Stored round trips that are damaged."""
+
+
 class Source(Protocol):
     """Who is asked: an `Isolated` method."""
 
@@ -74,10 +78,20 @@ def measure(
 
 
 def read(results: Path, task: str) -> list[dict[str, Any]]:
-    """All rows of a task."""
+    """All rows of a task. Raises RoundTripError where a file is not what was written."""
     rows: list[dict[str, Any]] = []
-    for path in sorted(_folder(results).glob("*.json")):  # written last: what it describes is whole
-        rows += read_rows(path.with_suffix(".parquet"))
+    for manifest in sorted(_folder(results).glob("*.json")):  # written last: what it describes is whole
+        path = manifest.with_suffix(".parquet")
+        try:
+            whole = file_sha256(path) == json.loads(manifest.read_text())["sha256"]
+        except (FileNotFoundError, ValueError, KeyError):
+            whole = False
+        if not whole:
+            raise RoundTripError(
+                f"{path}: missing or corrupt, its sha256 is not the one in its manifest; delete {manifest.name} and "
+                "run `nnbench roundtrip` again"
+            )
+        rows += read_rows(path)
     return [row for row in rows if row["task"] == task]
 
 

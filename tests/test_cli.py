@@ -69,6 +69,24 @@ def test_the_split_joint_ends_in_table_3(tmp_path: Path) -> None:
     assert row.split()[-1] == "100/0/0/0" and "Table 3" in done.stdout
 
 
+def test_a_round_trip_prints_what_was_asked_for_whatever_else_is_stored(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from nnbench.methods import nearest\n"
+        "class Method(nearest.Method):\n"
+        "    name = 'mine'\n"
+        "    def reconstruct(self, policies, arch):\n"
+        "        return [{key: value / 2 for key, value in policy.items()} for policy in policies]\n"
+    )
+    asked = ("--method", "mine", "--plugin", "mine.py", "--archs", "16-16-16-64", "--workers", "1")
+    for episodes in ("1", "2"):
+        done = _nnbench("roundtrip", *asked, "--episodes", episodes, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        (row,) = [line.split() for line in done.stdout.splitlines() if line.startswith(" mine")]
+        assert row[5] == episodes and row[-1] == "0.500"
+    done = _nnbench("table", "roundtrip", "--results", "results/runs", cwd=tmp_path)
+    assert done.returncode == 1 and "on 1 episodes and " in done.stderr and "do not average" in done.stderr
+
+
 def test_a_failing_unit_is_named_and_the_others_are_finished(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(
         "from nnbench.methods import nearest\n"

@@ -218,10 +218,11 @@ def test_report_and_figure_as_commands(tmp_path: Path) -> None:
     done = _nnbench("report", "--task", TASK, "--results", str(REFERENCE), "--out", "page.html", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     units = sum(manifest["unit"]["task"] == TASK for manifest in Store(REFERENCE).manifests())
-    assert units > 0 and done.stdout == f"page.html: 7 tables, 5 of 5 figures, {units} units\n"
+    assert units > 0 and done.stdout == f"page.html: 8 tables, 5 of 5 figures, {units} units\n"
     read = _Page((tmp_path / "page.html").read_text("utf-8"))
     (nnit,) = [row for row in read.tables[0] if row[:2] == ["unseen", "nnit"]]
     assert nnit[2] == "39.5 [38.5, 40.4]" and MISSING not in nnit
+    assert read.titles[7].startswith("Round trip") and ["d2nwg s0", "8 archs"] in [row[:2] for row in read.tables[7]]
     assert str(Path.home()) not in read.text and str(Path(__file__).parent.parent) not in read.text
 
     drawn = _nnbench(

@@ -9,7 +9,7 @@ import pytest
 
 from nnbench.generation import Isolated, MethodError
 from nnbench.rendering import render
-from nnbench.roundtrip import measure, read
+from nnbench.roundtrip import RoundTripError, measure, read
 from nnbench.scores import TableError
 from nnbench.tables import roundtrip_table
 from nnbench.tasks.architectures import Architecture, architecture_name
@@ -70,6 +70,20 @@ def test_half_written_rows_are_not_read(zoo: Zoo, simulator: Simulator, tmp_path
     assert read(tmp_path, TASK) == []
     list(measure("halves", TRAINED, 0, source, zoo, simulator, [ARCH], tmp_path, 1))
     assert source.calls == 2 and len(read(tmp_path, TASK)) == len(source.training.networks(ARCH))
+
+
+@pytest.mark.parametrize("damage", ["rows", "manifest", "gone"])
+def test_damaged_files_are_named(zoo: Zoo, simulator: Simulator, tmp_path: Path, damage: str) -> None:
+    list(measure("halves", TRAINED, 0, Halves(zoo), zoo, simulator, [ARCH], tmp_path, 1))
+    (rows,), (manifest,) = (list((tmp_path / "roundtrip").glob(f"*.{kind}")) for kind in ("parquet", "json"))
+    if damage == "rows":
+        rows.write_bytes(rows.read_bytes()[:-1] + b"x")
+    elif damage == "manifest":
+        manifest.write_text(manifest.read_text()[:20])
+    else:
+        rows.unlink()
+    with pytest.raises(RoundTripError, match=rf"{rows}: missing or corrupt, .* delete {manifest.name} and run `nnb"):
+        read(tmp_path, TASK)
 
 
 def test_a_method_that_answers_wrongly_is_named(zoo: Zoo, tmp_path: Path) -> None:
