@@ -15,8 +15,10 @@ from safetensors.torch import load_file
 from nnbench.check import toy_training_set
 from nnbench.methods import _diffusion, _training, d2nwg, d2nwg_flat
 from nnbench.methods.d2nwg import Method
+from nnbench.methods.d2nwg import training as d2nwg_training
 from nnbench.methods.d2nwg.config import PAPER, REHEARSAL, Config, Stage
 from nnbench.methods.d2nwg.model import VAE, Conv1d, UNet, principal_components
+from nnbench.methods.d2nwg.training import Corpus, diffusion_loss, encode_all, vae_loss
 from nnbench.methods.d2nwg.vectors import Layout, devectorise, places, vector_size, vectorise
 from nnbench.tasks.architectures import Architecture, load_splits, parameter_shapes
 from nnbench.tasks.policy import Weights, check_weights, flatten_weights, random_policy
@@ -142,6 +144,65 @@ def test_what_grid_vectors_span_holds_architectures_between_them_and_what_flat_o
         error = (new @ basis.T @ basis - new)[:, asked[layout]]
         left[layout] = float(error.norm() / new.norm())
     assert left["grid"] < 0.5 * left["flat"]
+
+
+class Halves:
+    """An autoencoder of one latent place: mean half of the vector, standard deviation .3, decodes twice the latent."""
+
+    def encode(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        mean = x[:, None, :] / 2
+        return mean, torch.full_like(mean, 2 * math.log(0.3))
+
+    def decode(self, latent: torch.Tensor) -> torch.Tensor:
+        return 2 * latent[:, 0]
+
+
+def test_the_autoencoders_loss_is_the_authors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(d2nwg_training, "computes_bfloat16", lambda device: False)
+    corpus = Corpus(torch.full((1, 1000), 2.0), torch.zeros(1, 6, 5))
+    vae: Any = Halves()
+    config = replace(REHEARSAL, vae=replace(REHEARSAL.vae, batch=64), kl_weight=3.0)
+    found = float(vae_loss(vae, corpus, config, torch.Generator().manual_seed(0)))
+    # Decoded less x is .6 of a standard normal; each latent number diverges by half of 1 + .09 - 1 - log .09.
+    absolute, squared = 0.6 * math.sqrt(2 / math.pi), 0.36
+    divergence = 1000 * 0.5 * (1 + 0.09 - 1 - math.log(0.09))
+    assert found == pytest.approx(absolute + (3 * divergence + 1000 * squared) / 1000, rel=0.01)
+
+
+def test_the_diffusion_learns_samples_of_posteriors_at_standard_deviation_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(d2nwg_training, "computes_bfloat16", lambda device: False)
+    rng = torch.Generator().manual_seed(0)
+    corpus = Corpus(5 + 3 * torch.randn(8, 40, generator=rng), torch.randint(2, (8, 6, 5), generator=rng).float())
+    vae: Any = Halves()
+    config = replace(REHEARSAL, picture=(4, 10), diffusion=replace(REHEARSAL.diffusion, batch=256))
+    latents = encode_all(vae, corpus, config)
+    assert latents.mean.shape == (8, 4, 10) and float(latents.mean.std()) == pytest.approx(1, rel=1e-3)
+    torch.testing.assert_close(latents.mean.flatten(1), latents.scale * corpus.vectors / 2)
+    torch.testing.assert_close(latents.std, 0.3 * latents.scale.expand(8, 4, 10))
+
+    seen: dict[str, torch.Tensor] = {}
+
+    class Asked:
+        def diffuse(self, x0: torch.Tensor, noise: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+            seen.update(x0=x0, noise=noise, t=t)
+            return x0 + 100 * noise
+
+        def draw_timesteps(self, count: int, rng: torch.Generator) -> torch.Tensor:
+            return torch.arange(count)
+
+        def loss(self, output: torch.Tensor, x0: torch.Tensor, noise: torch.Tensor, t: torch.Tensor, **_: Any) -> Any:
+            assert x0 is seen["x0"] and noise is seen["noise"] and t is seen["t"]
+            return output
+
+    def unet(x: torch.Tensor, codes: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        assert t is seen["t"] and torch.equal(x, seen["x0"] + 100 * seen["noise"])
+        return codes
+
+    process: Any = Asked()
+    codes = diffusion_loss(unet, latents, corpus, process, config, rng)  # type: ignore[arg-type]
+    own = (codes[:, None] == corpus.codes).flatten(2).all(dim=2).int().argmax(dim=1)  # whose architecture was told
+    off = (seen["x0"] - latents.mean[own]) / latents.std[own]
+    assert float(off.mean()) == pytest.approx(0, abs=0.05) and float(off.std()) == pytest.approx(1, abs=0.05)
 
 
 def test_the_loss_of_the_diffusion_falls(fitted: Method, directory: Path) -> None:

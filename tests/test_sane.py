@@ -16,11 +16,14 @@ from torch import Tensor
 
 from nnbench.methods import _looks, _training, sane, sane_mz
 from nnbench.methods.sane import Method
+from nnbench.methods.sane import training as sane_training
 from nnbench.methods.sane.config import CPU, PAPER, Config, mixed, rehearsal
-from nnbench.methods.sane.model import Autoencoder, Standard
+from nnbench.methods.sane.model import Autoencoder, Learner, Standard
 from nnbench.methods.sane.sampling import collect_anchors, draw, keep_best
 from nnbench.methods.sane.tokens import detokenise, layout, tokenise
 from nnbench.methods.sane.training import (
+    Corpus,
+    batch_loss,
     build_corpus,
     canonical_networks,
     contrastive_loss,
@@ -209,6 +212,58 @@ def test_the_contrast_is_that_of_simclr() -> None:
         others = [float(similarity[i, j].exp()) for j in range(6) if j != i]
         terms.append(-np.log(float(similarity[i, (i + 3) % 6].exp()) / sum(others)))
     assert float(contrastive_loss(z)) == pytest.approx(np.mean(terms), rel=1e-4)
+
+
+def a_batch(config: Config, monkeypatch: pytest.MonkeyPatch) -> tuple[float, Learner, Corpus, tuple[Tensor, ...]]:
+    """The loss of a batch, and what the encoder of the model was given for it, in float32."""
+    corpus = build_corpus(toy_zoo(), config)
+    model = _training.seeded(lambda: Learner(config, OBSERVATION_DIM, ACTION_DIM, corpus.standard), 0)
+    given: list[tuple[Tensor, ...]] = []
+    encode = model.autoencoder.encode
+    monkeypatch.setattr(model.autoencoder, "encode", lambda *inputs: given.append(inputs) or encode(*inputs))
+    monkeypatch.setattr(sane_training, "computes_bfloat16", lambda device: False)
+    loss = batch_loss(model, corpus, config, torch.device("cpu"), torch.Generator().manual_seed(1))
+    (inputs,) = given
+    monkeypatch.setattr(model.autoencoder, "encode", encode)
+    return float(loss.detach()), model, corpus, inputs
+
+
+@pytest.mark.parametrize("config", [TINY, mixed(TINY)])
+def test_two_noisy_views_are_contrasted_and_reconstructed_as_they_were_read(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loss, model, _, (views, places, present) = a_batch(config, monkeypatch)
+    valid = views != 0  # no weight of these networks is zero
+    with torch.no_grad():
+        latent = model.autoencoder.encode(views, places, present)
+        output = model.autoencoder.decode(latent, places, present)
+        projected = model.project(latent)
+    assert 0 < float(projected.std(dim=0).max()), "the head tells networks apart"
+    reconstruction = float(reconstruction_loss(output, views, valid, model.window, config))
+    contrast = float(contrastive_loss(projected))
+    assert loss == pytest.approx(0.05 * contrast + 0.95 * reconstruction, rel=1e-4)
+    assert min(0.05 * contrast, 0.95 * reconstruction) > 1e-3 * loss, "either would be missed"
+    if not config.permute:
+        first, second = views.chunk(2)
+        ratio = (first / second)[valid.chunk(2)[0]].log()
+        assert 0.13 < float(ratio.std()) < 0.16  # of each view .1
+
+
+def test_only_the_later_variant_contrasts_permuted_views(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sane_training, "_NOISE", 0.0)
+    for config in (TINY, mixed(TINY)):
+        _, _, _, (views, _, _) = a_batch(config, monkeypatch)
+        for first, second in zip(*views.chunk(2), strict=True):
+            torch.testing.assert_close(first.flatten().sort().values, second.flatten().sort().values)
+            assert torch.equal(first, second) != config.permute
+
+
+def test_the_head_reads_the_window_whatever_was_padded_before() -> None:
+    standard = Standard(torch.zeros(5), torch.ones(5))
+    model = _training.seeded(lambda: Learner(TINY, OBSERVATION_DIM, ACTION_DIM, standard), 0)
+    latent = torch.randn(3, 50, TINY.latent, generator=torch.Generator().manual_seed(0))
+    short, padded = (model.project(x) for x in (latent, torch.nn.functional.pad(latent, (0, 0, 0, 9))))
+    assert short.shape == (3, 30) and torch.equal(short, padded)
 
 
 def test_a_batch_has_different_networks_each_as_likely_as_any_other() -> None:
@@ -437,6 +492,12 @@ def test_the_authors_numbers() -> None:
     later = mixed(PAPER)
     assert (later.standardise, later.permute, later.peak_lr) == (False, True, 2e-5)
     assert sane_mz.Method.config == mixed(CPU) and Method.config == CPU
+    with torch.device("meta"):
+        model = Learner(PAPER, OBSERVATION_DIM, ACTION_DIM, Standard(torch.zeros(5), torch.ones(5)))
+        places, present = torch.zeros(2, 264, 3, dtype=torch.long), torch.ones(2, 264, dtype=torch.bool)
+        latent = model.autoencoder.encode(torch.zeros(2, 264, 65), places, present)
+        assert latent.shape == (2, 264, 128) and model.project(latent).shape == (2, 30)
+        assert model.autoencoder.decode(latent, places, present).shape == (2, 264, 65)
 
 
 def test_the_cpu_model_is_small_enough_to_ship() -> None:
