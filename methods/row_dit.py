@@ -2,8 +2,8 @@
 
 The paper sets NNiT's patches against SANE's rows, but SANE is another model, trained and sampled in another way. Here
 the transformer, its conditioning, training and sampling are NNiT's own, and a token has a layer and a neuron as its
-place: what `nnit` scores above this is what patches are worth, what this scores above `sane` is what all the rest is.
-A network is more neurons than patches, so it gets half of NNiT's steps, which take half as long again as all of those.
+place: what `nnit` scores above this is what patches are worth. A network is more neurons than patches, so it gets half
+of NNiT's steps, which take about as long or longer (docs/adaptations/row-dit.md, where it is also set beside `sane`).
 """
 
 from dataclasses import replace
