@@ -812,9 +812,7 @@ def _print_tables(
     _print(_table_parts(names, task, results, protocol, per_architecture), form)
 
 
-def _print(
-    parts: "list[tuple[Grid, list[Line]]]", form: "Format" = "text"
-) -> None:
+def _print(parts: "list[tuple[Grid, list[Line]]]", form: "Format" = "text") -> None:
     from nnbench.rendering import render
 
     grids, lines = [grid for grid, _ in parts], [line for _, found in parts for line in found]
