@@ -176,6 +176,7 @@ def roundtrip(
                 done = measure(kind.name, trained, seed, source, zoo, simulator, wanted, results, episodes)
                 for _ in tqdm(done, f"{kind.name} {zoo.task.name}", len(wanted), unit="arch", disable=None):
                     pass
+        # Round trips of other trainings or numbers of episodes may lie there too: they would not average.
         rows = [row for row in read(results, zoo.task.name) if (row["method_sha256"], row["episodes"]) in asked]
         parts.append(roundtrip_table(rows, zoo.task.name))
     _print(parts)

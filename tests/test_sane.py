@@ -22,7 +22,6 @@ from nnbench.methods.sane.model import Autoencoder, Learner, Standard
 from nnbench.methods.sane.sampling import collect_anchors, draw, keep_best
 from nnbench.methods.sane.tokens import detokenise, layout, tokenise
 from nnbench.methods.sane.training import (
-    Corpus,
     batch_loss,
     build_corpus,
     canonical_networks,
@@ -214,7 +213,7 @@ def test_the_contrast_is_that_of_simclr() -> None:
     assert float(contrastive_loss(z)) == pytest.approx(np.mean(terms), rel=1e-4)
 
 
-def a_batch(config: Config, monkeypatch: pytest.MonkeyPatch) -> tuple[float, Learner, Corpus, tuple[Tensor, ...]]:
+def a_batch(config: Config, monkeypatch: pytest.MonkeyPatch) -> tuple[float, Learner, tuple[Tensor, ...]]:
     """The loss of a batch, and what the encoder of the model was given for it, in float32."""
     corpus = build_corpus(toy_zoo(), config)
     model = _training.seeded(lambda: Learner(config, OBSERVATION_DIM, ACTION_DIM, corpus.standard), 0)
@@ -225,14 +224,14 @@ def a_batch(config: Config, monkeypatch: pytest.MonkeyPatch) -> tuple[float, Lea
     loss = batch_loss(model, corpus, config, torch.device("cpu"), torch.Generator().manual_seed(1))
     (inputs,) = given
     monkeypatch.setattr(model.autoencoder, "encode", encode)
-    return float(loss.detach()), model, corpus, inputs
+    return float(loss.detach()), model, inputs
 
 
 @pytest.mark.parametrize("config", [TINY, mixed(TINY)])
 def test_two_noisy_views_are_contrasted_and_reconstructed_as_they_were_read(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loss, model, _, (views, places, present) = a_batch(config, monkeypatch)
+    loss, model, (views, places, present) = a_batch(config, monkeypatch)
     valid = views != 0  # no weight of these networks is zero
     with torch.no_grad():
         latent = model.autoencoder.encode(views, places, present)
@@ -252,7 +251,7 @@ def test_two_noisy_views_are_contrasted_and_reconstructed_as_they_were_read(
 def test_only_the_later_variant_contrasts_permuted_views(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sane_training, "_NOISE", 0.0)
     for config in (TINY, mixed(TINY)):
-        _, _, _, (views, _, _) = a_batch(config, monkeypatch)
+        _, _, (views, _, _) = a_batch(config, monkeypatch)
         for first, second in zip(*views.chunk(2), strict=True):
             torch.testing.assert_close(first.flatten().sort().values, second.flatten().sort().values)
             assert torch.equal(first, second) != config.permute

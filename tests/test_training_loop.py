@@ -2,7 +2,6 @@
 
 import csv
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -10,15 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from nnbench.methods import _training
+from nnbench.methods.d2nwg.config import Stage
 
-
-@dataclass(frozen=True)
-class Twenty:
-    steps: int = 20
-    peak_lr: float = 0.1
-    min_lr: float = 0.0
-    warmup: int = 2
-    ema: float = 0.5
+TWENTY = Stage(batch=1, steps=20, peak_lr=0.1, warmup=2, ema=0.5)
 
 
 def _train(directory: Path, look: Callable[[nn.Linear], dict[str, float]], stop: int | None = None) -> nn.Linear:
@@ -33,7 +26,7 @@ def _train(directory: Path, look: Callable[[nn.Linear], dict[str, float]], stop:
             raise KeyboardInterrupt
         return (model.weight - torch.rand((), generator=rng)).square().sum()
 
-    trained, _, _ = _training.optimise("line", model, loss_of, Twenty(), {}, 0, directory, look)
+    trained, _, _ = _training.optimise("line", model, loss_of, TWENTY, {}, 0, directory, look)
     assert trained is not model and not torch.equal(trained.weight, model.weight)
     return trained
 
