@@ -22,9 +22,9 @@ A method is a module with a class `Method` that satisfies `Generator`. The small
 from pathlib import Path
 from typing import ClassVar, Protocol, Self, runtime_checkable
 
-from nnbench.tasks.architectures import Architecture
-from nnbench.tasks.policy import Weights
-from nnbench.tasks.zoo import TrainingSet
+from nnbench.tasks.policies.architectures import Architecture
+from nnbench.tasks.policies.mlp import Weights
+from nnbench.tasks.zoo.zoo import TrainingSet
 
 __all__ = ["Architecture", "Autoencoder", "Generator", "JointGenerator", "TrainingSet", "Untrained", "Weights"]
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
-from nnbench.tasks.architectures import Architecture, architecture_name, parse_architecture
+from nnbench.tasks.policies.architectures import Architecture, architecture_name, parse_architecture
 
 FIRST_EVALUATION_SEED = 1_000_000
 """Training and validation draw their episode seeds below this, every protocol from here on."""

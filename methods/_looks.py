@@ -3,10 +3,10 @@
 import importlib.util
 from collections.abc import Callable
 
-from nnbench.tasks.architectures import Architecture
-from nnbench.tasks.filter import Filter
-from nnbench.tasks.policy import Weights
-from nnbench.tasks.zoo import TrainingSet
+from nnbench.tasks.policies.architectures import Architecture
+from nnbench.tasks.policies.mlp import Weights
+from nnbench.tasks.zoo.filter import Filter
+from nnbench.tasks.zoo.zoo import TrainingSet
 
 SAMPLES = 8
 _EPISODES = Filter(episodes=8)
@@ -27,8 +27,8 @@ def look(training: TrainingSet, generate: Callable[[Architecture, int], list[Wei
 
 def score(training: TrainingSet, policies: list[Weights]) -> list[dict[str, float]]:
     """Of each, mean return and success over eight validation episodes. Needs the simulator."""
-    from nnbench.tasks.simulation import Simulator
-    from nnbench.tasks.zoo import score_policies
+    from nnbench.tasks.simulation.workers import Simulator
+    from nnbench.tasks.zoo.zoo import score_policies
 
     with Simulator(training.task, 1) as simulator:
         return score_policies(simulator, policies, _EPISODES)

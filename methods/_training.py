@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from nnbench.tasks.checkpoint import load_training_state, save_training_state
 from nnbench.tasks.files import write_atomically
+from nnbench.tasks.training_state import load_training_state, save_training_state
 
 CHECKPOINT_EVERY = 250
 _COMPILE_FROM = 2_000

@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from nnbench.api import Architecture, TrainingSet, Untrained, Weights
-from nnbench.tasks.resizing import nearest_architectures, resize
+from nnbench.tasks.policies.resizing import nearest_architectures, resize
 
 
 class Method(Untrained):

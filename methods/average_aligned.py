@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from nnbench.api import Architecture, Untrained, Weights
 from nnbench.methods.average import pairs
-from nnbench.tasks.permutation import align
+from nnbench.tasks.policies.rebasin import align
 
 
 class Method(Untrained):

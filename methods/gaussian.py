@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from nnbench.api import Architecture, Untrained, Weights
-from nnbench.tasks.resizing import nearest_networks
+from nnbench.tasks.policies.resizing import nearest_networks
 
 
 class Method(Untrained):

@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 
 from nnbench.api import Architecture, Untrained, Weights
-from nnbench.tasks.resizing import nearest_networks
+from nnbench.tasks.policies.resizing import nearest_networks
 
 
 class Method(Untrained):

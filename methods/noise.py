@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from nnbench.api import Architecture, Untrained, Weights
-from nnbench.tasks.resizing import nearest_networks
+from nnbench.tasks.policies.resizing import nearest_networks
 
 SIGMA = 0.05
 """Of the noise, where all training weights are scaled to a standard deviation of 0.538; Zeng et al. took .05 and .1."""

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from nnbench.api import Architecture, Untrained, Weights
-from nnbench.tasks.policy import random_policy
+from nnbench.tasks.policies.mlp import random_policy
 
 
 class Method(Untrained):

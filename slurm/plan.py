@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from nnbench.protocol import Protocol
 from nnbench.slurm.configuration import ConfigurationError, read_configuration
-from nnbench.tasks.architectures import Architecture, architecture_name
+from nnbench.tasks.policies.architectures import Architecture, architecture_name
 
 if TYPE_CHECKING:
-    from nnbench.tasks.distillation import DistillationConfig
+    from nnbench.tasks.zoo.distillation import DistillationConfig
 
 SHIPPED = Path(__file__).parent / "plans"
 
@@ -45,7 +45,7 @@ class ZooPlan:
 
     def numbers(self, task: str) -> "tuple[int, DistillationConfig]":
         """How many hypernetworks, and how they are trained."""
-        from nnbench.tasks.distillation import preset
+        from nnbench.tasks.zoo.distillation import preset
 
         count, config = preset(self.preset, task)
         return self.ghns or count, replace(config, architectures="space" if self.held_out else "train")
@@ -103,7 +103,7 @@ class Plan:
 
     def zoo_folder(self, task: str) -> Path:
         """The zoo that trainings and runs of the task use."""
-        from nnbench.tasks.zoo import SHIPPED as SHIPPED_ZOOS
+        from nnbench.tasks.zoo.zoo import SHIPPED as SHIPPED_ZOOS
 
         return RUNS / "zoo" / task if self.zoo_plan(task) else SHIPPED_ZOOS / task
 
@@ -152,7 +152,7 @@ def plan_file(path: Path) -> Path:
 
 def load_plan(path: Path) -> Plan:
     """Read a plan. Raises ConfigurationError, also for tasks, splits and architectures that are none."""
-    from nnbench.tasks.simulation import load_task
+    from nnbench.tasks.simulation.workers import load_task
 
     plan = read_configuration(path, Plan)
     if not (plan.zoo or plan.train or plan.run):
@@ -190,7 +190,7 @@ def expand(plan: Plan) -> list[SweepUnit]:
 
 
 def _zoo_units(plan: Plan) -> Iterator[SweepUnit]:
-    from nnbench.tasks.zoo import FILTERS
+    from nnbench.tasks.zoo.zoo import FILTERS
 
     for part in plan.zoo:
         for task in part.tasks:
@@ -211,7 +211,7 @@ def _zoo_units(plan: Plan) -> Iterator[SweepUnit]:
 
 
 def _run_units(part: RunPlan, protocol: Protocol) -> Iterator[SweepUnit]:
-    from nnbench.evaluation import architectures_of
+    from nnbench.harness.evaluation import architectures_of
 
     episodes = protocol.samples * protocol.selection_episodes + protocol.top * protocol.test_episodes
     core_hours = episodes * protocol.horizon / _STEPS_PER_CORE_HOUR

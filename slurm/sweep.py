@@ -85,10 +85,10 @@ class Sweep:
 
     def done(self) -> set[str]:
         """Names of the units whose output is there. Raises CheckpointError for a training of another zoo."""
-        from nnbench.store import Store
-        from nnbench.tasks.alignment import alignment_file
-        from nnbench.tasks.distillation import ensemble_file
-        from nnbench.training import find
+        from nnbench.harness.trained import find
+        from nnbench.store.results import Store
+        from nnbench.tasks.zoo.alignment import alignment_file
+        from nnbench.tasks.zoo.distillation import ensemble_file
 
         stored, zoos = Store(self.plan.results).keys(), self._zoos()
         found: set[str] = set()

@@ -24,7 +24,7 @@ from nnbench.slurm.plan import RUNS, SweepUnit, load_plan
 from nnbench.slurm.sweep import Sweep
 
 if TYPE_CHECKING:
-    from nnbench.tasks.simulation import Simulator
+    from nnbench.tasks.simulation.workers import Simulator
 
 _END_S = 600.0
 """A job that was told to end is gone after this long: killed, or queued again."""
@@ -126,10 +126,10 @@ def _outcomes(sweep: Sweep, units: Sequence[SweepUnit], workers: int | None) -> 
 
 
 def _run(sweep: Sweep, units: Sequence[SweepUnit], workers: int | None) -> Iterator[str | Exception]:
-    from nnbench.running import run_units
-    from nnbench.store import Store
-    from nnbench.tasks.zoo import Zoo
-    from nnbench.training import find
+    from nnbench.harness.trained import find
+    from nnbench.harness.units import run_units
+    from nnbench.store.results import Store
+    from nnbench.tasks.zoo.zoo import Zoo
 
     plan, task, seed = sweep.plan, units[0].task, units[0].seed
     assert seed is not None
@@ -144,9 +144,9 @@ def _run(sweep: Sweep, units: Sequence[SweepUnit], workers: int | None) -> Itera
 
 
 def _train(sweep: Sweep, unit: SweepUnit, workers: int | None) -> None:
+    from nnbench.harness.trained import find, obtain
     from nnbench.registry import load_method
-    from nnbench.tasks.zoo import Zoo
-    from nnbench.training import find, obtain
+    from nnbench.tasks.zoo.zoo import Zoo
 
     assert unit.method is not None and unit.seed is not None
     zoo = Zoo.open(unit.task, sweep.plan.zoo_folder(unit.task))
@@ -158,8 +158,8 @@ def _train(sweep: Sweep, unit: SweepUnit, workers: int | None) -> None:
 
 
 def _make_ghn(sweep: Sweep, unit: SweepUnit, workers: int | None) -> None:
-    from nnbench.tasks.simulation import Simulator, load_task
-    from nnbench.tasks.zoo import build_ghns, expert_file
+    from nnbench.tasks.simulation.workers import Simulator, load_task
+    from nnbench.tasks.zoo.zoo import build_ghns, expert_file
 
     part = sweep.plan.zoo_plan(unit.task)
     assert part is not None and unit.seed is not None
@@ -169,8 +169,8 @@ def _make_ghn(sweep: Sweep, unit: SweepUnit, workers: int | None) -> None:
 
 
 def _make_zoo(sweep: Sweep, unit: SweepUnit, workers: int | None) -> None:
-    from nnbench.tasks.simulation import Simulator, load_task
-    from nnbench.tasks.zoo import build_zoo, expert_file
+    from nnbench.tasks.simulation.workers import Simulator, load_task
+    from nnbench.tasks.zoo.zoo import build_zoo, expert_file
 
     part = sweep.plan.zoo_plan(unit.task)
     assert part is not None
@@ -185,8 +185,8 @@ def _make_zoo(sweep: Sweep, unit: SweepUnit, workers: int | None) -> None:
 
 
 def _compare_alignment(sweep: Sweep, simulator: "Simulator", task: str) -> None:
-    from nnbench.tasks.alignment import AlignmentConfig, compare
-    from nnbench.tasks.zoo import expert_file, gather_pool
+    from nnbench.tasks.zoo.alignment import AlignmentConfig, compare
+    from nnbench.tasks.zoo.zoo import expert_file, gather_pool
 
     pool = RUNS / "alignment" / "pool" / task  # its own: with the preset `paper` every GHN gathers for itself
     gather_pool(simulator, expert_file(RUNS, task), pool)
@@ -194,7 +194,7 @@ def _compare_alignment(sweep: Sweep, simulator: "Simulator", task: str) -> None:
 
 
 def _print_tables(sweep: Sweep, unit: SweepUnit, workers: int | None) -> None:
-    from nnbench import cli
+    from nnbench.commands import cli
     from nnbench.tasks.files import write_atomically
 
     plan, done, text = sweep.plan, sweep.done(), io.StringIO()

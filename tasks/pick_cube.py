@@ -5,7 +5,7 @@ This restates ManiSkill's `PickCubeEnv` for all scenes at once; `tests/test_engi
 
 import numpy as np
 
-from nnbench.tasks.engine import Evaluation, State, Task, View, closeness
+from nnbench.tasks.simulation.engine import Evaluation, State, Task, View, closeness
 
 _GOAL_RADIUS_M = 0.025
 _STATIC_RAD_S = 0.2

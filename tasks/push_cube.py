@@ -5,7 +5,7 @@ This restates ManiSkill's `PushCubeEnv` for all scenes at once; `tests/test_engi
 
 import numpy as np
 
-from nnbench.tasks.engine import Evaluation, State, Task, View, closeness
+from nnbench.tasks.simulation.engine import Evaluation, State, Task, View, closeness
 
 _GOAL_RADIUS_M = 0.1
 _CUBE_HALF_SIZE_M = 0.02

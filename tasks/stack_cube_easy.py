@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nnbench.tasks.engine import Evaluation, State, Task, View, closeness
-from nnbench.tasks.policy import Actor
+from nnbench.tasks.policies.mlp import Actor
+from nnbench.tasks.simulation.engine import Evaluation, State, Task, View, closeness
 
 _EDGE_M = 0.04
 _OFFSET_XY_M = float(np.linalg.norm([0.02, 0.02])) + 0.005

@@ -1,6 +1,6 @@
 """The ManiSkill environment StackCubeEasy-v1; importing this module registers it with gymnasium.
 
-Without Vulkan, call `nnbench.tasks.headless.import_mani_skill` before.
+Without Vulkan, call `nnbench.tasks.simulation.headless.import_mani_skill` before.
 """
 
 from typing import Any

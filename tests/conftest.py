@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from nnbench.tasks.camera import Camera
-from nnbench.tasks.simulation import Simulator, load_task
-from nnbench.tasks.vulkan import RenderError, find_driver
-from nnbench.tasks.zoo import Zoo
+from nnbench.tasks.simulation.camera import Camera
+from nnbench.tasks.simulation.vulkan import RenderError, find_driver
+from nnbench.tasks.simulation.workers import Simulator, load_task
+from nnbench.tasks.zoo.zoo import Zoo
 
 SLURM = Path(__file__).parent / "slurm" / "slurm_local.sh"
 

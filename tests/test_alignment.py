@@ -4,7 +4,10 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from nnbench.tasks.alignment import (
+from nnbench.tasks.files import write_json
+from nnbench.tasks.policies.mlp import GaussianActor, PolicyActor, check_weights, random_policy
+from nnbench.tasks.simulation.workers import Simulator
+from nnbench.tasks.zoo.alignment import (
     SIDES,
     AlignmentConfig,
     DirectPolicies,
@@ -13,13 +16,10 @@ from nnbench.tasks.alignment import (
     neighbour_correlation,
     summarise,
 )
-from nnbench.tasks.distillation import DistillationConfig, LabelledStates, PoolConfig, learn_from
-from nnbench.tasks.expert import load_expert
-from nnbench.tasks.files import write_json
-from nnbench.tasks.ghn import act
-from nnbench.tasks.policy import GaussianActor, PolicyActor, check_weights, random_policy
-from nnbench.tasks.simulation import Simulator
-from nnbench.tasks.zoo import SHIPPED, ZooError
+from nnbench.tasks.zoo.distillation import DistillationConfig, LabelledStates, PoolConfig, learn_from
+from nnbench.tasks.zoo.expert import load_expert
+from nnbench.tasks.zoo.ghn import act
+from nnbench.tasks.zoo.zoo import SHIPPED, ZooError
 
 TINY = AlignmentConfig(
     seeds=3, upsample_seeds=2, arch=(64, 64, 64), updates=30, batch=16, ghn_channels=4, side_by_side=2, episodes=2

@@ -2,7 +2,7 @@ import itertools
 
 import pytest
 
-from nnbench.tasks.architectures import architecture_name, load_splits, parameter_shapes, parse_architecture
+from nnbench.tasks.policies.architectures import architecture_name, load_splits, parameter_shapes, parse_architecture
 
 
 def test_splits_cover_the_space_once() -> None:

@@ -6,10 +6,10 @@ import torch
 
 from nnbench.methods import average
 from nnbench.methods.average_aligned import Method
-from nnbench.tasks.architectures import load_splits
-from nnbench.tasks.policy import check_weights, flatten_weights
-from nnbench.tasks.resizing import nearest_networks
-from nnbench.tasks.zoo import Zoo
+from nnbench.tasks.policies.architectures import load_splits
+from nnbench.tasks.policies.mlp import check_weights, flatten_weights
+from nnbench.tasks.policies.resizing import nearest_networks
+from nnbench.tasks.zoo.zoo import Zoo
 
 
 def test_samples_keep_more_of_both_networks_than_the_plain_average(zoo: Zoo, tmp_path: Path) -> None:

@@ -5,10 +5,10 @@ from pathlib import Path
 import torch
 
 from nnbench.methods.average import Method
-from nnbench.tasks.architectures import load_splits
-from nnbench.tasks.policy import check_weights, flatten_weights, weights_sha256
-from nnbench.tasks.resizing import nearest_networks
-from nnbench.tasks.zoo import Zoo
+from nnbench.tasks.policies.architectures import load_splits
+from nnbench.tasks.policies.mlp import check_weights, flatten_weights, weights_sha256
+from nnbench.tasks.policies.resizing import nearest_networks
+from nnbench.tasks.zoo.zoo import Zoo
 
 
 def test_samples_are_midpoints_of_two_networks_and_repeat_by_seed(zoo: Zoo, tmp_path: Path) -> None:

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nnbench.tasks import vulkan
-from nnbench.tasks.camera import Camera
-from nnbench.tasks.engine import Engine, Scene, Task, View
-from nnbench.tasks.simulation import load_task
-from nnbench.tasks.vulkan import Driver, RenderError, find_driver
+from nnbench.tasks.simulation import vulkan
+from nnbench.tasks.simulation.camera import Camera
+from nnbench.tasks.simulation.engine import Engine, Scene, Task, View
+from nnbench.tasks.simulation.vulkan import Driver, RenderError, find_driver
+from nnbench.tasks.simulation.workers import load_task
 
 TASKS = ("PickCube-v1", "PushCube-v1", "StackCubeEasy-v1")
 TCP = {"PickCube-v1": 19, "PushCube-v1": 18, "StackCubeEasy-v1": 19}  # where the observation has the hand's pose

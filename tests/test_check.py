@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from nnbench import check
 from nnbench.api import Untrained, Weights
-from nnbench.check import CHECKS, CheckFailed, Subject, distance_to_training, toy_training_set
+from nnbench.harness import conformance as check
+from nnbench.harness.conformance import CHECKS, CheckFailed, Subject, distance_to_training, toy_training_set
 from nnbench.methods import nearest
 from nnbench.registry import list_methods, load_method
-from nnbench.tasks.architectures import Architecture, load_splits
-from nnbench.tasks.policy import weights_sha256
-from nnbench.tasks.zoo import HeldOutAccess, TrainingSet
+from nnbench.tasks.policies.architectures import Architecture, load_splits
+from nnbench.tasks.policies.mlp import weights_sha256
+from nnbench.tasks.zoo.zoo import HeldOutAccess, TrainingSet
 
 
 @pytest.fixture(scope="module", params=sorted(list_methods()))

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from nnbench.tasks.checkpoint import load_training_state, save_training_state
+from nnbench.tasks.training_state import load_training_state, save_training_state
 
 
 class _Run:

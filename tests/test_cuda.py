@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from nnbench.tasks.cuda import CudaEngine, CudaSimulator
-from nnbench.tasks.engine import Engine
-from nnbench.tasks.expert import load_expert
-from nnbench.tasks.policy import Actor, GaussianActor, PolicyActor, random_policy
-from nnbench.tasks.simulation import TASKS, Rollout, Simulator
-from nnbench.tasks.zoo import SHIPPED, Zoo
+from nnbench.tasks.policies.mlp import Actor, GaussianActor, PolicyActor, random_policy
+from nnbench.tasks.simulation.cuda import CudaEngine, CudaSimulator
+from nnbench.tasks.simulation.engine import Engine
+from nnbench.tasks.simulation.workers import TASKS, Rollout, Simulator
+from nnbench.tasks.zoo.expert import load_expert
+from nnbench.tasks.zoo.zoo import SHIPPED, Zoo
 
 TASK = TASKS["PickCube-v1"]
 

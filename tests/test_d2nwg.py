@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from nnbench.check import toy_training_set
+from nnbench.harness.conformance import toy_training_set
 from nnbench.methods import _diffusion, _training, d2nwg, d2nwg_flat
 from nnbench.methods.d2nwg import Method
 from nnbench.methods.d2nwg import training as d2nwg_training
@@ -20,8 +20,8 @@ from nnbench.methods.d2nwg.config import PAPER, REHEARSAL, Config, Stage
 from nnbench.methods.d2nwg.model import VAE, Conv1d, UNet, principal_components
 from nnbench.methods.d2nwg.training import Corpus, diffusion_loss, encode_all, vae_loss
 from nnbench.methods.d2nwg.vectors import Layout, devectorise, places, vector_size, vectorise
-from nnbench.tasks.architectures import Architecture, load_splits, parameter_shapes
-from nnbench.tasks.policy import Weights, check_weights, flatten_weights, random_policy
+from nnbench.tasks.policies.architectures import Architecture, load_splits, parameter_shapes
+from nnbench.tasks.policies.mlp import Weights, check_weights, flatten_weights, random_policy
 from nnbench.tasks.push_cube import PUSH_CUBE
 
 ALL_ARCHITECTURES = load_splits().train + load_splits().unseen + load_splits().outside

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from nnbench.tasks.architectures import load_splits
-from nnbench.tasks.distillation import (
+from nnbench.tasks.policies.architectures import load_splits
+from nnbench.tasks.policies.mlp import GaussianActor
+from nnbench.tasks.simulation.workers import Simulator
+from nnbench.tasks.zoo.distillation import (
     DaggerConfig,
     DistillationConfig,
     LabelledStates,
@@ -17,11 +19,9 @@ from nnbench.tasks.distillation import (
     learn_from,
     preset,
 )
-from nnbench.tasks.expert import load_expert
-from nnbench.tasks.ghn import GHNConfig, GHNEnsemble
-from nnbench.tasks.policy import GaussianActor
-from nnbench.tasks.simulation import Simulator
-from nnbench.tasks.zoo import SHIPPED
+from nnbench.tasks.zoo.expert import load_expert
+from nnbench.tasks.zoo.ghn import GHNConfig, GHNEnsemble
+from nnbench.tasks.zoo.zoo import SHIPPED
 
 CONFIG = DistillationConfig(
     dagger=DaggerConfig(iterations=2, episodes=10, updates=2, batch=16),

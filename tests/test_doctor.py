@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from nnbench.doctor import examine
+from nnbench.harness.abilities import examine
 
 
 def test_physics_on_the_cpu_works_and_every_finding_says_something(
@@ -32,7 +32,7 @@ def test_a_broken_part_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> None:
         raise OSError("libcuda.so: wrong ELF class")
 
-    monkeypatch.setattr("nnbench.doctor._bfloat16", fail)
+    monkeypatch.setattr("nnbench.harness.abilities._bfloat16", fail)
     findings = {finding.ability: finding for finding in examine()}
     broken = findings["bfloat16"]
     assert not broken.works and broken.detail == "OSError: libcuda.so: wrong ELF class"

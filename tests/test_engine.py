@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from nnbench.tasks.engine import Engine, Evaluation
-from nnbench.tasks.expert import load_expert
-from nnbench.tasks.policy import GaussianActor
-from nnbench.tasks.simulation import load_task
-from nnbench.tasks.zoo import SHIPPED
+from nnbench.tasks.policies.mlp import GaussianActor
+from nnbench.tasks.simulation.engine import Engine, Evaluation
+from nnbench.tasks.simulation.workers import load_task
+from nnbench.tasks.zoo.expert import load_expert
+from nnbench.tasks.zoo.zoo import SHIPPED
 
 TASKS = ("PickCube-v1", "PushCube-v1", "StackCubeEasy-v1")
 SEEDS = np.arange(700, 720)

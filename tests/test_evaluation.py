@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from nnbench.evaluation import architectures_of, evaluate, rescore
-from nnbench.novelty import Novelty
+from nnbench.harness.evaluation import architectures_of, evaluate, rescore
+from nnbench.harness.novelty import Novelty
 from nnbench.protocol import Protocol, Unit
-from nnbench.store import Store
-from nnbench.tasks.engine import Episodes
-from nnbench.tasks.policy import PolicyActor, Weights
-from nnbench.tasks.simulation import Rollout, Simulator, load_task
-from nnbench.tasks.zoo import Zoo
+from nnbench.store.results import Store
+from nnbench.tasks.policies.mlp import PolicyActor, Weights
+from nnbench.tasks.simulation.engine import Episodes
+from nnbench.tasks.simulation.workers import Rollout, Simulator, load_task
+from nnbench.tasks.zoo.zoo import Zoo
 
 TASK = load_task("PickCube-v1")
 ARCH = (16, 16, 16, 32)

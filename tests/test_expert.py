@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from nnbench.tasks.engine import Episodes
-from nnbench.tasks.expert import (
+from nnbench.tasks.policies.mlp import GaussianActor
+from nnbench.tasks.simulation.engine import Episodes
+from nnbench.tasks.simulation.workers import Rollout, Simulator
+from nnbench.tasks.zoo.expert import (
     SCORING_SEEDS,
     VALIDATION_SEEDS,
     ActorCritic,
@@ -20,9 +22,7 @@ from nnbench.tasks.expert import (
     load_expert,
     train_expert,
 )
-from nnbench.tasks.policy import GaussianActor
-from nnbench.tasks.simulation import Rollout, Simulator
-from nnbench.tasks.zoo import SHIPPED
+from nnbench.tasks.zoo.zoo import SHIPPED
 
 
 def test_advantages_are_the_discounted_sum_of_td_errors() -> None:

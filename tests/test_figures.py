@@ -9,7 +9,8 @@ import pytest
 import torch
 from matplotlib.image import imread
 
-from nnbench.figures import (
+from nnbench.analysis.scores import Scores, UnitName
+from nnbench.presentation.figures import (
     Drawing,
     FigureError,
     Material,
@@ -23,9 +24,8 @@ from nnbench.figures import (
     save,
 )
 from nnbench.protocol import Protocol
-from nnbench.scores import Scores, UnitName
-from nnbench.tasks.architectures import load_splits, parse_architecture
-from nnbench.tasks.policy import random_policy
+from nnbench.tasks.policies.architectures import load_splits, parse_architecture
+from nnbench.tasks.policies.mlp import random_policy
 
 PROTOCOL = Protocol(samples=4, top=3, selection_episodes=3, screening_episodes=2, test_episodes=4)
 TASK = "PickCube-v1"

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from nnbench.findings import findings, ranking
-from nnbench.rendering import Line
+from nnbench.analysis.claims import findings, ranking
+from nnbench.presentation.text import Line
 
 
 def line(method: str, measured: float, reported: float | None, **changes: Any) -> Line:

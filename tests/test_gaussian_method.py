@@ -5,9 +5,9 @@ from pathlib import Path
 import torch
 
 from nnbench.methods.gaussian import Method
-from nnbench.tasks.architectures import load_splits
-from nnbench.tasks.policy import check_weights, flatten_weights
-from nnbench.tasks.zoo import Zoo
+from nnbench.tasks.policies.architectures import load_splits
+from nnbench.tasks.policies.mlp import check_weights, flatten_weights
+from nnbench.tasks.zoo.zoo import Zoo
 
 
 def test_samples_have_the_networks_mean_and_spread_and_repeat_by_seed(zoo: Zoo, tmp_path: Path) -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from nnbench.generation import Isolated, MethodError, ask
+from nnbench.harness.isolation import Isolated, MethodError, ask
+from nnbench.harness.trained import open_generator
 from nnbench.registry import load_method
-from nnbench.tasks.policy import Weights, architecture_of, weights_sha256
-from nnbench.tasks.zoo import Zoo
-from nnbench.training import open_generator
+from nnbench.tasks.policies.mlp import Weights, architecture_of, weights_sha256
+from nnbench.tasks.zoo.zoo import Zoo
 
 ARCH = (16, 16, 16, 32)
 
@@ -47,7 +47,7 @@ def plugin(path: Path, statements: Sequence[str]) -> Path:
             f"""
             import torch
             from nnbench.api import Untrained
-            from nnbench.tasks.policy import random_policy
+            from nnbench.tasks.policies.mlp import random_policy
 
             class Method(Untrained):
                 name = {path.stem!r}

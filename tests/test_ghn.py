@@ -6,9 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from nnbench.tasks.architectures import load_splits
-from nnbench.tasks.ghn import GHNConfig, GHNEnsemble, _DoublingConvolution, act
-from nnbench.tasks.policy import PolicyActor, check_weights
+from nnbench.tasks.policies.architectures import load_splits
+from nnbench.tasks.policies.mlp import PolicyActor, check_weights
+from nnbench.tasks.zoo.ghn import GHNConfig, GHNEnsemble, _DoublingConvolution, act
 
 DECODERS = (GHNConfig(decoder="conv1x1"), GHNConfig(decoder="upsample"))
 

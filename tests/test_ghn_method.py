@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from nnbench.methods.ghn import Method
-from nnbench.tasks.architectures import Architecture
-from nnbench.tasks.policy import Weights, check_weights, random_policy
+from nnbench.tasks.policies.architectures import Architecture
+from nnbench.tasks.policies.mlp import Weights, check_weights, random_policy
 
 ARCH = (16, 32, 16, 32)
 SEEDS = (3, 5, 8)

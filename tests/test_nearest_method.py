@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from nnbench.methods.nearest import Method
-from nnbench.tasks.architectures import load_splits
-from nnbench.tasks.policy import check_weights, weights_sha256
-from nnbench.tasks.zoo import Zoo
+from nnbench.tasks.policies.architectures import load_splits
+from nnbench.tasks.policies.mlp import check_weights, weights_sha256
+from nnbench.tasks.zoo.zoo import Zoo
 
 
 @pytest.fixture

@@ -18,9 +18,9 @@ from nnbench.methods.nnit.config import REHEARSAL, Config, paper
 from nnbench.methods.nnit.model import NNiT, attention
 from nnbench.methods.nnit.tokens import encode_architecture, patchify, positions, valid_patches
 from nnbench.methods.nnit.training import build_corpora, principal_components
-from nnbench.tasks.architectures import Architecture, load_splits
-from nnbench.tasks.policy import Weights, check_weights, flatten_weights, random_policy
-from nnbench.tasks.zoo import TrainingSet, Zoo
+from nnbench.tasks.policies.architectures import Architecture, load_splits
+from nnbench.tasks.policies.mlp import Weights, check_weights, flatten_weights, random_policy
+from nnbench.tasks.zoo.zoo import TrainingSet, Zoo
 
 OBSERVATION_DIM, ACTION_DIM = 42, 8
 ALL_ARCHITECTURES = load_splits().train + load_splits().unseen + load_splits().outside

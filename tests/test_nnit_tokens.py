@@ -10,8 +10,8 @@ from nnbench.methods.nnit.tokens import (
     unpatchify,
     valid_patches,
 )
-from nnbench.tasks.architectures import Architecture, load_splits
-from nnbench.tasks.policy import Weights, flatten_weights, random_policy
+from nnbench.tasks.policies.architectures import Architecture, load_splits
+from nnbench.tasks.policies.mlp import Weights, flatten_weights, random_policy
 
 LISTED = load_splits().train + load_splits().unseen + load_splits().outside
 PATCH, ROW = (16, 16), (1, 65)

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from nnbench.check import toy_training_set
-from nnbench.novelty import ActionBank, Lookalike, act, nearest_by_weights, spread_by_weights
-from nnbench.tasks.permutation import permute
-from nnbench.tasks.policy import PolicyActor, Weights, random_policy
+from nnbench.harness.conformance import toy_training_set
+from nnbench.harness.novelty import ActionBank, Lookalike, act, nearest_by_weights, spread_by_weights
+from nnbench.tasks.policies.mlp import PolicyActor, Weights, random_policy
+from nnbench.tasks.policies.rebasin import permute
 
 ARCH = (16, 32, 16, 32)
 

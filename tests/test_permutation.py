@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from nnbench.tasks.architectures import load_splits
-from nnbench.tasks.permutation import align, match, permute
-from nnbench.tasks.policy import PolicyActor, Weights, flatten_weights, random_policy
+from nnbench.tasks.policies.architectures import load_splits
+from nnbench.tasks.policies.mlp import PolicyActor, Weights, flatten_weights, random_policy
+from nnbench.tasks.policies.rebasin import align, match, permute
 
 SPLITS = load_splits()
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from nnbench.tasks.policy import (
+from nnbench.tasks.policies.mlp import (
     GaussianActor,
     InvalidWeights,
     MixtureActor,

@@ -5,8 +5,8 @@ from pathlib import Path
 import torch
 
 from nnbench.methods.random import Method
-from nnbench.tasks.policy import check_weights
-from nnbench.tasks.zoo import Zoo
+from nnbench.tasks.policies.mlp import check_weights
+from nnbench.tasks.zoo.zoo import Zoo
 
 ARCH = (32, 32, 16, 64)
 

@@ -11,17 +11,18 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from nnbench import cli, film
-from nnbench.evaluation import evaluate
-from nnbench.film import PICTURE, Film, FilmError, Subject, Take
-from nnbench.novelty import Novelty
+from nnbench.commands import cli
+from nnbench.harness.evaluation import evaluate
+from nnbench.harness.novelty import Novelty
+from nnbench.presentation import film
+from nnbench.presentation.film import PICTURE, Film, FilmError, Subject, Take
 from nnbench.protocol import Protocol, Unit
-from nnbench.store import Store, StoreError
-from nnbench.tasks.camera import Camera
-from nnbench.tasks.policy import Weights
-from nnbench.tasks.simulation import Rollout, Simulator
-from nnbench.tasks.vulkan import Driver
-from nnbench.tasks.zoo import Zoo
+from nnbench.store.results import Store, StoreError
+from nnbench.tasks.policies.mlp import Weights
+from nnbench.tasks.simulation.camera import Camera
+from nnbench.tasks.simulation.vulkan import Driver
+from nnbench.tasks.simulation.workers import Rollout, Simulator
+from nnbench.tasks.zoo.zoo import Zoo
 
 ARCH, NAME = (32, 32, 16, 64), "32-32-16-64"
 PROTOCOL = Protocol(samples=5, top=4, selection_episodes=2, screening_episodes=1, test_episodes=3)
@@ -180,8 +181,8 @@ def test_a_video_sets_the_policies_of_an_architecture_side_by_side(spoken: Any) 
 def test_the_command_writes_strip_and_video(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("nnbench.tasks.vulkan.find_driver", lambda: Driver("a painter", None))
-    monkeypatch.setattr("nnbench.tasks.camera.Camera", Painter)
+    monkeypatch.setattr("nnbench.tasks.simulation.vulkan.find_driver", lambda: Driver("a painter", None))
+    monkeypatch.setattr("nnbench.tasks.simulation.camera.Camera", Painter)
     cli.render(method="mixed", show=("best", "worst"), results=store.root, out=tmp_path)
     path = tmp_path / "mixed-s0-PickCube-v1-unseen.png"
     with Image.open(path) as image:
@@ -197,7 +198,7 @@ def test_the_command_writes_strip_and_video(
 def test_what_cannot_be_filmed_is_said_before_anything_runs(
     store: Store, zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nnbench.tasks.vulkan.find_driver", lambda: pytest.fail("not before"))
+    monkeypatch.setattr("nnbench.tasks.simulation.vulkan.find_driver", lambda: pytest.fail("not before"))
     run = "`nnbench run --method nnit --task PickCube-v1 --split unseen` measures it"
     with pytest.raises(FilmError, match=f"nnit on PickCube-v1, {NAME}, was not measured with .*{run}"):
         cli.render(arch=NAME, results=store.root, out=tmp_path)
@@ -214,7 +215,7 @@ def test_what_cannot_be_filmed_is_said_before_anything_runs(
     (published.root / f"{UNIT.key}.safetensors").unlink()
     with pytest.raises(StoreError, match="no weights are stored for this unit; run it first"):
         cli.render(method="mixed", results=published.root, out=tmp_path)
-    monkeypatch.setattr("nnbench.film.read_index", lambda directory: [])
+    monkeypatch.setattr("nnbench.presentation.film.read_index", lambda directory: [])
     with pytest.raises(FilmError, match=f"no policy of {NAME} was validated; choose"):
         cli.render(method="zoo", arch=NAME, out=tmp_path)
     assert not list(tmp_path.glob("*.png"))

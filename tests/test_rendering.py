@@ -2,7 +2,7 @@ import csv
 import io
 import json
 
-from nnbench.rendering import Grid, Line, render
+from nnbench.presentation.text import Grid, Line, render
 
 LINE = Line(2, "PickCube-v1", "unseen", "nnit", 0, None, "success", 0.94, 0.92, 0.96, 0.99, "below")
 GRID = Grid("Table 2: title", ("method", "measured\nreturn", "selec-\ntion %"), 1, "5% of a_b ± undefined")

@@ -8,13 +8,13 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from nnbench.figures import Drawing
+from nnbench.harness.trained import Budget
+from nnbench.presentation.figures import Drawing
+from nnbench.presentation.report import Undrawn, page
+from nnbench.presentation.tables import MISSING, novelty_table, table1, table2, table3, table4, table6
+from nnbench.presentation.text import Grid, Line, html_table
 from nnbench.protocol import Protocol, Unit
-from nnbench.rendering import Grid, Line, html_table
-from nnbench.report import Undrawn, page
-from nnbench.store import Store
-from nnbench.tables import MISSING, novelty_table, table1, table2, table3, table4, table6
-from nnbench.training import Budget
+from nnbench.store.results import Store
 
 TASK = "PickCube-v1"
 PROTOCOL = Protocol(samples=4, top=2, selection_episodes=3, screening_episodes=2, test_episodes=5)
@@ -210,7 +210,7 @@ def test_a_figure_is_drawn_into_the_page_with_its_caption() -> None:
 
 
 def _nnbench(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
-    code = "import sys; from nnbench.cli import main; sys.argv[0] = 'nnbench'; main()"
+    code = "import sys; from nnbench.commands.cli import main; sys.argv[0] = 'nnbench'; main()"
     return subprocess.run([sys.executable, "-c", code, *arguments], cwd=cwd, capture_output=True, text=True)
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from nnbench.reported import Reported, reported, reported_cells
+from nnbench.analysis.reported import Reported, reported, reported_cells
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,10 @@
 import numpy as np
 import torch
 
-from nnbench.tasks.architectures import load_splits
-from nnbench.tasks.policy import PolicyActor, check_weights, random_policy
-from nnbench.tasks.resizing import nearest_architectures, resize
-from nnbench.tasks.zoo import Zoo
+from nnbench.tasks.policies.architectures import load_splits
+from nnbench.tasks.policies.mlp import PolicyActor, check_weights, random_policy
+from nnbench.tasks.policies.resizing import nearest_architectures, resize
+from nnbench.tasks.zoo.zoo import Zoo
 
 
 def test_held_out_architectures_have_neighbours_one_doubling_away(zoo: Zoo) -> None:

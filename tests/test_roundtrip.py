@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 
-from nnbench.generation import Isolated, MethodError
-from nnbench.rendering import render
-from nnbench.roundtrip import RoundTripError, measure, read
-from nnbench.scores import TableError
-from nnbench.tables import roundtrip_table
-from nnbench.tasks.architectures import Architecture, architecture_name
-from nnbench.tasks.filter import FILTERS
-from nnbench.tasks.policy import Weights
-from nnbench.tasks.simulation import Simulator
-from nnbench.tasks.zoo import Zoo, score_policies
-from nnbench.training import Trained
+from nnbench.analysis.scores import TableError
+from nnbench.harness.isolation import Isolated, MethodError
+from nnbench.harness.roundtrip import RoundTripError, measure, read
+from nnbench.harness.trained import Trained
+from nnbench.presentation.tables import roundtrip_table
+from nnbench.presentation.text import render
+from nnbench.tasks.policies.architectures import Architecture, architecture_name
+from nnbench.tasks.policies.mlp import Weights
+from nnbench.tasks.simulation.workers import Simulator
+from nnbench.tasks.zoo.filter import FILTERS
+from nnbench.tasks.zoo.zoo import Zoo, score_policies
 
 ARCH = (16, 16, 16, 64)
 TASK = "PickCube-v1"

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from nnbench.check import toy_training_set
+from nnbench.harness.conformance import toy_training_set
 from nnbench.methods import nnit, row_dit
 from nnbench.methods.nnit.config import CPU, REHEARSAL
 from nnbench.methods.nnit.model import NNiT
 from nnbench.methods.nnit.tokens import patchify
 from nnbench.methods.row_dit import Method
-from nnbench.tasks.architectures import Architecture, load_splits
-from nnbench.tasks.policy import Weights, check_weights, flatten_weights, random_policy
+from nnbench.tasks.policies.architectures import Architecture, load_splits
+from nnbench.tasks.policies.mlp import Weights, check_weights, flatten_weights, random_policy
 
 
 def networks(arch: Architecture) -> dict[int, Weights]:

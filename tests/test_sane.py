@@ -30,10 +30,17 @@ from nnbench.methods.sane.training import (
     reconstruction_loss,
     shuffled,
 )
-from nnbench.tasks.architectures import Architecture
-from nnbench.tasks.permutation import permute
-from nnbench.tasks.policy import PolicyActor, Weights, architecture_of, check_weights, flatten_weights, random_policy
-from nnbench.tasks.zoo import TrainingSet
+from nnbench.tasks.policies.architectures import Architecture
+from nnbench.tasks.policies.mlp import (
+    PolicyActor,
+    Weights,
+    architecture_of,
+    check_weights,
+    flatten_weights,
+    random_policy,
+)
+from nnbench.tasks.policies.rebasin import permute
+from nnbench.tasks.zoo.zoo import TrainingSet
 
 OBSERVATION_DIM, ACTION_DIM = 42, 8
 NARROW, WIDE = TRAINED = ((16, 16, 16, 32), (16, 32, 16, 16))

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from nnbench.methods.sane.tokens import detokenise, layout, token_size, tokenise, window
-from nnbench.tasks.architectures import Architecture, load_splits
-from nnbench.tasks.policy import Weights, flatten_weights, random_policy
+from nnbench.tasks.policies.architectures import Architecture, load_splits
+from nnbench.tasks.policies.mlp import Weights, flatten_weights, random_policy
 
 LISTED = load_splits().train + load_splits().unseen + load_splits().outside
 OFF_THE_GRID = ((24, 48, 24, 48), (48, 24, 64, 16))

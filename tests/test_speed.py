@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from nnbench.tasks.architectures import load_splits
-from nnbench.tasks.engine import Engine, make_environment
-from nnbench.tasks.policy import PolicyActor
-from nnbench.tasks.simulation import SCENES_PER_WORKER, TASKS, Rollout, Simulator
-from nnbench.tasks.speed import measure_speed, wild_actor
-from nnbench.tasks.zoo import Zoo
+from nnbench.tasks.policies.architectures import load_splits
+from nnbench.tasks.policies.mlp import PolicyActor
+from nnbench.tasks.simulation.engine import Engine, make_environment
+from nnbench.tasks.simulation.speed import measure_speed, wild_actor
+from nnbench.tasks.simulation.workers import SCENES_PER_WORKER, TASKS, Rollout, Simulator
+from nnbench.tasks.zoo.zoo import Zoo
 
 
 @pytest.mark.parametrize("name", TASKS)

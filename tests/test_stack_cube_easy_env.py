@@ -5,8 +5,8 @@ import warnings
 import numpy as np
 import pytest
 
-from nnbench.tasks.engine import make_environment
-from nnbench.tasks.simulation import TASKS
+from nnbench.tasks.simulation.engine import make_environment
+from nnbench.tasks.simulation.workers import TASKS
 
 
 def test_gymnasiums_environment_checker_passes() -> None:

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from nnbench.tasks.policy import PolicyActor, random_policy
-from nnbench.tasks.simulation import TASKS
-from nnbench.tasks.standardiser import LEAST_SCALE, Standardiser
+from nnbench.tasks.policies.mlp import PolicyActor, random_policy
+from nnbench.tasks.policies.standardiser import LEAST_SCALE, Standardiser
+from nnbench.tasks.simulation.workers import TASKS
 
 
 def test_observations_become_as_large_as_each_other_and_what_stands_still_is_not_blown_up() -> None:

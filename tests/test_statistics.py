@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from nnbench.statistics import Interval, hierarchical_interval, resample, reselected_interval, wilson
+from nnbench.analysis.statistics import Interval, hierarchical_interval, resample, reselected_interval, wilson
 
 
 def _crossed_success(

@@ -14,9 +14,17 @@ import pytest
 import torch
 
 from nnbench.protocol import Protocol, Unit
-from nnbench.store import EPISODE_SCHEMA, POLICY_SCHEMA, ROLLOUT_SCHEMA, Journal, Store, StoreError, this_machine
+from nnbench.store.results import (
+    EPISODE_SCHEMA,
+    POLICY_SCHEMA,
+    ROLLOUT_SCHEMA,
+    Journal,
+    Store,
+    StoreError,
+    this_machine,
+)
 from nnbench.tasks.files import write_atomically
-from nnbench.tasks.policy import Weights, random_policy, weights_sha256
+from nnbench.tasks.policies.mlp import Weights, random_policy, weights_sha256
 
 PROTOCOL = Protocol(samples=4, top=2, selection_episodes=3, screening_episodes=2, test_episodes=5)
 UNIT = Unit(
@@ -355,7 +363,7 @@ def test_two_processes_at_one_unit_keep_parts_of_their_own(tmp_path: Path, monke
     found = Journal._parts(ours)  # both look before either writes
     monkeypatch.setattr(Journal, "_parts", lambda self: found)
     ours.append(_episodes(0, 3))
-    monkeypatch.setattr("nnbench.store._PROCESS", "another")
+    monkeypatch.setattr("nnbench.store.results._PROCESS", "another")
     theirs.append(_episodes(1, 4))
     monkeypatch.undo()
     kept = Store(tmp_path).journal(UNIT).read()
@@ -379,7 +387,7 @@ def test_two_processes_that_finish_one_unit_at_once_leave_it_whole(
             others = 1
             store.write(UNIT, theirs, _policies(), _weights(), {"whose": "theirs"})
 
-    monkeypatch.setattr("nnbench.store.write_atomically", write)
+    monkeypatch.setattr("nnbench.store.results.write_atomically", write)
     store.write(UNIT, _rows(), _policies(), _weights(), {"whose": "ours"})
     assert others == 1 and store.finished(UNIT)
     rows = _conformed(_rows() if store.info(UNIT)["whose"] == "ours" else theirs)
@@ -403,7 +411,7 @@ def test_a_process_killed_while_writing_a_part_loses_only_that_part(tmp_path: Pa
     journal = Store(tmp_path).journal(UNIT)
     journal.append(_episodes(0, 3))
     program = (
-        "import os, sys, pathlib; from nnbench.store import Journal\n"
+        "import os, sys, pathlib; from nnbench.store.results import Journal\n"
         "journal = Journal(pathlib.Path(sys.argv[1])); episodes = journal.read()\n"
         "os.fsync = lambda descriptor: os.kill(os.getpid(), 9)\n"
         "journal.append(episodes)"

@@ -7,13 +7,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from nnbench.protocol import Protocol
-from nnbench.registry import list_methods
-from nnbench.rendering import render
-from nnbench.scores import Scores, TableError, UnitName, read_scores
-from nnbench.statistics import Interval, wilson
-from nnbench.store import EPISODE_SCHEMA, POLICY_SCHEMA
-from nnbench.tables import (
+from nnbench.analysis.scores import Scores, TableError, UnitName, read_scores
+from nnbench.analysis.statistics import Interval, wilson
+from nnbench.presentation.tables import (
     VARIANTS,
     Row,
     differences_table,
@@ -26,7 +22,11 @@ from nnbench.tables import (
     table6,
     verdict,
 )
-from nnbench.tasks.architectures import Architecture, architecture_name, load_splits
+from nnbench.presentation.text import render
+from nnbench.protocol import Protocol
+from nnbench.registry import list_methods
+from nnbench.store.results import EPISODE_SCHEMA, POLICY_SCHEMA
+from nnbench.tasks.policies.architectures import Architecture, architecture_name, load_splits
 
 PROTOCOL = Protocol(samples=6, top=2, selection_episodes=3, screening_episodes=2, test_episodes=40)
 TASK = "PickCube-v1"

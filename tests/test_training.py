@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import save_file
 
 import nnbench.methods
-from nnbench import training
+from nnbench.harness import trained as training
+from nnbench.harness.trained import CheckpointError, find_budget, obtain, open_generator, train
 from nnbench.registry import load_method
-from nnbench.tasks.zoo import HeldOutAccess, Zoo
-from nnbench.training import CheckpointError, find_budget, obtain, open_generator, train
+from nnbench.tasks.zoo.zoo import HeldOutAccess, Zoo
 
 
 class Remembers:

@@ -28,9 +28,9 @@ from nnbench.methods.d2nwg.training import (
 )
 from nnbench.methods.d2nwg.vectors import devectorise, vector_size, vectorise
 from nnbench.methods.nnit.tokens import HIDDEN_LAYERS, encode_architecture
-from nnbench.tasks.architectures import Architecture
-from nnbench.tasks.policy import Weights
-from nnbench.tasks.zoo import TrainingSet
+from nnbench.tasks.policies.architectures import Architecture
+from nnbench.tasks.policies.mlp import Weights
+from nnbench.tasks.zoo.zoo import TrainingSet
 
 
 class Method:

@@ -9,8 +9,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from nnbench.tasks.architectures import MAX_WIDTH, Architecture, architecture_name, parameter_shapes
-from nnbench.tasks.policy import Weights, architecture_of, flatten_weights
+from nnbench.tasks.policies.architectures import MAX_WIDTH, Architecture, architecture_name, parameter_shapes
+from nnbench.tasks.policies.mlp import Weights, architecture_of, flatten_weights
 
 Layout = Literal["flat", "grid"]
 """`flat` fills the vector from its beginning, in the order of the state dict, as D2NWG's authors do: where a parameter

@@ -26,9 +26,9 @@ from nnbench.methods.nnit.tokens import (
     valid_patches,
 )
 from nnbench.methods.nnit.training import train
-from nnbench.tasks.architectures import Architecture
-from nnbench.tasks.policy import Weights
-from nnbench.tasks.zoo import TrainingSet
+from nnbench.tasks.policies.architectures import Architecture
+from nnbench.tasks.policies.mlp import Weights
+from nnbench.tasks.zoo.zoo import TrainingSet
 
 
 class Method:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from nnbench.methods._diffusion import Draw, Sampler, Target
-from nnbench.tasks.architectures import MAX_WIDTH
+from nnbench.tasks.policies.architectures import MAX_WIDTH
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nnbench.tasks.architectures import MAX_WIDTH, Architecture, architecture_name, layer_widths
-from nnbench.tasks.policy import Weights
+from nnbench.tasks.policies.architectures import MAX_WIDTH, Architecture, architecture_name, layer_widths
+from nnbench.tasks.policies.mlp import Weights
 
 VOCABULARY = (16, 32, 64)
 """Hidden widths that have a symbol; beside them the input and the output have one each (section 5.1.1)."""

@@ -20,8 +20,8 @@ from nnbench.methods._training import computes_bfloat16, optimise, pick_device, 
 from nnbench.methods.nnit.config import Config
 from nnbench.methods.nnit.model import NNiT
 from nnbench.methods.nnit.tokens import encode_architecture, patchify, positions, valid_patches
-from nnbench.tasks.architectures import Architecture
-from nnbench.tasks.zoo import TrainingSet
+from nnbench.tasks.policies.architectures import Architecture
+from nnbench.tasks.zoo.zoo import TrainingSet
 
 
 @dataclass(frozen=True)

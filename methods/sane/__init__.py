@@ -22,10 +22,10 @@ from nnbench.methods.sane.model import Autoencoder, Learner, Standard
 from nnbench.methods.sane.sampling import collect_anchors, draw, keep_best
 from nnbench.methods.sane.tokens import LAYERS, check_architecture, detokenise, layout, tokenise
 from nnbench.methods.sane.training import build_corpus, canonical_networks, train
-from nnbench.tasks.architectures import Architecture
-from nnbench.tasks.permutation import match, permute
-from nnbench.tasks.policy import Weights
-from nnbench.tasks.zoo import TrainingSet
+from nnbench.tasks.policies.architectures import Architecture
+from nnbench.tasks.policies.mlp import Weights
+from nnbench.tasks.policies.rebasin import match, permute
+from nnbench.tasks.zoo.zoo import TrainingSet
 
 GENERATE_BATCH = 50
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from nnbench.methods.sane.config import Config
 from nnbench.methods.sane.tokens import LAYERS, token_size, window
-from nnbench.tasks.architectures import MAX_WIDTH
+from nnbench.tasks.policies.architectures import MAX_WIDTH
 
 _PROJECTED = 30
 

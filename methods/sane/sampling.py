@@ -9,9 +9,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from nnbench.tasks.architectures import Architecture, architecture_name
-from nnbench.tasks.resizing import doublings, nearest_architectures
-from nnbench.tasks.zoo import TrainingSet
+from nnbench.tasks.policies.architectures import Architecture, architecture_name
+from nnbench.tasks.policies.resizing import doublings, nearest_architectures
+from nnbench.tasks.zoo.zoo import TrainingSet
 
 Latents = Callable[[Architecture], dict[int, Tensor]]
 """Of a training architecture: GHN seed to that policy's latent numbers, (T, Z)."""

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nnbench.tasks.architectures import MAX_WIDTH, Architecture, architecture_name, layer_widths
-from nnbench.tasks.policy import Weights
+from nnbench.tasks.policies.architectures import MAX_WIDTH, Architecture, architecture_name, layer_widths
+from nnbench.tasks.policies.mlp import Weights
 
 HIDDEN_LAYERS = 4
 LAYERS = HIDDEN_LAYERS + 1

@@ -17,10 +17,10 @@ from nnbench.methods._training import computes_bfloat16, optimise, pick_device, 
 from nnbench.methods.sane.config import Config
 from nnbench.methods.sane.model import Learner, Standard
 from nnbench.methods.sane.tokens import LAYERS, layout, tokenise
-from nnbench.tasks.architectures import Architecture
-from nnbench.tasks.permutation import align, permute
-from nnbench.tasks.policy import Weights, architecture_of
-from nnbench.tasks.zoo import TrainingSet
+from nnbench.tasks.policies.architectures import Architecture
+from nnbench.tasks.policies.mlp import Weights, architecture_of
+from nnbench.tasks.policies.rebasin import align, permute
+from nnbench.tasks.zoo.zoo import TrainingSet
 
 _NOISE = 0.1
 _CONTRAST = 0.05

@@ -1,0 +1,1 @@
+"""Measures generators: their isolation, evaluation, novelty, round trips, conformance."""

@@ -1,0 +1,226 @@
+"""Conformance of a weight generator with `nnbench.api`, on a toy zoo, in well under a minute.
+
+`nnbench check METHOD` runs all checks and prints a line each. From a package's own tests:
+
+    @pytest.mark.parametrize("check", nnbench.harness.conformance.CHECKS, ids=lambda check: check.__name__)
+    def test_conformance(check, tmp_path):
+        check(Subject(Method, tmp_path))
+
+A check that fails raises CheckFailed with what to change. The toy zoo has PickCube-v1's observations and actions, four
+networks each of six training architectures, and `rehearsal=True`, by which a method that trains long may know that a
+few seconds are enough.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from nnbench.api import Autoencoder, Generator, JointGenerator, TrainingSet
+from nnbench.harness.isolation import MethodError, ask, ask_reconstruction, global_random_state
+from nnbench.harness.novelty import nearest_by_weights
+from nnbench.tasks.pick_cube import PICK_CUBE
+from nnbench.tasks.policies.architectures import Architecture, load_splits
+from nnbench.tasks.policies.mlp import Weights, nearest_neighbours, random_policy, weights_sha256
+from nnbench.tasks.zoo.zoo import HeldOutAccess
+
+_NETWORKS = 4
+
+
+class CheckFailed(RuntimeError):
+    """What a method does against the contract, and what to change."""
+
+
+def toy_training_set(*, reads_ghn: bool) -> TrainingSet:
+    """Four random networks, each near a common one, of six training architectures."""
+    archs = load_splits().train[:: len(load_splits().train) // 5][:6]
+    written: dict[Architecture, dict[int, Weights]] = {}
+    digests: dict[Architecture, list[str]] = {}
+
+    def hypernetworks(arch: Architecture) -> dict[int, Weights]:
+        if arch not in written:
+            common = random_policy(arch, 42, 8, torch.Generator().manual_seed(0))
+            written[arch] = {}
+            for seed in range(_NETWORKS):
+                own = random_policy(arch, 42, 8, torch.Generator().manual_seed(1 + seed))
+                written[arch][seed] = {key: value + 0.3 * own[key] for key, value in common.items()}
+            digests[arch] = [weights_sha256(weights) for weights in written[arch].values()]
+        return written[arch]
+
+    def changed() -> list[Architecture]:
+        return [arch for arch, found in written.items() if [weights_sha256(w) for w in found.values()] != digests[arch]]
+
+    return TrainingSet(
+        PICK_CUBE, "0" * 64, archs, hypernetworks, hypernetworks if reads_ghn else None, changed, rehearsal=True
+    )
+
+
+@dataclass
+class Subject:
+    """A method under examination; fitted when a check first needs it."""
+
+    method: type[Generator]
+    directory: Path
+    """Empty, for what the method keeps."""
+
+    @cached_property
+    def training(self) -> TrainingSet:
+        """The toy zoo."""
+        return toy_training_set(reads_ghn=self.method.reads_ghn)
+
+    @cached_property
+    def fitted(self) -> Generator:
+        """Of seed 0."""
+        return self.fit("fit")
+
+    def fit(self, name: str) -> Generator:
+        """Fit anew, with a directory of this name for the progress."""
+        directory = self.directory / name
+        directory.mkdir(parents=True)
+        try:
+            return self.method.fit(self.training, seed=0, directory=directory)
+        except HeldOutAccess as error:
+            raise CheckFailed(f"fit reads what it must not: {error}") from error
+        except (Exception, SystemExit) as error:
+            raise CheckFailed(f"fit raised {type(error).__name__}: {error}") from error
+
+    def samples(
+        self, arch: Architecture | None, n: int, seed: int = 0, generator: Generator | None = None
+    ) -> list[Weights]:
+        """Ask, without an architecture for a choice of them, and fail the check where the answer is no good."""
+        try:
+            return ask(generator or self.fitted, self.training, arch, n, seed=seed)
+        except MethodError as error:
+            raise CheckFailed(str(error)) from error
+
+    @property
+    def arch(self) -> Architecture:
+        """One of the training architectures."""
+        return self.training.architectures[0]
+
+
+def fits_without_side_effects(subject: Subject) -> None:
+    """`fit` uses no global random state, changes no environment variable and no training network."""
+    before, environment, folder = global_random_state(), dict(os.environ), Path.cwd()
+    subject.fitted  # noqa: B018
+    if before != global_random_state():
+        raise CheckFailed("fit uses global random state; draw from generators of your own, seeded with `seed`")
+    # New ones are let pass: torch sets some when parts of it are first imported.
+    if any(os.environ.get(name) != value for name, value in environment.items()) or folder != Path.cwd():
+        raise CheckFailed("fit changes environment variables or the current folder; leave both as they are")
+    if subject.training.changed():
+        raise CheckFailed("fit writes into the training networks; clone what you change")
+
+
+def writes_architectures_it_trained_on(subject: Subject) -> None:
+    """Keys, shapes, dtypes and values of several networks of a training architecture."""
+    subject.samples(subject.arch, 5)
+
+
+def writes_architectures_it_never_saw(subject: Subject) -> None:
+    """The same for a held-out architecture and one outside the space, unless the method says `seen_only = True`."""
+    if not subject.method.seen_only:
+        for arch in (load_splits().unseen[0], load_splits().outside[0]):
+            subject.samples(arch, 3)
+
+
+def chooses_architectures(subject: Subject) -> None:
+    """`generate_joint`, where the method has one: architectures that policies fit, and equal calls, equal choices."""
+    if isinstance(subject.fitted, JointGenerator):
+        first, again = ([weights_sha256(sample) for sample in subject.samples(None, 4, seed=3)] for _ in range(2))
+        if first != again:
+            raise CheckFailed("equal calls of generate_joint differ; derive all randomness from `seed`")
+
+
+def reconstructs_policies(subject: Subject) -> None:
+    """`reconstruct`, where the method has one: as many policies as it is given, and equal calls, equal policies."""
+    if isinstance(subject.fitted, Autoencoder):
+        seeds = list(subject.training.networks(subject.arch))
+        try:
+            first, again = (ask_reconstruction(subject.fitted, subject.training, subject.arch, seeds) for _ in range(2))
+        except MethodError as error:
+            raise CheckFailed(str(error)) from error
+        if [*map(weights_sha256, first)] != [*map(weights_sha256, again)]:
+            raise CheckFailed("equal calls of reconstruct differ; where encoding is random, decode its mean")
+
+
+def answers_to_two_arguments(subject: Subject) -> None:
+    """`generate(arch, n)` needs no seed."""
+    try:
+        subject.fitted.generate(subject.arch, 1)
+    except TypeError as error:
+        raise CheckFailed(f"generate(arch, n) must work without `seed`: give it a default ({error})") from error
+
+
+def writes_one_or_none(subject: Subject) -> None:
+    """n = 1 gives a list of one, n = 0 an empty list."""
+    subject.samples(subject.arch, 1)
+    subject.samples(subject.arch, 0)
+
+
+def repeats_itself_by_seed(subject: Subject) -> None:
+    """Equal calls give equal weights, in any order; another seed gives others."""
+    first, other = _hashes(subject, seed=3), _hashes(subject, seed=4)
+    if first != _hashes(subject, seed=3):
+        raise CheckFailed("equal calls of generate give different weights; derive all randomness from `seed`")
+    if first == other:
+        raise CheckFailed("generate gives the same weights for different seeds; derive all randomness from `seed`")
+
+
+def writes_different_samples(subject: Subject) -> None:
+    """The networks of one call are not all the same."""
+    if len(set(_hashes(subject, seed=0))) == 1:
+        raise CheckFailed("all networks of one call are equal; each sample is a draw of its own")
+
+
+def survives_saving(subject: Subject) -> None:
+    """What was saved and loaded writes the same weights; only safetensors and JSON are written."""
+    directory = subject.directory / "saved"
+    directory.mkdir()
+    subject.fitted.save(directory)
+    foreign = sorted(path.name for path in directory.rglob("*") if path.suffix not in (".safetensors", ".json"))
+    if foreign:
+        raise CheckFailed(f"save writes {', '.join(foreign)}; use safetensors and JSON, no pickle is ever loaded")
+    loaded = subject.method.load(directory, subject.training)
+    if _hashes(subject, seed=0) != _hashes(subject, seed=0, generator=loaded):
+        raise CheckFailed("the loaded method writes other weights than the saved one; save all that generate uses")
+
+
+def fits_again_to_the_same(subject: Subject) -> None:
+    """Equal seeds, equal method."""
+    if _hashes(subject, seed=0) != _hashes(subject, seed=0, generator=subject.fit("fit again")):
+        raise CheckFailed("two fits of one seed write different weights; derive all randomness from `seed`")
+
+
+CHECKS: tuple[Callable[[Subject], None], ...] = (
+    fits_without_side_effects,
+    writes_architectures_it_trained_on,
+    writes_architectures_it_never_saw,
+    chooses_architectures,
+    reconstructs_policies,
+    answers_to_two_arguments,
+    writes_one_or_none,
+    repeats_itself_by_seed,
+    writes_different_samples,
+    survives_saving,
+    fits_again_to_the_same,
+)
+
+
+def distance_to_training(subject: Subject) -> float:
+    """Median L2 distance of ten samples to the nearest training network, over that of those networks to one another.
+
+    Reported, not judged: far below 1 says that samples are copies.
+    """
+    networks = subject.training.networks(subject.arch)
+    samples = subject.samples(subject.arch, 10)
+    spread = float(nearest_neighbours(list(networks.values()))[0].median())
+    return float(np.median([nearest_by_weights(sample, networks).distance for sample in samples])) / spread
+
+
+def _hashes(subject: Subject, seed: int, generator: Generator | None = None) -> list[str]:
+    return [weights_sha256(sample) for sample in subject.samples(subject.arch, 4, seed, generator)]

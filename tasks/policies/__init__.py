@@ -1,0 +1,1 @@
+"""Policies: architectures and splits, the perceptron, matching of neurons, resizing, standardised observations."""

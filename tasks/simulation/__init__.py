@@ -1,0 +1,1 @@
+"""ManiSkill and PhysX: many scenes per process, many processes, pictures."""

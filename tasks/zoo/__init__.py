@@ -1,0 +1,1 @@
+"""The zoo: expert, hypernetworks, validated policies."""

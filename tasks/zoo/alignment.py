@@ -1,0 +1,189 @@
+"""Do the weights that GHNs write agree over seeds, and those of direct training not? (paper, section 6.1)
+
+One architecture, one pool of the expert's states, equal batches and equal Adam steps; the weights are either written by
+a GHN or are the parameters themselves. The rows are those of table 1 and figure 3.
+
+S seeds, L layers, M the largest width.
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from nnbench.tasks.files import file_sha256, write_atomically, write_json, write_rows
+from nnbench.tasks.policies.architectures import Architecture, architecture_name, parameter_shapes
+from nnbench.tasks.policies.mlp import Weights, nearest_neighbours
+from nnbench.tasks.simulation.workers import Simulator
+from nnbench.tasks.zoo.distillation import DistillationConfig, LabelledStates, PoolConfig, learn_from
+from nnbench.tasks.zoo.ghn import GHNConfig, GHNEnsemble
+from nnbench.tasks.zoo.zoo import FILTERS, refuse_other_work, score_policies, used_versions
+
+Side = Literal["conv1x1", "upsample", "sgd"]
+
+SIDES: tuple[Side, ...] = ("conv1x1", "upsample", "sgd")
+"""GHNs with either decoder, and no GHN."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlignmentConfig:
+    """The paper's 35 seeds and its architecture; it says nothing of the training."""
+
+    seeds: int = 35
+    upsample_seeds: int = 5
+    """Of the side that the paper does not have: its convolutions take many times as long."""
+    arch: Architecture = (256, 256, 256)
+    updates: int = 2_000
+    batch: int = 512
+    learning_rate: float = 2e-3
+    ghn_channels: int = 32
+    side_by_side: int = 5
+    episodes: int = 64
+
+
+class DirectPolicies(nn.Module):
+    """S policies of one architecture whose weights are parameters, initialised as `nn.Linear` is."""
+
+    def __init__(self, seeds: Sequence[int], arch: Architecture, observation_dim: int, action_dim: int) -> None:
+        super().__init__()
+        self.seeds, self.shapes = tuple(seeds), parameter_shapes(arch, observation_dim, action_dim)
+        side, layers = max(*arch, observation_dim, action_dim), len(arch) + 1
+        self.weights = nn.Parameter(torch.zeros(len(seeds), 1, layers, side, side))
+        self.biases = nn.Parameter(torch.zeros(len(seeds), 1, layers, side))
+        for s, seed in enumerate(seeds):
+            generator = torch.Generator().manual_seed(seed)
+            for key, shape in self.shapes.items():
+                fan_in = self.shapes[key.replace("bias", "weight")][1]
+                self._view(s, key).data.copy_((2 * torch.rand(shape, generator=generator) - 1) / math.sqrt(fan_in))
+
+    def forward(self, widths: Tensor) -> tuple[Tensor, Tensor]:
+        """Weights (S, 1, L, M, M) and biases (S, 1, L, M). What lies outside the policy has no gradient and stays 0."""
+        del widths  # there is one architecture only
+        return self.weights, self.biases
+
+    @torch.no_grad()
+    def policies(self, arch: Architecture) -> dict[int, Weights]:
+        """The policies by seed."""
+        del arch
+        return {seed: {key: self._view(s, key).clone() for key in self.shapes} for s, seed in enumerate(self.seeds)}
+
+    def _view(self, s: int, key: str) -> Tensor:
+        layer, kind = key.split(".")
+        field = (self.weights if kind == "weight" else self.biases)[s, 0, int(layer) // 2]
+        return field[tuple(slice(size) for size in self.shapes[key])]
+
+
+def compare(
+    simulator: Simulator, distillation: Path, work: Path, out: Path, config: AlignmentConfig
+) -> list[dict[str, Any]]:
+    """One row a policy: its score, its nearest neighbour and how its weights lie; also written to `out`.
+
+    Learns from the pool of states in `distillation`; finished policies in `work` are not trained again. Raises
+    ValueError where there is no pool.
+    """
+    task, pool_file = simulator.task, distillation / "pool.safetensors"
+    if not pool_file.exists():
+        raise ValueError(f"{pool_file}: no states to learn from; `nnbench zoo build --task {task.name}` gathers them")
+    made = distillation / "made-with.json"
+    if not made.exists() or json.loads(made.read_text()).get("standardiser_sha256") != task.standardiser.sha256:
+        raise ValueError(
+            f"{pool_file}: not known to be standardised as {task.name} is now; gather them anew in another folder"
+        )
+    made_with = {"config": asdict(config), "pool_sha256": file_sha256(pool_file)}
+    refuse_other_work(work, made_with)
+    pool, policy_filter = LabelledStates.load(pool_file), replace(FILTERS[task.name], episodes=config.episodes)
+    rows = []
+    for side in SIDES:
+        policies = _train(pool, side, work, config)
+        scores = score_policies(simulator, list(policies.values()), policy_filter)
+        for seed, score, description in zip(policies, scores, _describe(policies), strict=True):
+            row = {"task": task.name, "side": side, "seed": seed, "arch": architecture_name(config.arch)}
+            rows.append(row | {"episodes": config.episodes} | score | description)
+    path = alignment_file(out, task.name)
+    write_rows(path, rows)
+    write_json(path.with_suffix(".json"), made_with | {"sha256": file_sha256(path), "versions": used_versions()})
+    return rows
+
+
+def alignment_file(results: Path, task_name: str) -> Path:
+    """Where the rows are in a folder of results."""
+    return results / "alignment" / f"{task_name}.parquet"
+
+
+def summarise(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Side to the means of its columns."""
+    names = ("return", "success_at_end", "nearest_l2", "nearest_cosine", "neighbour_correlation", "seed_alignment")
+    return {
+        side: {name: float(np.mean([row[name] for row in rows if row["side"] == side])) for name in names}
+        for side in SIDES
+    }
+
+
+def _train(pool: LabelledStates, side: Side, directory: Path, config: AlignmentConfig) -> dict[int, Weights]:
+    numbers = PoolConfig(
+        updates=config.updates, batch=config.batch, architectures=1, learning_rate=config.learning_rate
+    )
+    observation_dim, action_dim = pool.observations.shape[1], pool.actions.shape[1]
+    policies: dict[int, Weights] = {}
+    count = config.upsample_seeds if side == "upsample" else config.seeds
+    for start in tqdm(range(0, count, config.side_by_side), desc=f"policies {side}", disable=None):
+        seeds = range(start, min(start + config.side_by_side, count))
+        path = directory / f"{side}-{seeds[0]}-{seeds[-1]}.safetensors"
+        if not path.exists():
+            ensemble: DirectPolicies | GHNEnsemble
+            if side == "sgd":
+                ensemble = DirectPolicies(seeds, config.arch, observation_dim, action_dim)
+            else:
+                ghn = GHNConfig(decoder=side, channels=config.ghn_channels, max_width=max(config.arch))
+                ensemble = GHNEnsemble(seeds, observation_dim, action_dim, ghn)
+            learn_from(pool, ensemble, [config.arch], DistillationConfig(pool=numbers))
+            tensors = {
+                f"{seed}/{key}": value
+                for seed, policy in ensemble.policies(config.arch).items()
+                for key, value in policy.items()
+            }
+            write_atomically(path, partial(save_file, tensors))
+        for name, value in load_file(path).items():
+            seed, key = name.split("/")
+            policies.setdefault(int(seed), {})[key] = value
+    keys = list(parameter_shapes(config.arch, observation_dim, action_dim))
+    return {seed: {key: policies[seed][key] for key in keys} for seed in sorted(policies)}
+
+
+def _describe(policies: dict[int, Weights]) -> list[dict[str, Any]]:
+    distances, cosines = nearest_neighbours(list(policies.values()))
+    profiles = [magnitudes(policy) for policy in policies.values()]
+    agreement = torch.corrcoef(torch.stack([torch.cat(profile[1:-1]) for profile in profiles])).fill_diagonal_(0)
+    return [
+        {
+            "nearest_l2": float(distances[s]),
+            "nearest_cosine": float(cosines[s]),
+            "neighbour_correlation": neighbour_correlation(policy),
+            "seed_alignment": float(agreement[s].sum() / (len(policies) - 1)),
+            "magnitudes": torch.cat(profiles[s]).tolist(),
+        }
+        for s, policy in enumerate(policies.values())
+    ]
+
+
+def magnitudes(policy: Weights) -> list[Tensor]:
+    """Mean absolute weight by input unit of each layer, (in,) each, in units of the layer's mean (paper, figure 3)."""
+    columns = [value.abs().mean(dim=0) for key, value in policy.items() if key.endswith("weight")]
+    return [column / column.mean() for column in columns]
+
+
+def neighbour_correlation(policy: Weights) -> float:
+    """Pearson correlation of weights beside or below one another, mean over both and over the hidden matrices."""
+    matrices = [value for key, value in policy.items() if key.endswith("weight")][1:-1]
+    pairs = [(w[:, 1:], w[:, :-1]) for w in matrices] + [(w[1:], w[:-1]) for w in matrices]
+    found = [torch.corrcoef(torch.stack([one.flatten(), other.flatten()]))[0, 1] for one, other in pairs]
+    return float(torch.stack(found).mean())
