@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Self
+
+import cloudpickle
 
 import nnbench.methods
 from nnbench.api import Generator
@@ -33,6 +35,30 @@ class _Source:
     where: str  # what a person is told
     load_module: Callable[[], ModuleType]
     attribute: str = "Method"
+
+
+@dataclass(frozen=True)
+class MethodSource:
+    """How any process gets at a method's class."""
+
+    name: str
+    plugins: tuple[Path, ...] = ()
+    pickled: bytes | None = None
+    """The class itself, where it has no file: one that somebody defined in a notebook."""
+
+    @classmethod
+    def of(cls, method: "str | type[Generator]", plugins: Sequence[Path] = ()) -> Self:
+        """From a name, or from a class."""
+        if isinstance(method, str):
+            return cls(load_method(method, plugins).name, tuple(plugins))
+        return cls(method.name, (), cloudpickle.dumps(method))
+
+    def load(self) -> type[Generator]:
+        """The class. Raises RegistryError."""
+        if self.pickled is None:
+            return load_method(self.name, self.plugins)
+        method: type[Generator] = cloudpickle.loads(self.pickled)
+        return method
 
 
 def list_methods(plugins: Sequence[Path] = ()) -> dict[str, str]:

@@ -78,6 +78,11 @@ class Task:
     """What makes of another task's expert one that now and then succeeds here too, for a new expert to begin with."""
 
     @property
+    def source(self) -> str:
+        """What `load_task` takes in any process."""
+        return self.name
+
+    @property
     def standardiser(self) -> Standardiser:
         """What this task's policies read."""
         return load_standardiser(self.name)
