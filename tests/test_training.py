@@ -13,7 +13,8 @@ import nnbench.methods
 from nnbench.harness import trained as training
 from nnbench.harness.trained import CheckpointError, find_budget, obtain, open_generator, train
 from nnbench.registry import load_method
-from nnbench.tasks.zoo.zoo import HeldOutAccess, Zoo
+from nnbench.tasks.policies.training_set import HeldOutAccess
+from nnbench.tasks.zoo.zoo import Zoo
 
 
 class Remembers:

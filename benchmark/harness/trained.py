@@ -22,8 +22,9 @@ import nnbench.methods
 from nnbench.api import Generator
 from nnbench.store.results import this_machine
 from nnbench.tasks.files import file_sha256, write_json
+from nnbench.tasks.policies.training_set import TrainingSet
 from nnbench.tasks.zoo.zoo import SHIPPED as SHIPPED_ZOOS
-from nnbench.tasks.zoo.zoo import TrainingSet, Zoo
+from nnbench.tasks.zoo.zoo import Zoo
 
 SHIPPED = Path(nnbench.methods.__path__[0]) / "checkpoints"
 TRAINED = Path("runs") / "methods"
