@@ -16,9 +16,11 @@ from nnbench.tasks.zoo.alignment import (
     neighbour_correlation,
     summarise,
 )
-from nnbench.tasks.zoo.distillation import DistillationConfig, LabelledStates, PoolConfig, learn_from
+from nnbench.tasks.zoo.distillation import learn_from
 from nnbench.tasks.zoo.expert import load_expert
 from nnbench.tasks.zoo.ghn import act
+from nnbench.tasks.zoo.presets import DistillationConfig, PoolConfig
+from nnbench.tasks.zoo.states import LabelledStates
 from nnbench.tasks.zoo.zoo import SHIPPED, ZooError
 
 TINY = AlignmentConfig(

@@ -569,7 +569,8 @@ def expert_train(
     """
     from nnbench.tasks.registry import load_task
     from nnbench.tasks.simulation.workers import Simulator
-    from nnbench.tasks.zoo.expert import ExpertConfig, load_expert, score_expert, train_expert
+    from nnbench.tasks.zoo.expert import load_expert, score_expert, train_expert
+    from nnbench.tasks.zoo.ppo import ExpertConfig
 
     with Simulator(load_task(task), workers) as simulator:
         begin = load_expert(start) if start else None
@@ -668,11 +669,11 @@ def zoo_build(
     """
     from nnbench.tasks.registry import load_task
     from nnbench.tasks.simulation.workers import Simulator
-    from nnbench.tasks.zoo import distillation
-    from nnbench.tasks.zoo.zoo import build_zoo, expert_file
+    from nnbench.tasks.zoo import presets
+    from nnbench.tasks.zoo.build import build_zoo, expert_file
 
     expert = expert or expert_file(_RUNS, task)
-    count, config = distillation.preset(preset, load_task(task))
+    count, config = presets.preset(preset, load_task(task))
     config = replace(config, architectures="space" if held_out else "train")
     with Simulator(load_task(task), workers) as simulator:
         build_zoo(simulator, expert, work / task, out / task, range(seeds or count), config)
@@ -693,7 +694,8 @@ def zoo_verify(
     """
     from nnbench.tasks.registry import load_task
     from nnbench.tasks.simulation.workers import Simulator
-    from nnbench.tasks.zoo.zoo import SHIPPED, roll_out_again, verify
+    from nnbench.tasks.zoo.validation import roll_out_again
+    from nnbench.tasks.zoo.zoo import SHIPPED, verify
 
     directory = directory or SHIPPED / task
     manifest = verify(directory, task)
@@ -731,7 +733,7 @@ def zoo_alignment(
     from nnbench.tasks.registry import load_task
     from nnbench.tasks.simulation.workers import Simulator
     from nnbench.tasks.zoo.alignment import AlignmentConfig, compare, summarise
-    from nnbench.tasks.zoo.zoo import expert_file, gather_pool
+    from nnbench.tasks.zoo.build import expert_file, gather_pool
 
     with Simulator(load_task(task), workers) as simulator:
         if not (pool / task / "pool.safetensors").exists():

@@ -164,7 +164,7 @@ def zoo_subjects(
 
     They are filmed on the first of these. Raises FilmError for an architecture without validated policies.
     """
-    validation = verify(zoo.directory, zoo.task.name)["filter"]
+    validation = verify(zoo.directory, zoo.task.source)["filter"]
     _check_episodes(episodes, validation["episodes"])
     rows, subjects = read_index(zoo.directory), []
     for arch in archs:
