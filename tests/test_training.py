@@ -19,7 +19,7 @@ from nnbench.tasks.zoo.zoo import HeldOutAccess, Zoo
 class Remembers:
     """Keeps the number of networks it saw; fails once half way if told to."""
 
-    name, reads_ghn, seen_only, fail = "remembers", False, False, False
+    name, fail = "remembers", False
 
     def __init__(self, count: int) -> None:
         self.count = count
@@ -62,7 +62,7 @@ def test_trains_where_nothing_is_there_and_loads_where_something_is(method: Any,
     again = obtain(method, zoo, seed=0)
     assert first.sha256 == again.sha256 and first.folder == tmp_path / "own/remembers/PickCube-v1/seed-0"
     other = train(method, zoo, seed=1)
-    counts = [open_generator(method, zoo.training_set(reads_ghn=False), t.folder).count for t in (first, other)]  # type: ignore[attr-defined]
+    counts = [open_generator(method, zoo.training_set(), t.folder).count for t in (first, other)]  # type: ignore[attr-defined]
     assert counts[1] == counts[0] + 1 and other.sha256 != first.sha256
 
 

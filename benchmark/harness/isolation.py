@@ -235,5 +235,5 @@ def _open(
     name: str, plugins: tuple[Path, ...], folder: Path, task: str, zoo: Path | None
 ) -> tuple[Generator, TrainingSet]:
     method = load_method(name, plugins)
-    training = Zoo.open(task, zoo).training_set(reads_ghn=method.reads_ghn)
+    training = Zoo.open(task, zoo).training_set(reads=method.reads)
     return open_generator(method, training, folder), training
