@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from nnbench.methods._training import pick_device
-from nnbench.tasks.zoo.zoo import TrainingSet
+from nnbench.tasks.policies.training_set import TrainingSet
 
 Config = TypeVar("Config")
 Model = TypeVar("Model", bound=nn.Module)

@@ -26,7 +26,7 @@ from nnbench.harness.novelty import nearest_by_weights
 from nnbench.tasks.pick_cube import PICK_CUBE
 from nnbench.tasks.policies.architectures import Architecture, load_splits
 from nnbench.tasks.policies.mlp import Weights, nearest_neighbours, random_policy, weights_sha256
-from nnbench.tasks.zoo.zoo import HeldOutAccess
+from nnbench.tasks.policies.training_set import HeldOutAccess
 
 _NETWORKS = 4
 

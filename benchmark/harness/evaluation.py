@@ -24,7 +24,7 @@ from nnbench.store.results import EPISODE_SCHEMA, POLICY_SCHEMA, ROLLOUT_SCHEMA,
 from nnbench.tasks.policies.architectures import Architecture, architecture_name, load_splits, parse_architecture
 from nnbench.tasks.policies.mlp import PolicyActor, Weights, architecture_of, weights_sha256
 from nnbench.tasks.policies.standardiser import Standardiser
-from nnbench.tasks.simulation.engine import Episodes
+from nnbench.tasks.simulation.episodes import Episodes
 from nnbench.tasks.simulation.workers import SCENES_PER_WORKER, Rollout, Simulator
 
 _RACE_STEP = 5

@@ -31,7 +31,7 @@ from nnbench.methods.d2nwg.vectors import devectorise, vector_size, vectorise
 from nnbench.methods.nnit.tokens import HIDDEN_LAYERS, encode_architecture
 from nnbench.tasks.policies.architectures import Architecture
 from nnbench.tasks.policies.mlp import Weights
-from nnbench.tasks.zoo.zoo import TrainingSet
+from nnbench.tasks.policies.training_set import TrainingSet
 
 
 class Method(Generator):

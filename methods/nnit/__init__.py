@@ -29,7 +29,7 @@ from nnbench.methods.nnit.tokens import (
 from nnbench.methods.nnit.training import train
 from nnbench.tasks.policies.architectures import Architecture
 from nnbench.tasks.policies.mlp import Weights
-from nnbench.tasks.zoo.zoo import TrainingSet
+from nnbench.tasks.policies.training_set import TrainingSet
 
 
 class Method(Generator):

@@ -26,7 +26,7 @@ from nnbench.methods.sane.training import build_corpus, canonical_networks, trai
 from nnbench.tasks.policies.architectures import Architecture
 from nnbench.tasks.policies.mlp import Weights
 from nnbench.tasks.policies.rebasin import match, permute
-from nnbench.tasks.zoo.zoo import TrainingSet
+from nnbench.tasks.policies.training_set import TrainingSet
 
 GENERATE_BATCH = 50
 
