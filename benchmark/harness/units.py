@@ -14,7 +14,8 @@ from nnbench.harness.outcome import Outcome
 from nnbench.harness.trained import Trained
 from nnbench.protocol import Unit
 from nnbench.registry import MethodSource
-from nnbench.store.results import Store, StoreError
+from nnbench.store.errors import StoreError
+from nnbench.store.store import Store
 from nnbench.tasks.simulation.workers import Simulator
 from nnbench.tasks.zoo.zoo import Zoo
 
