@@ -17,8 +17,10 @@ from nnbench.tasks.policies.architectures import Architecture, load_splits
 from nnbench.tasks.policies.mlp import weights_sha256
 from nnbench.tasks.zoo.zoo import HeldOutAccess, TrainingSet
 
+NAMES = [listed.name for listed in list_methods()]
 
-@pytest.fixture(scope="module", params=sorted(list_methods()))
+
+@pytest.fixture(scope="module", params=NAMES)
 def subject(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Subject:
     return Subject(load_method(request.param), tmp_path_factory.mktemp(request.param))
 
@@ -29,7 +31,7 @@ def test_methods_that_ship_conform(subject: Subject, conforms: Any) -> None:
 
 
 def test_the_toy_zoo_holds_nothing_back_but_what_is_held_out() -> None:
-    training = toy_training_set(reads_ghn=False)
+    training = toy_training_set()
     assert len(training.architectures) == 6 and set(training.architectures) <= set(load_splits().train)
     assert all(len(training.networks(arch)) == 4 for arch in training.architectures)
     for arch in load_splits().unseen:
@@ -54,12 +56,12 @@ def _written_for_unseen(subject: Subject) -> list[str]:
     return [weights_sha256(sample) for arch in archs for sample in subject.samples(arch, 2)]
 
 
-@pytest.mark.parametrize("name", sorted(set(list_methods()) - {"ghn"}))
+@pytest.mark.parametrize("name", sorted({*NAMES} - {"ghn"}))
 def test_no_method_reads_a_held_out_network(name: str, tmp_path: Path) -> None:
     method = load_method(name)
-    assert not method.reads_ghn
+    assert "hypernetworks" not in method.reads
     clean, poisoned = Subject(method, tmp_path / "clean"), Subject(method, tmp_path / "poisoned")
-    poisoned.__dict__["training"] = _poisoned(toy_training_set(reads_ghn=True))
+    poisoned.__dict__["training"] = _poisoned(toy_training_set(reads=("hypernetworks",)))
     assert _written_for_unseen(poisoned) == _written_for_unseen(clean)
 
 

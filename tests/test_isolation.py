@@ -95,7 +95,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Isolated, P
 
 def test_isolation_changes_no_weight(good: tuple[Isolated, Path], zoo: Zoo) -> None:
     isolated, file = good
-    kind, training = load_method("good", [file]), zoo.training_set(reads_ghn=False)
+    kind, training = load_method("good", [file]), zoo.training_set()
 
     def hashes(samples: list[Weights]) -> list[str]:
         assert all(torch.is_tensor(value) for sample in samples for value in sample.values())
@@ -112,7 +112,7 @@ def test_a_method_may_choose_the_architectures(good: tuple[Isolated, Path], zoo:
         [f"{2 * i}.{kind}" for i in range(5) for kind in ("weight", "bias")]
     ] * 3
 
-    training = zoo.training_set(reads_ghn=False)
+    training = zoo.training_set()
     with pytest.raises(MethodError, match="method nearest does not choose architectures"):
         ask(load_method("nearest")(training), training, None, 3, seed=0)  # type: ignore[call-arg]
 
@@ -149,5 +149,5 @@ def test_a_class_that_no_file_holds_runs_in_its_own_process(zoo: Zoo, tmp_path: 
     arch = (16, 16, 16, 64)
     with Isolated(MethodSource.of(Scaled), tmp_path, "PickCube-v1") as method:
         (written,) = method.generate(arch, 1)
-    policy = next(iter(zoo.training_set(reads_ghn=False).networks(arch).values()))
+    policy = next(iter(zoo.training_set().networks(arch).values()))
     assert all(torch.equal(written[key], scale * value) for key, value in policy.items())

@@ -16,8 +16,9 @@ class State:
     scale: float = 1.0
 
 class Method:
-    name = "{name}"
-    reads_ghn = seen_only = False
+    name, reads, role = "{name}", ("weights",), "generator"
+    variant_of = reference = None
+    seen_only = False
 
     @classmethod
     def fit(cls, training, *, seed, directory): return cls()
@@ -44,10 +45,12 @@ def install(folder: Path, monkeypatch: pytest.MonkeyPatch, entry_point: str) -> 
 
 
 def test_lists_the_methods_that_ship() -> None:
-    methods = list_methods()
+    methods = {listed.name: listed for listed in list_methods()}
     assert {"nnit", "ghn"} <= methods.keys()
-    assert methods["nnit"].endswith("methods/nnit")
-    assert load_method("ghn").reads_ghn
+    assert methods["nnit"].where.endswith("methods/nnit")
+    assert methods["nnit"].summary.startswith("NNiT: ")
+    assert all(listed.facts is not None and listed.problem is None for listed in methods.values())
+    assert load_method("ghn").reads == ("hypernetworks",)
     assert load_method("sane-mz").name == load_method("sane_mz").name == "sane_mz"
 
 
@@ -67,10 +70,12 @@ def test_lists_every_door_without_importing(tmp_path: Path, monkeypatch: pytest.
     plugin = write(tmp_path, "plugged", bomb)
 
     methods = list_methods([plugin])
-    assert list(methods) == ["installed", "package", "plugged", "shipped"]
-    assert methods["plugged"] == str(plugin)
-    assert methods["shipped"] == str(folder / "shipped.py")
-    assert methods["installed"] == "entry point somebodys_module of somebody"
+    assert [listed.name for listed in methods] == ["installed", "package", "plugged", "shipped"]
+    where = {listed.name: listed.where for listed in methods}
+    assert where["plugged"] == str(plugin)
+    assert where["shipped"] == str(folder / "shipped.py")
+    assert where["installed"] == "entry point somebodys_module of somebody"
+    assert all("no class Method" in str(listed.problem) for listed in methods)
 
 
 def test_loads_a_plugin_file(tmp_path: Path) -> None:
@@ -99,11 +104,9 @@ def test_two_sources_of_one_name_are_an_error_naming_both(tmp_path: Path) -> Non
 
 
 def test_names_file_and_what_the_contract_misses(tmp_path: Path) -> None:
-    partial = GOOD.replace("reads_ghn = seen_only = False", "").replace("def save", "def store")
+    partial = GOOD.replace("seen_only = False", "").replace("def save", "def store")
     plugin = write(tmp_path, "mine", partial)
-    with pytest.raises(
-        RegistryError, match=rf"{re.escape(str(plugin))}: class Method lacks reads_ghn, seen_only, save; .*api"
-    ):
+    with pytest.raises(RegistryError, match=rf"{re.escape(str(plugin))}: class Method lacks seen_only, save; .*api"):
         load_method("mine", [plugin])
     with pytest.raises(RegistryError, match=r"empty\.py: no class Method; .*nnbench\.api"):
         load_method("empty", [write(tmp_path, "empty", "")])

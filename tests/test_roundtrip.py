@@ -29,7 +29,7 @@ class Halves:
     """Leaves the first policy as it is and halves the others."""
 
     def __init__(self, zoo: Zoo) -> None:
-        self.training, self.calls = zoo.training_set(reads_ghn=False), 0
+        self.training, self.calls = zoo.training_set(), 0
 
     def reconstruct(self, arch: Architecture, ghn_seeds: Sequence[int]) -> list[Weights]:
         self.calls += 1
@@ -98,7 +98,7 @@ def test_a_method_that_answers_wrongly_is_named(zoo: Zoo, tmp_path: Path) -> Non
         "        policies[0]['0.bias'].zero_()\n"
         "        return policies\n"
     )
-    networks = zoo.training_set(reads_ghn=False).networks(ARCH)
+    networks = zoo.training_set().networks(ARCH)
     seeds = list(networks)[:3]
     with Isolated(MethodSource.of("mine", [tmp_path / "mine.py"]), tmp_path, TASK) as method:
         with pytest.raises(

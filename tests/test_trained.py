@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 import nnbench.methods
+from nnbench.api import Generator
 from nnbench.errors import InputError
 from nnbench.harness import trained as training
 from nnbench.harness.code import hash_code
@@ -22,10 +23,10 @@ from nnbench.registry import MethodSource
 from nnbench.tasks.zoo.zoo import HeldOutAccess, Zoo
 
 
-class Remembers:
+class Remembers(Generator):
     """Keeps the number of networks it saw; fails once half way if told to."""
 
-    name, reads_ghn, seen_only, fail = "remembers", False, False, False
+    name, fail = "remembers", False
 
     def __init__(self, count: int) -> None:
         self.count = count
@@ -70,7 +71,7 @@ def test_trains_where_nothing_is_there_and_loads_where_something_is(
     again = obtain(method, zoo, seed=0)
     assert first.sha256 == again.sha256 and first.folder == tmp_path / "own/remembers/PickCube-v1/seed-0"
     other = train(method, zoo, seed=1)
-    counts = [method.load().load(t.folder, zoo.training_set(reads_ghn=False)).count for t in (first, other)]  # type: ignore[attr-defined]
+    counts = [method.load().load(t.folder, zoo.training_set()).count for t in (first, other)]  # type: ignore[attr-defined]
     assert counts[1] == counts[0] + 1 and other.sha256 != first.sha256
 
 

@@ -538,8 +538,8 @@ def methods(plugin: tuple[Path, ...] = ()) -> None:
     """
     from nnbench.registry import list_methods
 
-    for name, source in list_methods(plugin).items():
-        print(f"{name}  {source}")
+    for listed in list_methods(plugin):
+        print(f"{listed.name}  {listed.where}")
 
 
 @_expert.command(name="train")

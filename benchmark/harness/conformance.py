@@ -12,7 +12,7 @@ few seconds are enough.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -35,7 +35,7 @@ class CheckFailed(RuntimeError):
     """What a method does against the contract, and what to change."""
 
 
-def toy_training_set(*, reads_ghn: bool) -> TrainingSet:
+def toy_training_set(*, reads: Collection[str] = ("weights",)) -> TrainingSet:
     """Four random networks, each near a common one, of six training architectures."""
     archs = load_splits().train[:: len(load_splits().train) // 5][:6]
     written: dict[Architecture, dict[int, Weights]] = {}
@@ -54,9 +54,8 @@ def toy_training_set(*, reads_ghn: bool) -> TrainingSet:
     def changed() -> list[Architecture]:
         return [arch for arch, found in written.items() if [weights_sha256(w) for w in found.values()] != digests[arch]]
 
-    return TrainingSet(
-        PICK_CUBE, "0" * 64, archs, hypernetworks, hypernetworks if reads_ghn else None, changed, rehearsal=True
-    )
+    asked = hypernetworks if "hypernetworks" in reads else None
+    return TrainingSet(PICK_CUBE, "0" * 64, archs, hypernetworks, asked, changed, rehearsal=True)
 
 
 @dataclass
@@ -70,7 +69,7 @@ class Subject:
     @cached_property
     def training(self) -> TrainingSet:
         """The toy zoo."""
-        return toy_training_set(reads_ghn=self.method.reads_ghn)
+        return toy_training_set(reads=self.method.reads)
 
     @cached_property
     def fitted(self) -> Generator:

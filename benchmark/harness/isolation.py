@@ -230,5 +230,5 @@ def _answer(
 @cache
 def _open(source: MethodSource, folder: Path, task: str, zoo: Path | None) -> tuple[Generator, TrainingSet]:
     method = source.load()
-    training = Zoo.open(task, zoo).training_set(reads_ghn=method.reads_ghn)
+    training = Zoo.open(task, zoo).training_set(reads=method.reads)
     return method.load(folder, training), training

@@ -45,7 +45,7 @@ def measure(
     Policies and reconstructions are rolled out on the first `episodes` validation episodes. Raises MethodError where
     the method does not answer with policies.
     """
-    training = zoo.training_set(reads_ghn=False)
+    training = zoo.training_set()
     policy_filter = replace(FILTERS[zoo.task.name], episodes=episodes)
     for arch in archs:
         networks = training.networks(arch)

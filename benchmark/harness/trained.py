@@ -79,7 +79,7 @@ def train(source: MethodSource, zoo: Zoo, seed: int) -> Trained:
     progress = own.with_name("-".join([own.name, "progress", *([code_sha256[:12]] if code_sha256 else [])]))
     progress.mkdir(parents=True, exist_ok=True)
     began = time.perf_counter()
-    generator = method.fit(zoo.training_set(reads_ghn=method.reads_ghn), seed=seed, directory=progress)
+    generator = method.fit(zoo.training_set(reads=method.reads), seed=seed, directory=progress)
     # Beside its place first: a folder that is there is whole.
     unfinished = own.with_name(f"{own.name}-unfinished-{uuid.uuid4().hex[:8]}")
     unfinished.mkdir(parents=True)

@@ -14,6 +14,7 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
+from nnbench.api import Generator
 from nnbench.methods import _looks
 from nnbench.methods._diffusion import Process, draw_samples, noise_sources
 from nnbench.methods._trained import Manifest, describe, load_model, round_as_saved, save_model
@@ -33,12 +34,13 @@ from nnbench.tasks.policies.mlp import Weights
 from nnbench.tasks.zoo.zoo import TrainingSet
 
 
-class Method:
+class Method(Generator):
     """Generates p(w | a)."""
 
     name: ClassVar[str] = "d2nwg"
-    reads_ghn: ClassVar[bool] = False
-    seen_only: ClassVar[bool] = False
+    reference: ClassVar[str | None] = (
+        "Soro et al., Diffusion-Based Neural Network Weights Generation, ICLR 2025, arXiv 2402.18153"
+    )
     config: ClassVar[Config] = CPU
     rehearsal: ClassVar[Config] = REHEARSAL
 

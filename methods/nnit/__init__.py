@@ -12,6 +12,7 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
+from nnbench.api import Generator
 from nnbench.methods import _looks
 from nnbench.methods._diffusion import Process, draw_samples, noise_sources
 from nnbench.methods._trained import Manifest, describe, load_model, round_as_saved, save_model
@@ -31,12 +32,14 @@ from nnbench.tasks.policies.mlp import Weights
 from nnbench.tasks.zoo.zoo import TrainingSet
 
 
-class Method:
+class Method(Generator):
     """Generates p(w | a), and p(a, w)."""
 
     name: ClassVar[str] = "nnit"
-    reads_ghn: ClassVar[bool] = False
-    seen_only: ClassVar[bool] = False
+    reference: ClassVar[str | None] = (
+        "Kim et al., NNiT: Width-Agnostic Neural Network Generation with Structurally Aligned Weight Spaces, "
+        "arXiv 2603.00180, 2026"
+    )
     config: ClassVar[Config] = CPU
     rehearsal: ClassVar[Config] = REHEARSAL
 

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nnbench.api import Generator
 from nnbench.methods import _looks
 from nnbench.methods._trained import Manifest, describe, load_model, round_as_saved, save_model
 from nnbench.methods.sane.config import CPU, Config, rehearsal
@@ -32,12 +33,13 @@ GENERATE_BATCH = 50
 Item = TypeVar("Item")
 
 
-class Method:
+class Method(Generator):
     """Samples near the latent sequences of training networks. A variant is a subclass with another `config`."""
 
     name: ClassVar[str] = "sane"
-    reads_ghn: ClassVar[bool] = False
-    seen_only: ClassVar[bool] = False
+    reference: ClassVar[str | None] = (
+        "Schürholt et al., Towards Scalable and Versatile Weight Space Learning, ICML 2024, arXiv 2406.09997"
+    )
     config: ClassVar[Config] = CPU
 
     def __init__(self, model: Autoencoder, manifest: Manifest[Config], training: TrainingSet) -> None:

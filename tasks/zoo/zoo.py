@@ -6,7 +6,7 @@ and a manifest with the hash of every file. Policies are not stored: the GHNs wr
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -82,9 +82,11 @@ class TrainingSet:
         return NORMALISED_STD / float(torch.cat([flatten_weights(policy) for policy in policies]).std())
 
     def hypernetwork_policies(self, arch: Architecture) -> dict[int, Weights]:
-        """GHN seed to what that GHN writes for any architecture, for floors that declare `reads_ghn`."""
+        """GHN seed to what that GHN writes for any architecture, for methods whose `reads` name `hypernetworks`."""
         if self._hypernetworks is None:
-            raise HeldOutAccess("this method reads the GHNs but does not declare it: set `reads_ghn = True`")
+            raise HeldOutAccess(
+                'this method asks the hypernetworks but does not declare it: add "hypernetworks" to its `reads`'
+            )
         return self._hypernetworks(arch)
 
 
@@ -141,14 +143,14 @@ class Zoo:
             if [weights_sha256(weights) for weights in policies.values()] != self._digests[arch]
         ]
 
-    def training_set(self, *, reads_ghn: bool) -> TrainingSet:
-        """The view that a generator gets."""
+    def training_set(self, *, reads: Collection[str] = ("weights",)) -> TrainingSet:
+        """The view that a generator gets; with the hypernetworks if `reads` names them (see `nnbench.facts.Facts`)."""
 
         def networks(arch: Architecture) -> dict[int, Weights]:
             valid = self._valid.get(arch, set())
             return {seed: weights for seed, weights in self.hypernetwork_policies(arch).items() if seed in valid}
 
-        hypernetworks = self.hypernetwork_policies if reads_ghn else None
+        hypernetworks = self.hypernetwork_policies if "hypernetworks" in reads else None
         return TrainingSet(self.task, self.sha256, load_splits().train, networks, hypernetworks, self.changed)
 
 
