@@ -129,7 +129,7 @@ def _run(sweep: Sweep, units: Sequence[SweepUnit], workers: int | None) -> Itera
     from nnbench.harness.trained import find
     from nnbench.harness.units import run_units
     from nnbench.registry import MethodSource
-    from nnbench.store.results import Store
+    from nnbench.store.store import Store
     from nnbench.tasks.zoo.zoo import Zoo
 
     plan, task, seed = sweep.plan, units[0].task, units[0].seed

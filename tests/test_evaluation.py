@@ -11,7 +11,7 @@ import torch
 from nnbench.harness.evaluation import architectures_of, evaluate, rescore
 from nnbench.harness.novelty import Novelty
 from nnbench.protocol import Protocol, Unit
-from nnbench.store.results import Store
+from nnbench.store.store import Store
 from nnbench.tasks.policies.mlp import PolicyActor, Weights
 from nnbench.tasks.registry import load_task
 from nnbench.tasks.simulation.episodes import Episodes

@@ -25,7 +25,7 @@ from nnbench.presentation.tables import (
 from nnbench.presentation.text import render
 from nnbench.protocol import Protocol
 from nnbench.registry import list_methods
-from nnbench.store.results import EPISODE_SCHEMA, POLICY_SCHEMA
+from nnbench.store.schemas import EPISODE_SCHEMA, POLICY_SCHEMA
 from nnbench.tasks.policies.architectures import Architecture, architecture_name, load_splits
 
 PROTOCOL = Protocol(samples=6, top=2, selection_episodes=3, screening_episodes=2, test_episodes=40)

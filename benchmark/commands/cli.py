@@ -83,7 +83,7 @@ def run(
     from nnbench.harness.units import run_units
     from nnbench.protocol import Unit
     from nnbench.registry import MethodSource
-    from nnbench.store.results import Store
+    from nnbench.store.store import Store
     from nnbench.tasks.zoo.zoo import Zoo
 
     protocol, store = scale.protocol(), Store(results)
@@ -203,7 +203,7 @@ def table(
         per_architecture: Table 2 also with one row an architecture.
         protocol: First digits of a protocol's hash, where the folder has rows of several.
     """
-    from nnbench.store.results import Store
+    from nnbench.store.store import Store
 
     chosen = Store(results).protocol(protocol or "")
     _print_tables(names, task, results, chosen, format, per_architecture)
@@ -228,7 +228,7 @@ def report(
     from nnbench.harness.trained import find_budget
     from nnbench.presentation.figures import NAMES, Drawing, FigureError, draw
     from nnbench.presentation.report import Undrawn, page
-    from nnbench.store.results import Store
+    from nnbench.store.store import Store
     from nnbench.tasks.files import write_atomically
     from nnbench.tasks.zoo.alignment import alignment_file
     from nnbench.tasks.zoo.zoo import SHIPPED, verify
@@ -282,7 +282,7 @@ def figure(
         protocol: First digits of a protocol's hash, where the folder has rows of several.
     """
     from nnbench.presentation.figures import draw, save
-    from nnbench.store.results import Store
+    from nnbench.store.store import Store
     from nnbench.tasks.policies.architectures import parse_architecture
     from nnbench.tasks.registry import load_task
 
@@ -323,7 +323,7 @@ def render(
     """
     from nnbench.harness.evaluation import architectures_of
     from nnbench.presentation import film
-    from nnbench.store.results import Store
+    from nnbench.store.store import Store
     from nnbench.tasks.registry import load_task
     from nnbench.tasks.zoo.zoo import Zoo
 
@@ -363,7 +363,7 @@ def status(plan: Annotated[Path | None, tyro.conf.Positional] = None, results: P
     from collections import Counter
 
     from nnbench.protocol import Unit
-    from nnbench.store.results import Store
+    from nnbench.store.store import Store
 
     if plan is not None:
         from nnbench.slurm.status import describe_status
@@ -431,7 +431,7 @@ def merge(folders: Annotated[tuple[Path, ...], tyro.conf.Positional], results: P
         folders: Where the units are.
         results: Where they go.
     """
-    from nnbench.store.results import Store
+    from nnbench.store.store import Store
 
     for folder in folders:
         if not folder.is_dir():
@@ -450,7 +450,7 @@ def publish(folder: Annotated[Path, tyro.conf.Positional], results: Path = _RESU
         folder: Where the archives are, or shall be.
         results: Folder that `nnbench run` wrote to.
     """
-    from nnbench.store.results import Store
+    from nnbench.store.store import Store
 
     new, known = Store(results).publish(folder)
     print(f"{folder}: {new} units published, {known} were there already")
@@ -468,7 +468,7 @@ def rescore(results: Path = _RESULTS) -> None:
     from nnbench.harness import evaluation
     from nnbench.harness.novelty import Novelty
     from nnbench.protocol import Unit
-    from nnbench.store.results import Store
+    from nnbench.store.store import Store
     from nnbench.tasks.zoo.zoo import Zoo
 
     store = Store(results)
@@ -832,7 +832,7 @@ def _table_parts(
     from nnbench.analysis.scores import read_scores
     from nnbench.harness import roundtrip
     from nnbench.presentation import tables
-    from nnbench.store.results import Store
+    from nnbench.store.store import Store
 
     tasks, store = _tasks(task), Store(results)
     rows, policies = store.rows(protocol=protocol), store.policies(protocol=protocol)
@@ -874,7 +874,7 @@ def _material(task: str, results: Path, protocol: Protocol) -> "Material":
     """What the figures of a task are drawn from."""
     from nnbench.analysis.scores import read_scores
     from nnbench.presentation.figures import Material
-    from nnbench.store.results import Store
+    from nnbench.store.store import Store
 
     store = Store(results)
     rows, policies = store.rows(protocol=protocol, task=task), store.policies(protocol=protocol, task=task)

@@ -20,7 +20,9 @@ from tqdm import tqdm
 from nnbench.harness.novelty import Novelty
 from nnbench.harness.outcome import Outcome
 from nnbench.protocol import JOINT, Protocol, Unit
-from nnbench.store.results import EPISODE_SCHEMA, POLICY_SCHEMA, ROLLOUT_SCHEMA, Journal, Store, unit_columns
+from nnbench.store.journal import Journal
+from nnbench.store.schemas import EPISODE_SCHEMA, POLICY_SCHEMA, ROLLOUT_SCHEMA, unit_columns
+from nnbench.store.store import Store
 from nnbench.tasks.policies.architectures import Architecture, architecture_name, load_splits, parse_architecture
 from nnbench.tasks.policies.mlp import PolicyActor, Weights, architecture_of, weights_sha256
 from nnbench.tasks.policies.standardiser import Standardiser

@@ -14,7 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 from tqdm import tqdm
 
 from nnbench.protocol import JOINT, Protocol, Unit
-from nnbench.store.results import Store
+from nnbench.store.store import Store
 from nnbench.tasks.files import write_atomically
 from nnbench.tasks.policies.architectures import Architecture, architecture_name, load_splits
 from nnbench.tasks.policies.mlp import GaussianActor, PolicyActor, Weights
