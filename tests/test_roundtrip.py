@@ -13,6 +13,7 @@ from nnbench.harness.roundtrip import RoundTripError, measure, read
 from nnbench.harness.trained import Trained
 from nnbench.presentation.tables import roundtrip_table
 from nnbench.presentation.text import render
+from nnbench.registry import MethodSource
 from nnbench.tasks.policies.architectures import Architecture, architecture_name
 from nnbench.tasks.policies.mlp import Weights
 from nnbench.tasks.simulation.workers import Simulator
@@ -99,7 +100,7 @@ def test_a_method_that_answers_wrongly_is_named(zoo: Zoo, tmp_path: Path) -> Non
     )
     networks = zoo.training_set().networks(ARCH)
     seeds = list(networks)[:3]
-    with Isolated("mine", [tmp_path / "mine.py"], tmp_path, TASK) as method:
+    with Isolated(MethodSource.of("mine", [tmp_path / "mine.py"]), tmp_path, TASK) as method:
         with pytest.raises(
             MethodError, match=r"^method mine: reconstruct\(3 policies, 16-16-16-64\) wrote into the tra"
         ):

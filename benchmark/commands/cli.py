@@ -82,12 +82,13 @@ def run(
     from nnbench.harness.trained import obtain
     from nnbench.harness.units import run_units
     from nnbench.protocol import Unit
-    from nnbench.registry import load_method
+    from nnbench.registry import MethodSource
     from nnbench.store.results import Store
     from nnbench.tasks.zoo.zoo import Zoo
 
     protocol, store = scale.protocol(), Store(results)
-    kinds = [load_method(name, plugin) for name in method]
+    sources = {source.name: source for source in [MethodSource.of(name, plugin) for name in method]}
+    kinds = [source.load() for source in sources.values()]
     for kind in kinds:
         if kind.seen_only and split not in ("seen", "joint"):
             raise ValueError(f"method {kind.name} writes only architectures it was trained on; use --split seen")
@@ -95,7 +96,7 @@ def run(
             raise ValueError(f"method {kind.name} does not choose architectures (no `generate_joint`)")
     wanted, failed = architectures_of(split, archs), 0
     for zoo in [Zoo.open(name) for name in _tasks(task)]:
-        trained = {kind.name: obtain(kind, zoo, seed) for kind in kinds}
+        trained = {name: obtain(source, zoo, seed) for name, source in sources.items()}
         work: list[Unit] = []
         for kind in kinds:
             print(f"{kind.name}: {trained[kind.name].folder}")
@@ -110,14 +111,14 @@ def run(
                 )
                 if not store.finished(unit):
                     work.append(unit)
-        outcomes = run_units(work, trained, zoo, store, plugins=plugin, workers=workers, full=full)
+        outcomes = run_units(work, sources, trained, zoo, store, workers=workers, full=full)
         description = f"{zoo.task.name} {split}"
-        for _, outcome in tqdm(outcomes, total=len(work), desc=description, unit="arch", disable=None):
-            if isinstance(outcome, MethodError):  # the other units are not to blame
+        for outcome in tqdm(outcomes, total=len(work), desc=description, unit="arch", disable=None):
+            if outcome.error is not None:  # the other units are not to blame
                 failed += 1
                 tqdm.write(f"nnbench: {outcome}", file=sys.stderr)
             else:
-                tqdm.write(outcome)
+                tqdm.write(str(outcome))
     _print_tables(("3" if split == "joint" else "2",), task, results, protocol)
     if failed:
         raise MethodError(f"{failed} units failed, each for the reason printed above")
@@ -154,7 +155,7 @@ def roundtrip(
     from nnbench.harness.roundtrip import measure, read
     from nnbench.harness.trained import obtain
     from nnbench.presentation.tables import roundtrip_table
-    from nnbench.registry import load_method
+    from nnbench.registry import MethodSource, load_method
     from nnbench.tasks.simulation.workers import Simulator
     from nnbench.tasks.zoo.zoo import Zoo
 
@@ -167,10 +168,11 @@ def roundtrip(
     for zoo in [Zoo.open(name) for name in _tasks(task)]:
         asked = set()
         for kind in kinds:
-            trained = obtain(kind, zoo, seed)
+            method_source = MethodSource.of(kind.name, plugin)
+            trained = obtain(method_source, zoo, seed)
             asked.add((trained.sha256, episodes))
             with (
-                Isolated(kind.name, plugin, trained.folder, zoo.task.name, zoo.directory) as source,
+                Isolated(method_source, trained.folder, zoo.task.name, zoo.directory) as source,
                 Simulator(zoo.task, workers) as simulator,
             ):
                 done = measure(kind.name, trained, seed, source, zoo, simulator, wanted, results, episodes)
@@ -488,10 +490,10 @@ def train(method: str, task: str = _TASK, seed: int = 0, plugin: tuple[Path, ...
         plugin: Python files with further methods.
     """
     from nnbench.harness.trained import train as train_method
-    from nnbench.registry import load_method
+    from nnbench.registry import MethodSource
     from nnbench.tasks.zoo.zoo import Zoo
 
-    trained = train_method(load_method(method, plugin), Zoo.open(task), seed)
+    trained = train_method(MethodSource.of(method, plugin), Zoo.open(task), seed)
     print(f"{method}: {trained.folder}")
 
 

@@ -137,11 +137,14 @@ class Store:
         policies: pa.Table,
         weights: Sequence["Weights"],
         info: Mapping[str, Any],
+        facts: Mapping[str, Any] | None = None,
     ) -> None:
         """Store a finished unit: its rows (EPISODE_SCHEMA, POLICY_SCHEMA), the weights of all samples, and `info`.
 
-        `info` goes into the manifest, for example the wall seconds of each stage. Raises StoreError where rows or
-        weights are not those of the whole unit, and OSError on a full disk; the unit is then not finished.
+        `info` goes into the manifest, for example the wall seconds of each stage, and so do the `nnbench.facts.Facts`
+        of the method, as JSON.
+        Raises StoreError where rows or weights are not those of the whole unit, and OSError on a full disk; the unit is
+        then not finished.
         """
         rows, policies = _conform(rows, EPISODE_SCHEMA, unit.key), _conform(policies, POLICY_SCHEMA, unit.key)
         _check_complete(unit, rows)
@@ -156,6 +159,7 @@ class Store:
             "unit": unit.fields,
             "sha256": {path.name: _sha256(content) for path, content in contents.items()},
             "info": dict(info),
+            **({"facts": dict(facts)} if facts is not None else {}),
             "versions": _versions(),
             "machine": this_machine(),
             "command": [Path(sys.argv[0]).name, *map(_without_folder, sys.argv[1:])],
@@ -202,6 +206,11 @@ class Store:
         manifest = self._manifest(unit)
         info: dict[str, Any] = manifest["info"]
         return {"command": manifest["command"]} | info
+
+    def facts(self, unit: Unit) -> Mapping[str, Any] | None:
+        """The facts of the method that wrote a finished unit; None in manifests of old. Raises StoreError."""
+        found: Mapping[str, Any] | None = self._manifest(unit).get("facts")
+        return found
 
     def merge(self, other: "Store") -> tuple[int, int]:
         """Copy another folder's finished units; returns how many were new and how many were here already.
