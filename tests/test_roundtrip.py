@@ -12,7 +12,7 @@ from nnbench.harness.isolation import Isolated, MethodError
 from nnbench.harness.roundtrip import RoundTripError, measure, read
 from nnbench.harness.trained import Trained
 from nnbench.presentation.tables import roundtrip_table
-from nnbench.presentation.text import render
+from nnbench.presentation.text import Table, render
 from nnbench.registry import MethodSource
 from nnbench.tasks.policies.architectures import Architecture, architecture_name
 from nnbench.tasks.policies.mlp import Weights
@@ -126,7 +126,7 @@ def test_the_tables_mean_is_over_architectures() -> None:
     assert grid.rows[1][1:3] == ["16-16-16-64", "2"] and grid.rows[2][7:] == ["0.0", "0.400"]
     found = {(line.arch, line.metric): line.measured for line in lines}
     assert found[None, "reconstructed_success"] == 0.125 and found["64-64-64-64", "relative_l2"] == pytest.approx(0.4)
-    assert max(map(len, render([grid], [], "text", 120).splitlines())) <= 120
+    assert max(map(len, render([Table(grid, [])], "text", 120).splitlines())) <= 120
     assert roundtrip_table([], TASK)[0].rows == [["—"] * 9]
 
 

@@ -2,18 +2,18 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from nnbench.protocol import Protocol
 
 if TYPE_CHECKING:
-    from nnbench.presentation.figures import Material
     from nnbench.presentation.film import Subject
-    from nnbench.presentation.text import Format, Grid, Line
+    from nnbench.presentation.text import Format, Table
 
 _RESULTS = Path("results") / "runs"
 _RUNS = Path("runs")
@@ -155,7 +155,8 @@ def roundtrip(
     from nnbench.harness.roundtrip import measure, read
     from nnbench.harness.trained import obtain
     from nnbench.presentation.tables import roundtrip_table
-    from nnbench.registry import MethodSource, load_method
+    from nnbench.presentation.text import Table
+    from nnbench.registry import load_method
     from nnbench.tasks.simulation.workers import Simulator
     from nnbench.tasks.zoo.zoo import Zoo
 
@@ -180,7 +181,7 @@ def roundtrip(
                     pass
         # Round trips of other trainings or numbers of episodes may lie there too: they would not average.
         rows = [row for row in read(results, zoo.task.name) if (row["method_sha256"], row["episodes"]) in asked]
-        parts.append(roundtrip_table(rows, zoo.task.name))
+        parts.append(Table(*roundtrip_table(rows, zoo.task.name)))
     _print(parts)
 
 
@@ -203,10 +204,7 @@ def table(
         per_architecture: Table 2 also with one row an architecture.
         protocol: First digits of a protocol's hash, where the folder has rows of several.
     """
-    from nnbench.store.store import Store
-
-    chosen = Store(results).protocol(protocol or "")
-    _print_tables(names, task, results, chosen, format, per_architecture)
+    _print_tables(names, task, results, protocol, format, per_architecture)
 
 
 @_app.command
@@ -223,41 +221,16 @@ def report(
     """
     from functools import partial
 
-    from tqdm import tqdm
-
+    from nnbench.analysis.results import Results
     from nnbench.harness.trained import find_budget
-    from nnbench.presentation.figures import NAMES, Drawing, FigureError, draw
-    from nnbench.presentation.report import Undrawn, page
-    from nnbench.store.store import Store
+    from nnbench.presentation.report import page
     from nnbench.tasks.files import write_atomically
-    from nnbench.tasks.zoo.alignment import alignment_file
-    from nnbench.tasks.zoo.zoo import SHIPPED, verify
 
-    store, tasks = Store(results), _tasks(task)
-    chosen = store.protocol(protocol or "")
-    tables = _table_parts(("2", "differences", "3", "4", "6", "1", "novelty", "roundtrip"), task, results, chosen)
-    manifests = [
-        manifest
-        for manifest in store.manifests()
-        if Protocol(**manifest["unit"]["protocol"]) == chosen and manifest["unit"]["task"] in tasks
-    ]
-    named = {manifest["unit"]["method_sha256"]: manifest["unit"] for manifest in manifests}
+    opened = Results.open(results, _tasks(task), protocol)
+    named = {manifest["unit"]["method_sha256"]: manifest["unit"] for manifest in opened.manifests}
     budgets = [budget for budget in map(find_budget, named.values()) if budget is not None and budget.parameters]
-    figures: list[Drawing | Undrawn] = []
-    materials = [_material(one, results, chosen) for one in tasks]
-    wanted = [(name, material) for name in NAMES for material in materials]
-    for name, material in tqdm(wanted, desc="figures", disable=None):
-        try:
-            figures.append(draw(name, material))
-        except FigureError as error:
-            figures.append(Undrawn(name, str(error)))
-    built = {one: verify(SHIPPED / one, one) if (SHIPPED / one).exists() else None for one in tasks}
-    beside = alignment_file(results, _TASK).with_suffix(".json")
-    alignment = json.loads(beside.read_bytes()) if beside.exists() else None
-    text = page(tables, figures, manifests, budgets, built, alignment, chosen)
-    write_atomically(out, partial(_write_text, text))
-    drawn = sum(isinstance(figure, Drawing) for figure in figures)
-    print(f"{out}: {len(tables)} tables, {drawn} of {len(figures)} figures, {len(manifests)} units")
+    write_atomically(out, partial(_write_text, page(opened, budgets)))
+    print(f"{out}: {len(opened.manifests)} units")
 
 
 @_app.command
@@ -281,14 +254,14 @@ def figure(
         out: The file, by its suffix PNG, SVG or PDF; default figure-NAME.png.
         protocol: First digits of a protocol's hash, where the folder has rows of several.
     """
+    from nnbench.analysis.results import Results
     from nnbench.presentation.figures import draw, save
-    from nnbench.store.store import Store
     from nnbench.tasks.policies.architectures import parse_architecture
     from nnbench.tasks.registry import load_task
 
     archs = [parse_architecture(part) for part in arch.split(",")] if arch else []
-    material = _material(load_task(task).name, results, Store(results).protocol(protocol or ""))
-    drawing = draw(name, material, archs, method)
+    name_of_task = load_task(task).name
+    drawing = draw(name, Results.open(results, [name_of_task], protocol), name_of_task, archs, method)
     path = out or Path(f"figure-{name}.png")
     save(drawing, path)
     print(f"{path}: {drawing.title}\n{drawing.caption}")
@@ -812,73 +785,21 @@ def _print_tables(
     names: tuple[TableName, ...],
     task: str,
     results: Path,
-    protocol: Protocol,
+    protocol: Protocol | str | None,
     form: "Format" = "text",
     per_architecture: bool = False,
 ) -> None:
-    _print(_table_parts(names, task, results, protocol, per_architecture), form)
+    from nnbench.analysis.results import Results
+    from nnbench.presentation.tables import build
+
+    opened = Results.open(results, _tasks(task), protocol)
+    _print(build(names, opened, per_architecture=per_architecture), form)
 
 
-def _print(parts: "list[tuple[Grid, list[Line]]]", form: "Format" = "text") -> None:
+def _print(tables: "Sequence[Table]", form: "Format" = "text") -> None:
     from nnbench.presentation.text import render
 
-    grids, lines = [grid for grid, _ in parts], [line for _, found in parts for line in found]
-    print(render(grids, lines, form, None if sys.stdout.isatty() else 120), end="")
-
-
-def _table_parts(
-    names: tuple[TableName, ...], task: str, results: Path, protocol: Protocol, per_architecture: bool = False
-) -> "list[tuple[Grid, list[Line]]]":
-    from nnbench.analysis.scores import read_scores
-    from nnbench.harness import roundtrip
-    from nnbench.presentation import tables
-    from nnbench.store.store import Store
-
-    tasks, store = _tasks(task), Store(results)
-    rows, policies = store.rows(protocol=protocol), store.policies(protocol=protocol)
-    scores = read_scores(rows, policies, protocol, [*tasks, _TASK])
-    parts = []
-    for name in names:
-        if name == "1":  # the paper prints it for one task
-            parts.append(tables.table1(_alignment_rows(results, _TASK), _TASK))
-        elif name == "2":
-            parts += [tables.table2(scores, protocol, one, per_architecture=per_architecture) for one in tasks]
-        elif name == "3":
-            parts.append(tables.table3(scores, protocol, tasks))
-        elif name == "4":  # likewise
-            parts.append(tables.table4(scores, protocol, _TASK))
-        elif name == "differences":
-            parts.append(tables.differences_table(scores, protocol, tasks))
-        elif name == "novelty":
-            parts.append(tables.novelty_table(scores, protocol, tasks))
-        elif name == "roundtrip":
-            parts += [tables.roundtrip_table(roundtrip.read(results, one), one) for one in tasks]
-        else:
-            from nnbench.tasks.zoo.zoo import SHIPPED, read_index
-
-            built = {one: (SHIPPED / one / "index.parquet").exists() for one in tasks}
-            parts.append(tables.table6({n: read_index(SHIPPED / n) if there else [] for n, there in built.items()}))
-    return parts
-
-
-def _alignment_rows(results: Path, task: str) -> list[dict[str, Any]]:
-    """What `nnbench zoo alignment` wrote, or nothing."""
-    from nnbench.tasks.files import read_rows
-    from nnbench.tasks.zoo.alignment import alignment_file
-
-    path = alignment_file(results, task)
-    return read_rows(path) if path.exists() else []
-
-
-def _material(task: str, results: Path, protocol: Protocol) -> "Material":
-    """What the figures of a task are drawn from."""
-    from nnbench.analysis.scores import read_scores
-    from nnbench.presentation.figures import Material
-    from nnbench.store.store import Store
-
-    store = Store(results)
-    rows, policies = store.rows(protocol=protocol, task=task), store.policies(protocol=protocol, task=task)
-    return Material(task, protocol, read_scores(rows, policies, protocol, [task]), _alignment_rows(results, task))
+    print(render(tables, form, None if sys.stdout.isatty() else 120), end="")
 
 
 def _film(task: str, subjects: "list[Subject]", title: str, what: str, stem: Path) -> None:
