@@ -139,7 +139,7 @@ def _run(sweep: Sweep, units: Sequence[SweepUnit], workers: int | None) -> Itera
         assert found is not None  # or the units would not be ready
         trained[method] = found
     work = [sweep.result(unit, trained[unit.method or ""].sha256) for unit in units]
-    for _, outcome in run_units(work, trained, zoo, Store(plan.results), plugins=plan.plugins, workers=workers):
+    for _, outcome in run_units(work, trained, zoo, Store(plan.results), plugins=plan.plugin, workers=workers):
         yield outcome
 
 
@@ -151,7 +151,7 @@ def _train(sweep: Sweep, unit: SweepUnit, workers: int | None) -> None:
     assert unit.method is not None and unit.seed is not None
     zoo = Zoo.open(unit.task, sweep.plan.zoo_folder(unit.task))
     try:
-        obtain(load_method(unit.method, sweep.plan.plugins), zoo, unit.seed)
+        obtain(load_method(unit.method, sweep.plan.plugin), zoo, unit.seed)
     except OSError:  # another process that finishes the same training removes what it kept while under way
         if find(unit.method, unit.task, zoo.sha256, unit.seed) is None:
             raise

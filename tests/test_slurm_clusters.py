@@ -33,8 +33,8 @@ screening_episodes = 2
 test_episodes = 2
 
 [[run]]
-methods = ["nearest", "random"]
-tasks = ["PickCube-v1"]
+method = ["nearest", "random"]
+task = ["PickCube-v1"]
 archs = "{ARCHS}"
 """
 OWN = """
@@ -47,7 +47,7 @@ class Method(nearest.Method):
         assert Path("mended").exists() or arch != (16, 16, 16, 32), "not this one"
         return super().generate(arch, n, seed=seed)
 """
-OWN_PLAN = "plugins = ['mine.py']\n" + PLAN.replace('["nearest", "random"]', '["mine"]')
+OWN_PLAN = "plugin = ['mine.py']\n" + PLAN.replace('["nearest", "random"]', '["mine"]')
 SLOW = """
 import time
 from pathlib import Path
@@ -62,7 +62,7 @@ class Method(nearest.Method):
             time.sleep(3600)
         return cls(training)
 """
-SLOW_PLAN = "plugins = ['mine.py']\n[[train]]\nmethods = ['mine']\ntasks = ['PickCube-v1']\n"
+SLOW_PLAN = "plugin = ['mine.py']\n[[train]]\nmethod = ['mine']\ntask = ['PickCube-v1']\n"
 TROUBLED = "run/mine/PickCube-v1/s0/16-16-16-32"
 
 
