@@ -77,11 +77,10 @@ def run(
     from tqdm import tqdm
 
     from nnbench.api import JointGenerator
-    from nnbench.harness.evaluation import architectures_of
     from nnbench.harness.isolation import MethodError
     from nnbench.harness.trained import obtain
     from nnbench.harness.units import run_units
-    from nnbench.protocol import Unit
+    from nnbench.protocol import Unit, architectures_asked
     from nnbench.registry import MethodSource
     from nnbench.store.store import Store
     from nnbench.tasks.zoo.zoo import Zoo
@@ -94,7 +93,7 @@ def run(
             raise ValueError(f"method {kind.name} writes only architectures it was trained on; use --split seen")
         if split == "joint" and not issubclass(kind, JointGenerator):
             raise ValueError(f"method {kind.name} does not choose architectures (no `generate_joint`)")
-    wanted, failed = architectures_of(split, archs), 0
+    wanted, failed = architectures_asked(split, archs), 0
     for zoo in [Zoo.open(name) for name in _tasks(task)]:
         trained = {name: obtain(source, zoo, seed) for name, source in sources.items()}
         work: list[Unit] = []
@@ -150,11 +149,11 @@ def roundtrip(
     from tqdm import tqdm
 
     from nnbench.api import Autoencoder
-    from nnbench.harness.evaluation import architectures_of
     from nnbench.harness.isolation import Isolated
     from nnbench.harness.roundtrip import measure, read
     from nnbench.harness.trained import obtain
     from nnbench.presentation.tables import roundtrip_table
+    from nnbench.protocol import architectures_asked
     from nnbench.registry import MethodSource, load_method
     from nnbench.tasks.simulation.workers import Simulator
     from nnbench.tasks.zoo.zoo import Zoo
@@ -163,7 +162,7 @@ def roundtrip(
     for kind in kinds:
         if not issubclass(kind, Autoencoder):
             raise ValueError(f"method {kind.name} does not encode policies (no `reconstruct`)")
-    wanted = [arch for arch in architectures_of("seen", archs) if arch is not None]
+    wanted = [arch for arch in architectures_asked("seen", archs) if arch is not None]
     parts = []
     for zoo in [Zoo.open(name) for name in _tasks(task)]:
         asked = set()
@@ -321,13 +320,13 @@ def render(
         out: Folder for the strip and the video.
         protocol: First digits of a protocol's hash, where the folder has rows of several.
     """
-    from nnbench.harness.evaluation import architectures_of
     from nnbench.presentation import film
+    from nnbench.protocol import architectures_asked
     from nnbench.store.store import Store
     from nnbench.tasks.simulation.workers import load_task
     from nnbench.tasks.zoo.zoo import Zoo
 
-    name, archs = load_task(task).name, architectures_of(split, arch)
+    name, archs = load_task(task).name, architectures_asked(split, arch)
     stem = f"{name}-{(arch or split).replace(',', '_')}"
     if method == "zoo":
         zoo = Zoo.open(name)
