@@ -160,7 +160,8 @@ def _train(sweep: Sweep, unit: SweepUnit, workers: int | None) -> None:
 
 
 def _make_ghn(sweep: Sweep, unit: SweepUnit, workers: int | None) -> None:
-    from nnbench.tasks.simulation.workers import Simulator, load_task
+    from nnbench.tasks.registry import load_task
+    from nnbench.tasks.simulation.workers import Simulator
     from nnbench.tasks.zoo.zoo import build_ghns, expert_file
 
     part = sweep.plan.zoo_plan(unit.task)
@@ -171,7 +172,8 @@ def _make_ghn(sweep: Sweep, unit: SweepUnit, workers: int | None) -> None:
 
 
 def _make_zoo(sweep: Sweep, unit: SweepUnit, workers: int | None) -> None:
-    from nnbench.tasks.simulation.workers import Simulator, load_task
+    from nnbench.tasks.registry import load_task
+    from nnbench.tasks.simulation.workers import Simulator
     from nnbench.tasks.zoo.zoo import build_zoo, expert_file
 
     part = sweep.plan.zoo_plan(unit.task)

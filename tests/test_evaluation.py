@@ -13,8 +13,9 @@ from nnbench.harness.novelty import Novelty
 from nnbench.protocol import Protocol, Unit
 from nnbench.store.store import Store
 from nnbench.tasks.policies.mlp import PolicyActor, Weights
-from nnbench.tasks.simulation.engine import Episodes
-from nnbench.tasks.simulation.workers import Rollout, Simulator, load_task
+from nnbench.tasks.registry import load_task
+from nnbench.tasks.simulation.episodes import Episodes
+from nnbench.tasks.simulation.workers import Rollout, Simulator
 from nnbench.tasks.zoo.zoo import Zoo
 
 TASK = load_task("PickCube-v1")

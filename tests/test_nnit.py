@@ -20,7 +20,8 @@ from nnbench.methods.nnit.tokens import encode_architecture, patchify, positions
 from nnbench.methods.nnit.training import build_corpora, principal_components
 from nnbench.tasks.policies.architectures import Architecture, load_splits
 from nnbench.tasks.policies.mlp import Weights, check_weights, flatten_weights, random_policy
-from nnbench.tasks.zoo.zoo import TrainingSet, Zoo
+from nnbench.tasks.policies.training_set import TrainingSet
+from nnbench.tasks.zoo.zoo import Zoo
 
 OBSERVATION_DIM, ACTION_DIM = 42, 8
 ALL_ARCHITECTURES = load_splits().train + load_splits().unseen + load_splits().outside

@@ -283,7 +283,7 @@ def figure(
     from nnbench.presentation.figures import draw, save
     from nnbench.store.store import Store
     from nnbench.tasks.policies.architectures import parse_architecture
-    from nnbench.tasks.simulation.workers import load_task
+    from nnbench.tasks.registry import load_task
 
     archs = [parse_architecture(part) for part in arch.split(",")] if arch else []
     material = _material(load_task(task).name, results, Store(results).protocol(protocol or ""))
@@ -323,7 +323,7 @@ def render(
     from nnbench.presentation import film
     from nnbench.protocol import architectures_asked
     from nnbench.store.store import Store
-    from nnbench.tasks.simulation.workers import load_task
+    from nnbench.tasks.registry import load_task
     from nnbench.tasks.zoo.zoo import Zoo
 
     name, archs = load_task(task).name, architectures_asked(split, arch)
@@ -568,7 +568,8 @@ def expert_train(
         gamma: Discount factor; a larger one pays for what takes longer, as grasping a second time.
         out: Folder for the expert, its log and its training state.
     """
-    from nnbench.tasks.simulation.workers import Simulator, load_task
+    from nnbench.tasks.registry import load_task
+    from nnbench.tasks.simulation.workers import Simulator
     from nnbench.tasks.zoo.expert import ExpertConfig, load_expert, score_expert, train_expert
 
     with Simulator(load_task(task), workers) as simulator:
@@ -589,7 +590,8 @@ def expert_score(task: str = _TASK, path: Path | None = None, workers: int | Non
         path: An expert.safetensors, default the one that comes with the package.
         workers: Simulation processes, default one a core.
     """
-    from nnbench.tasks.simulation.workers import Simulator, load_task
+    from nnbench.tasks.registry import load_task
+    from nnbench.tasks.simulation.workers import Simulator
     from nnbench.tasks.zoo.expert import load_expert, score_expert
     from nnbench.tasks.zoo.zoo import SHIPPED
 
@@ -603,8 +605,7 @@ def expert_score(task: str = _TASK, path: Path | None = None, workers: int | Non
 def expert_observations(task: str = _TASK, path: Path | None = None, workers: int | None = None) -> None:
     """Measure what an expert sees: the mean and the scale by which a task's policies read observations.
 
-    Prints an entry of tasks/standardisers.json. Another one there makes another task of it, for which all is to be
-    built anew.
+    Prints the literal for the task's file. Another one there makes another task of it: its zoo is to be built anew.
 
     Args:
         task: ManiSkill environment.
@@ -612,7 +613,8 @@ def expert_observations(task: str = _TASK, path: Path | None = None, workers: in
         workers: Simulation processes, default one a core.
     """
     from nnbench.tasks.files import file_sha256
-    from nnbench.tasks.simulation.workers import Simulator, load_task
+    from nnbench.tasks.registry import load_task
+    from nnbench.tasks.simulation.workers import Simulator
     from nnbench.tasks.zoo.expert import load_expert, measure_observations
     from nnbench.tasks.zoo.zoo import SHIPPED
 
@@ -620,8 +622,7 @@ def expert_observations(task: str = _TASK, path: Path | None = None, workers: in
     with Simulator(load_task(task), workers) as simulator:
         expert = path or SHIPPED / name / "expert.safetensors"
         found = measure_observations(simulator, load_expert(expert))
-    entry = {"expert_sha256": file_sha256(expert), "mean": found.mean.tolist(), "scale": found.scale.tolist()}
-    print(json.dumps({name: entry}))
+    print(f"# Measured on the expert of sha256 {file_sha256(expert)}.\nstandardised_by={found.literal()}")
 
 
 @_expert.command(name="render")
@@ -635,7 +636,7 @@ def expert_render(task: str = _TASK, path: Path | None = None, episodes: int = 3
         out: Folder for the strip and the video.
     """
     from nnbench.presentation.film import expert_subject
-    from nnbench.tasks.simulation.workers import load_task
+    from nnbench.tasks.registry import load_task
     from nnbench.tasks.zoo.zoo import SHIPPED
 
     name = load_task(task).name
@@ -666,12 +667,13 @@ def zoo_build(
         work: Folder for what is needed only while building.
         out: Folder for the zoo.
     """
-    from nnbench.tasks.simulation.workers import Simulator, load_task
+    from nnbench.tasks.registry import load_task
+    from nnbench.tasks.simulation.workers import Simulator
     from nnbench.tasks.zoo import distillation
     from nnbench.tasks.zoo.zoo import build_zoo, expert_file
 
     expert = expert or expert_file(_RUNS, task)
-    count, config = distillation.preset(preset, load_task(task).name)
+    count, config = distillation.preset(preset, load_task(task))
     config = replace(config, architectures="space" if held_out else "train")
     with Simulator(load_task(task), workers) as simulator:
         build_zoo(simulator, expert, work / task, out / task, range(seeds or count), config)
@@ -690,7 +692,8 @@ def zoo_verify(
         policies: How many policies are rolled out, 0 for none.
         workers: Simulation processes, default one a core.
     """
-    from nnbench.tasks.simulation.workers import Simulator, load_task
+    from nnbench.tasks.registry import load_task
+    from nnbench.tasks.simulation.workers import Simulator
     from nnbench.tasks.zoo.zoo import SHIPPED, roll_out_again, verify
 
     directory = directory or SHIPPED / task
@@ -726,7 +729,8 @@ def zoo_alignment(
         work: Folder for finished policies.
         results: Folder for the rows.
     """
-    from nnbench.tasks.simulation.workers import Simulator, load_task
+    from nnbench.tasks.registry import load_task
+    from nnbench.tasks.simulation.workers import Simulator
     from nnbench.tasks.zoo.alignment import AlignmentConfig, compare, summarise
     from nnbench.tasks.zoo.zoo import expert_file, gather_pool
 
@@ -748,8 +752,8 @@ def bench_sim(task: str = "all", json: bool = False) -> None:
     """
     import json as json_format
 
+    from nnbench.tasks.registry import load_task
     from nnbench.tasks.simulation.speed import measure_speed
-    from nnbench.tasks.simulation.workers import load_task
 
     for name in _tasks(task):
         speed = measure_speed(load_task(name))
@@ -798,7 +802,7 @@ def zoo_list(task: str = _TASK, directory: Path | None = None, json: bool = Fals
 
 def _tasks(name: str) -> list[str]:
     """One task, or every one for `all`."""
-    from nnbench.tasks.simulation.workers import TASKS, load_task
+    from nnbench.tasks.registry import TASKS, load_task
 
     return list(TASKS) if name == "all" else [load_task(name).name]
 
@@ -879,9 +883,10 @@ def _material(task: str, results: Path, protocol: Protocol) -> "Material":
 def _film(task: str, subjects: "list[Subject]", title: str, what: str, stem: Path) -> None:
     """Roll out, take pictures and write `stem`.png and `stem`.mp4."""
     from nnbench.presentation import film
+    from nnbench.tasks.registry import load_task
     from nnbench.tasks.simulation.camera import Camera
     from nnbench.tasks.simulation.vulkan import find_driver
-    from nnbench.tasks.simulation.workers import Simulator, load_task
+    from nnbench.tasks.simulation.workers import Simulator
 
     driver = find_driver()
     with Simulator(load_task(task), 1) as simulator:

@@ -20,7 +20,7 @@ from nnbench.store.schemas import ROLLOUT_SCHEMA
 from nnbench.store.store import Store
 from nnbench.tasks.policies.architectures import Architecture
 from nnbench.tasks.policies.mlp import PolicyActor, Weights, weights_sha256
-from nnbench.tasks.simulation.engine import Episodes
+from nnbench.tasks.simulation.episodes import Episodes
 from nnbench.tasks.simulation.workers import SCENES_PER_WORKER, Rollout, Simulator
 
 

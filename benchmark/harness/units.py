@@ -41,7 +41,7 @@ def run_units(
     facts = {name: asdict(Facts.of(sources[name].load())) for name in names}
     with ExitStack() as stack:
         methods = {
-            name: stack.enter_context(Isolated(sources[name], trained[name].folder, zoo.task.name, zoo.directory))
+            name: stack.enter_context(Isolated(sources[name], trained[name].folder, zoo.task.source, zoo.directory))
             for name in names
         }
         simulator, novelty = stack.enter_context(Simulator(zoo.task, workers)), Novelty(zoo)
