@@ -212,7 +212,7 @@ def _zoo_units(plan: Plan) -> Iterator[SweepUnit]:
 
 
 def _run_units(part: RunPlan, protocol: Protocol) -> Iterator[SweepUnit]:
-    from nnbench.harness.evaluation import architectures_of
+    from nnbench.protocol import architectures_asked
 
     episodes = protocol.samples * protocol.selection_episodes + protocol.top * protocol.test_episodes
     core_hours = episodes * protocol.horizon / _STEPS_PER_CORE_HOUR
@@ -220,5 +220,5 @@ def _run_units(part: RunPlan, protocol: Protocol) -> Iterator[SweepUnit]:
         for seed in part.seed:
             for method in part.method:
                 needs = (SweepUnit("train", task, method, seed).name,)
-                for arch in architectures_of(part.split, part.archs):
+                for arch in architectures_asked(part.split, part.archs):
                     yield SweepUnit("run", task, method, seed, arch, needs, part.generation_hours, core_hours)
