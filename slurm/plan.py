@@ -45,9 +45,10 @@ class ZooPlan:
 
     def numbers(self, task: str) -> "tuple[int, DistillationConfig]":
         """How many hypernetworks, and how they are trained."""
+        from nnbench.tasks.registry import load_task
         from nnbench.tasks.zoo.distillation import preset
 
-        count, config = preset(self.preset, task)
+        count, config = preset(self.preset, load_task(task))
         return self.ghns or count, replace(config, architectures="space" if self.held_out else "train")
 
 
@@ -152,7 +153,7 @@ def plan_file(path: Path) -> Path:
 
 def load_plan(path: Path) -> Plan:
     """Read a plan. Raises ConfigurationError, also for tasks, splits and architectures that are none."""
-    from nnbench.tasks.simulation.workers import load_task
+    from nnbench.tasks.registry import load_task
 
     plan = read_configuration(path, Plan)
     if not (plan.zoo or plan.train or plan.run):
@@ -190,7 +191,7 @@ def expand(plan: Plan) -> list[SweepUnit]:
 
 
 def _zoo_units(plan: Plan) -> Iterator[SweepUnit]:
-    from nnbench.tasks.zoo.zoo import FILTERS
+    from nnbench.tasks.registry import load_task
 
     for part in plan.zoo:
         for task in part.tasks:
@@ -198,7 +199,7 @@ def _zoo_units(plan: Plan) -> Iterator[SweepUnit]:
             dagger = config.dagger
             hours = dagger.iterations * dagger.updates * _HOURS_PER_UPDATE
             core_hours = dagger.iterations * dagger.episodes * plan.protocol.horizon / _STEPS_PER_CORE_HOUR
-            validation = 81 * count * FILTERS[task].episodes * plan.protocol.horizon / _STEPS_PER_CORE_HOUR
+            validation = 81 * count * load_task(task).filter.episodes * plan.protocol.horizon / _STEPS_PER_CORE_HOUR
             if config.pool is None:  # each GHN learns by itself
                 ghns = [SweepUnit("ghn", task, seed=s, hours=hours, core_hours=core_hours) for s in range(count)]
                 yield from ghns

@@ -20,7 +20,8 @@ from nnbench.methods.nnit.tokens import encode_architecture, patchify, positions
 from nnbench.methods.nnit.training import build_corpora, principal_components
 from nnbench.tasks.policies.architectures import Architecture, load_splits
 from nnbench.tasks.policies.mlp import Weights, check_weights, flatten_weights, random_policy
-from nnbench.tasks.zoo.zoo import TrainingSet, Zoo
+from nnbench.tasks.policies.training_set import TrainingSet
+from nnbench.tasks.zoo.zoo import Zoo
 
 OBSERVATION_DIM, ACTION_DIM = 42, 8
 ALL_ARCHITECTURES = load_splits().train + load_splits().unseen + load_splits().outside
@@ -191,7 +192,7 @@ def test_the_summary_is_of_the_training_networks_principal_components(tmp_path: 
 
 
 def test_a_look_is_worth_what_the_samples_are(zoo: Zoo) -> None:
-    networks = zoo.training_set(reads_ghn=False)
+    networks = zoo.training_set()
     found = _looks.look(networks, lambda arch, n: list(networks.networks(arch).values())[:n])
     assert found["return"] > 34 and found["success_at_end"] > 0.8  # validated policies
 

@@ -14,7 +14,7 @@ from nnbench.presentation.report import Undrawn, compose
 from nnbench.presentation.tables import MISSING, novelty_table, table1, table2, table3, table4, table6
 from nnbench.presentation.text import Grid, Table, html_table
 from nnbench.protocol import Protocol, Unit
-from nnbench.store.results import Store
+from nnbench.store.store import Store
 
 TASK = "PickCube-v1"
 PROTOCOL = Protocol(samples=4, top=2, selection_episodes=3, screening_episodes=2, test_episodes=5)

@@ -13,10 +13,11 @@ from nnbench.harness.roundtrip import RoundTripError, measure, read
 from nnbench.harness.trained import Trained
 from nnbench.presentation.tables import roundtrip_table
 from nnbench.presentation.text import Table, render
+from nnbench.registry import MethodSource
 from nnbench.tasks.policies.architectures import Architecture, architecture_name
 from nnbench.tasks.policies.mlp import Weights
+from nnbench.tasks.registry import TASKS
 from nnbench.tasks.simulation.workers import Simulator
-from nnbench.tasks.zoo.filter import FILTERS
 from nnbench.tasks.zoo.zoo import Zoo, score_policies
 
 ARCH = (16, 16, 16, 64)
@@ -28,7 +29,7 @@ class Halves:
     """Leaves the first policy as it is and halves the others."""
 
     def __init__(self, zoo: Zoo) -> None:
-        self.training, self.calls = zoo.training_set(reads_ghn=False), 0
+        self.training, self.calls = zoo.training_set(), 0
 
     def reconstruct(self, arch: Architecture, ghn_seeds: Sequence[int]) -> list[Weights]:
         self.calls += 1
@@ -52,7 +53,7 @@ def test_policies_and_what_is_left_of_them_are_rolled_out_once(zoo: Zoo, simulat
         rows[0][f"reconstructed_{name}"] == rows[0][name] for name in ("return", "success_once", "success_at_end")
     )
     assert all(row["reconstructed_return"] < row["return"] for row in rows[1:])
-    (score,) = score_policies(simulator, [networks[rows[1]["ghn_seed"]]], replace(FILTERS[TASK], episodes=2))
+    (score,) = score_policies(simulator, [networks[rows[1]["ghn_seed"]]], replace(TASKS[TASK].filter, episodes=2))
     assert rows[1]["return"] == pytest.approx(score["return"], abs=1e-3)
     expected = {"method": "halves", "generator_seed": 3, "episodes": 2, "arch": architecture_name(ARCH)}
     assert all(rows[0][key] == value for key, value in expected.items()) and rows[0]["zoo_sha256"] == zoo.sha256
@@ -97,9 +98,9 @@ def test_a_method_that_answers_wrongly_is_named(zoo: Zoo, tmp_path: Path) -> Non
         "        policies[0]['0.bias'].zero_()\n"
         "        return policies\n"
     )
-    networks = zoo.training_set(reads_ghn=False).networks(ARCH)
+    networks = zoo.training_set().networks(ARCH)
     seeds = list(networks)[:3]
-    with Isolated("mine", [tmp_path / "mine.py"], tmp_path, TASK) as method:
+    with Isolated(MethodSource.of("mine", [tmp_path / "mine.py"]), tmp_path, TASK) as method:
         with pytest.raises(
             MethodError, match=r"^method mine: reconstruct\(3 policies, 16-16-16-64\) wrote into the tra"
         ):

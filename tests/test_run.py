@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nnbench.store.results import Store
+from nnbench.store.store import Store
 
 KILLS = 2
 ARGUMENTS = (

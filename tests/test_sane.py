@@ -40,7 +40,7 @@ from nnbench.tasks.policies.mlp import (
     random_policy,
 )
 from nnbench.tasks.policies.rebasin import permute
-from nnbench.tasks.zoo.zoo import TrainingSet
+from nnbench.tasks.policies.training_set import TrainingSet
 
 OBSERVATION_DIM, ACTION_DIM = 42, 8
 NARROW, WIDE = TRAINED = ((16, 16, 16, 32), (16, 32, 16, 16))

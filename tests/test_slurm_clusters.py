@@ -17,7 +17,7 @@ from nnbench.slurm.dispatch import Cluster
 from nnbench.slurm.profile import Profile, Resources
 from nnbench.slurm.status import describe_status
 from nnbench.slurm.sweep import Sweep, alive
-from nnbench.store.results import Store
+from nnbench.store.store import Store
 
 CLUSTERS: tuple[Cluster, ...] = ("slurm", "local", "debug")
 KILLS = 10

@@ -25,7 +25,7 @@ from nnbench.presentation.tables import (
 from nnbench.presentation.text import Table, render
 from nnbench.protocol import Protocol
 from nnbench.registry import list_methods
-from nnbench.store.results import EPISODE_SCHEMA, POLICY_SCHEMA
+from nnbench.store.schemas import EPISODE_SCHEMA, POLICY_SCHEMA
 from nnbench.tasks.policies.architectures import Architecture, architecture_name, load_splits
 
 PROTOCOL = Protocol(samples=6, top=2, selection_episodes=3, screening_episodes=2, test_episodes=40)
@@ -466,4 +466,4 @@ def test_the_interval_of_a_difference_does_not_depend_on_which_other_methods_hav
 
 
 def test_variants_are_methods_and_so_is_what_they_were_made_of() -> None:
-    assert {*VARIANTS, *(base for base, _ in VARIANTS.values())} <= set(list_methods())
+    assert {*VARIANTS, *(base for base, _ in VARIANTS.values())} <= {listed.name for listed in list_methods()}

@@ -82,12 +82,13 @@ def run(
     from nnbench.harness.trained import obtain
     from nnbench.harness.units import run_units
     from nnbench.protocol import Unit
-    from nnbench.registry import load_method
-    from nnbench.store.results import Store
+    from nnbench.registry import MethodSource
+    from nnbench.store.store import Store
     from nnbench.tasks.zoo.zoo import Zoo
 
     protocol, store = scale.protocol(), Store(results)
-    kinds = [load_method(name, plugin) for name in method]
+    sources = {source.name: source for source in [MethodSource.of(name, plugin) for name in method]}
+    kinds = [source.load() for source in sources.values()]
     for kind in kinds:
         if kind.seen_only and split not in ("seen", "joint"):
             raise ValueError(f"method {kind.name} writes only architectures it was trained on; use --split seen")
@@ -95,7 +96,7 @@ def run(
             raise ValueError(f"method {kind.name} does not choose architectures (no `generate_joint`)")
     wanted, failed = architectures_of(split, archs), 0
     for zoo in [Zoo.open(name) for name in _tasks(task)]:
-        trained = {kind.name: obtain(kind, zoo, seed) for kind in kinds}
+        trained = {name: obtain(source, zoo, seed) for name, source in sources.items()}
         work: list[Unit] = []
         for kind in kinds:
             print(f"{kind.name}: {trained[kind.name].folder}")
@@ -110,14 +111,14 @@ def run(
                 )
                 if not store.finished(unit):
                     work.append(unit)
-        outcomes = run_units(work, trained, zoo, store, plugins=plugin, workers=workers, full=full)
+        outcomes = run_units(work, sources, trained, zoo, store, workers=workers, full=full)
         description = f"{zoo.task.name} {split}"
-        for _, outcome in tqdm(outcomes, total=len(work), desc=description, unit="arch", disable=None):
-            if isinstance(outcome, MethodError):  # the other units are not to blame
+        for outcome in tqdm(outcomes, total=len(work), desc=description, unit="arch", disable=None):
+            if outcome.error is not None:  # the other units are not to blame
                 failed += 1
                 tqdm.write(f"nnbench: {outcome}", file=sys.stderr)
             else:
-                tqdm.write(outcome)
+                tqdm.write(str(outcome))
     _print_tables(("3" if split == "joint" else "2",), task, results, protocol)
     if failed:
         raise MethodError(f"{failed} units failed, each for the reason printed above")
@@ -155,7 +156,7 @@ def roundtrip(
     from nnbench.harness.trained import obtain
     from nnbench.presentation.tables import roundtrip_table
     from nnbench.presentation.text import Table
-    from nnbench.registry import load_method
+    from nnbench.registry import MethodSource, load_method
     from nnbench.tasks.simulation.workers import Simulator
     from nnbench.tasks.zoo.zoo import Zoo
 
@@ -168,10 +169,11 @@ def roundtrip(
     for zoo in [Zoo.open(name) for name in _tasks(task)]:
         asked = set()
         for kind in kinds:
-            trained = obtain(kind, zoo, seed)
+            method_source = MethodSource.of(kind.name, plugin)
+            trained = obtain(method_source, zoo, seed)
             asked.add((trained.sha256, episodes))
             with (
-                Isolated(kind.name, plugin, trained.folder, zoo.task.name, zoo.directory) as source,
+                Isolated(method_source, trained.folder, zoo.task.name, zoo.directory) as source,
                 Simulator(zoo.task, workers) as simulator,
             ):
                 done = measure(kind.name, trained, seed, source, zoo, simulator, wanted, results, episodes)
@@ -255,7 +257,7 @@ def figure(
     from nnbench.analysis.results import Results
     from nnbench.presentation.figures import draw, save
     from nnbench.tasks.policies.architectures import parse_architecture
-    from nnbench.tasks.simulation.workers import load_task
+    from nnbench.tasks.registry import load_task
 
     archs = [parse_architecture(part) for part in arch.split(",")] if arch else []
     name_of_task = load_task(task).name
@@ -294,8 +296,8 @@ def render(
     """
     from nnbench.harness.evaluation import architectures_of
     from nnbench.presentation import film
-    from nnbench.store.results import Store
-    from nnbench.tasks.simulation.workers import load_task
+    from nnbench.store.store import Store
+    from nnbench.tasks.registry import load_task
     from nnbench.tasks.zoo.zoo import Zoo
 
     name, archs = load_task(task).name, architectures_of(split, arch)
@@ -334,7 +336,7 @@ def status(plan: Annotated[Path | None, tyro.conf.Positional] = None, results: P
     from collections import Counter
 
     from nnbench.protocol import Unit
-    from nnbench.store.results import Store
+    from nnbench.store.store import Store
 
     if plan is not None:
         from nnbench.slurm.status import describe_status
@@ -402,7 +404,7 @@ def merge(folders: Annotated[tuple[Path, ...], tyro.conf.Positional], results: P
         folders: Where the units are.
         results: Where they go.
     """
-    from nnbench.store.results import Store
+    from nnbench.store.store import Store
 
     for folder in folders:
         if not folder.is_dir():
@@ -421,7 +423,7 @@ def publish(folder: Annotated[Path, tyro.conf.Positional], results: Path = _RESU
         folder: Where the archives are, or shall be.
         results: Folder that `nnbench run` wrote to.
     """
-    from nnbench.store.results import Store
+    from nnbench.store.store import Store
 
     new, known = Store(results).publish(folder)
     print(f"{folder}: {new} units published, {known} were there already")
@@ -439,7 +441,7 @@ def rescore(results: Path = _RESULTS) -> None:
     from nnbench.harness import evaluation
     from nnbench.harness.novelty import Novelty
     from nnbench.protocol import Unit
-    from nnbench.store.results import Store
+    from nnbench.store.store import Store
     from nnbench.tasks.zoo.zoo import Zoo
 
     store = Store(results)
@@ -461,10 +463,10 @@ def train(method: str, task: str = _TASK, seed: int = 0, plugin: tuple[Path, ...
         plugin: Python files with further methods.
     """
     from nnbench.harness.trained import train as train_method
-    from nnbench.registry import load_method
+    from nnbench.registry import MethodSource
     from nnbench.tasks.zoo.zoo import Zoo
 
-    trained = train_method(load_method(method, plugin), Zoo.open(task), seed)
+    trained = train_method(MethodSource.of(method, plugin), Zoo.open(task), seed)
     print(f"{method}: {trained.folder}")
 
 
@@ -509,8 +511,8 @@ def methods(plugin: tuple[Path, ...] = ()) -> None:
     """
     from nnbench.registry import list_methods
 
-    for name, source in list_methods(plugin).items():
-        print(f"{name}  {source}")
+    for listed in list_methods(plugin):
+        print(f"{listed.name}  {listed.where}")
 
 
 @_expert.command(name="train")
@@ -540,7 +542,8 @@ def expert_train(
         gamma: Discount factor; a larger one pays for what takes longer, as grasping a second time.
         out: Folder for the expert, its log and its training state.
     """
-    from nnbench.tasks.simulation.workers import Simulator, load_task
+    from nnbench.tasks.registry import load_task
+    from nnbench.tasks.simulation.workers import Simulator
     from nnbench.tasks.zoo.expert import ExpertConfig, load_expert, score_expert, train_expert
 
     with Simulator(load_task(task), workers) as simulator:
@@ -561,7 +564,8 @@ def expert_score(task: str = _TASK, path: Path | None = None, workers: int | Non
         path: An expert.safetensors, default the one that comes with the package.
         workers: Simulation processes, default one a core.
     """
-    from nnbench.tasks.simulation.workers import Simulator, load_task
+    from nnbench.tasks.registry import load_task
+    from nnbench.tasks.simulation.workers import Simulator
     from nnbench.tasks.zoo.expert import load_expert, score_expert
     from nnbench.tasks.zoo.zoo import SHIPPED
 
@@ -575,8 +579,7 @@ def expert_score(task: str = _TASK, path: Path | None = None, workers: int | Non
 def expert_observations(task: str = _TASK, path: Path | None = None, workers: int | None = None) -> None:
     """Measure what an expert sees: the mean and the scale by which a task's policies read observations.
 
-    Prints an entry of tasks/standardisers.json. Another one there makes another task of it, for which all is to be
-    built anew.
+    Prints the literal for the task's file. Another one there makes another task of it: its zoo is to be built anew.
 
     Args:
         task: ManiSkill environment.
@@ -584,7 +587,8 @@ def expert_observations(task: str = _TASK, path: Path | None = None, workers: in
         workers: Simulation processes, default one a core.
     """
     from nnbench.tasks.files import file_sha256
-    from nnbench.tasks.simulation.workers import Simulator, load_task
+    from nnbench.tasks.registry import load_task
+    from nnbench.tasks.simulation.workers import Simulator
     from nnbench.tasks.zoo.expert import load_expert, measure_observations
     from nnbench.tasks.zoo.zoo import SHIPPED
 
@@ -592,8 +596,7 @@ def expert_observations(task: str = _TASK, path: Path | None = None, workers: in
     with Simulator(load_task(task), workers) as simulator:
         expert = path or SHIPPED / name / "expert.safetensors"
         found = measure_observations(simulator, load_expert(expert))
-    entry = {"expert_sha256": file_sha256(expert), "mean": found.mean.tolist(), "scale": found.scale.tolist()}
-    print(json.dumps({name: entry}))
+    print(f"# Measured on the expert of sha256 {file_sha256(expert)}.\nstandardised_by={found.literal()}")
 
 
 @_expert.command(name="render")
@@ -607,7 +610,7 @@ def expert_render(task: str = _TASK, path: Path | None = None, episodes: int = 3
         out: Folder for the strip and the video.
     """
     from nnbench.presentation.film import expert_subject
-    from nnbench.tasks.simulation.workers import load_task
+    from nnbench.tasks.registry import load_task
     from nnbench.tasks.zoo.zoo import SHIPPED
 
     name = load_task(task).name
@@ -638,12 +641,13 @@ def zoo_build(
         work: Folder for what is needed only while building.
         out: Folder for the zoo.
     """
-    from nnbench.tasks.simulation.workers import Simulator, load_task
+    from nnbench.tasks.registry import load_task
+    from nnbench.tasks.simulation.workers import Simulator
     from nnbench.tasks.zoo import distillation
     from nnbench.tasks.zoo.zoo import build_zoo, expert_file
 
     expert = expert or expert_file(_RUNS, task)
-    count, config = distillation.preset(preset, load_task(task).name)
+    count, config = distillation.preset(preset, load_task(task))
     config = replace(config, architectures="space" if held_out else "train")
     with Simulator(load_task(task), workers) as simulator:
         build_zoo(simulator, expert, work / task, out / task, range(seeds or count), config)
@@ -662,7 +666,8 @@ def zoo_verify(
         policies: How many policies are rolled out, 0 for none.
         workers: Simulation processes, default one a core.
     """
-    from nnbench.tasks.simulation.workers import Simulator, load_task
+    from nnbench.tasks.registry import load_task
+    from nnbench.tasks.simulation.workers import Simulator
     from nnbench.tasks.zoo.zoo import SHIPPED, roll_out_again, verify
 
     directory = directory or SHIPPED / task
@@ -698,7 +703,8 @@ def zoo_alignment(
         work: Folder for finished policies.
         results: Folder for the rows.
     """
-    from nnbench.tasks.simulation.workers import Simulator, load_task
+    from nnbench.tasks.registry import load_task
+    from nnbench.tasks.simulation.workers import Simulator
     from nnbench.tasks.zoo.alignment import AlignmentConfig, compare, summarise
     from nnbench.tasks.zoo.zoo import expert_file, gather_pool
 
@@ -720,8 +726,8 @@ def bench_sim(task: str = "all", json: bool = False) -> None:
     """
     import json as json_format
 
+    from nnbench.tasks.registry import load_task
     from nnbench.tasks.simulation.speed import measure_speed
-    from nnbench.tasks.simulation.workers import load_task
 
     for name in _tasks(task):
         speed = measure_speed(load_task(name))
@@ -770,7 +776,7 @@ def zoo_list(task: str = _TASK, directory: Path | None = None, json: bool = Fals
 
 def _tasks(name: str) -> list[str]:
     """One task, or every one for `all`."""
-    from nnbench.tasks.simulation.workers import TASKS, load_task
+    from nnbench.tasks.registry import TASKS, load_task
 
     return list(TASKS) if name == "all" else [load_task(name).name]
 
@@ -799,9 +805,10 @@ def _print(tables: "Sequence[Table]", form: "Format" = "text") -> None:
 def _film(task: str, subjects: "list[Subject]", title: str, what: str, stem: Path) -> None:
     """Roll out, take pictures and write `stem`.png and `stem`.mp4."""
     from nnbench.presentation import film
+    from nnbench.tasks.registry import load_task
     from nnbench.tasks.simulation.camera import Camera
     from nnbench.tasks.simulation.vulkan import find_driver
-    from nnbench.tasks.simulation.workers import Simulator, load_task
+    from nnbench.tasks.simulation.workers import Simulator
 
     driver = find_driver()
     with Simulator(load_task(task), 1) as simulator:

@@ -8,21 +8,25 @@ are those of the full evaluation.
 
 import time
 import typing
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from tqdm import tqdm
 
 from nnbench.harness.novelty import Novelty
+from nnbench.harness.outcome import Outcome
 from nnbench.protocol import JOINT, Protocol, Unit
-from nnbench.store.results import EPISODE_SCHEMA, POLICY_SCHEMA, ROLLOUT_SCHEMA, Journal, Store, unit_columns
+from nnbench.store.journal import Journal
+from nnbench.store.schemas import EPISODE_SCHEMA, POLICY_SCHEMA, ROLLOUT_SCHEMA, unit_columns
+from nnbench.store.store import Store
 from nnbench.tasks.policies.architectures import Architecture, architecture_name, load_splits, parse_architecture
 from nnbench.tasks.policies.mlp import PolicyActor, Weights, architecture_of, weights_sha256
 from nnbench.tasks.policies.standardiser import Standardiser
-from nnbench.tasks.simulation.engine import Episodes
+from nnbench.tasks.simulation.episodes import Episodes
 from nnbench.tasks.simulation.workers import SCENES_PER_WORKER, Rollout, Simulator
 
 _RACE_STEP = 5
@@ -36,11 +40,18 @@ class Source(typing.Protocol):
 
 
 def evaluate(
-    unit: Unit, source: Source, novelty: Novelty, simulator: Simulator, store: Store, *, full: bool = False
-) -> str:
-    """Finish one unit, going on from its journal; returns a line that says what was done.
+    unit: Unit,
+    source: Source,
+    novelty: Novelty,
+    simulator: Simulator,
+    store: Store,
+    *,
+    facts: Mapping[str, Any] | None = None,
+    full: bool = False,
+) -> Outcome:
+    """Finish one unit, going on from its journal.
 
-    With `full` no sample leaves the race early.
+    `facts` of the unit's method go into the manifest. With `full` no sample leaves the race early.
     """
     began = time.perf_counter()
     samples = source.generate(unit.arch, unit.protocol.samples, seed=unit.generator_seed)
@@ -64,14 +75,9 @@ def evaluate(
         "novelty": ended - tested,
     }
     info = {"wall_s": wall, "workers": simulator.workers, "race": race.summary()}
-    store.write(unit, race.rows(unit, chosen), policies, samples, info)
+    store.write(unit, race.rows(unit, chosen), policies, samples, info, facts)
     journal.clear()
-    counts = race.summary()
-    seconds = ", ".join(f"{stage} {value:.0f} s" for stage, value in wall.items())
-    saved = 1 - counts["episodes"] / counts["full"]
-    return (
-        f"{name}: {counts['episodes']} of {counts['full']} selection episodes simulated ({saved:.0%} saved); {seconds}"
-    )
+    return Outcome(unit=unit, counts=race.summary(), seconds=wall)
 
 
 def rescore(unit: Unit, novelty: Novelty, store: Store) -> None:
@@ -85,7 +91,7 @@ def rescore(unit: Unit, novelty: Novelty, store: Store) -> None:
     # Back into the journal while the files are replaced: a kill must not cost the episodes.
     journal = store.journal(unit)
     journal.append(rows.select(ROLLOUT_SCHEMA.names))
-    store.write(unit, rows, policies, samples, info)
+    store.write(unit, rows, policies, samples, info, store.facts(unit))
     journal.clear()
 
 

@@ -193,7 +193,7 @@ def _figure3(material: Material) -> Drawing:
 
 
 def _figure4(material: Material, archs: Sequence[Architecture]) -> Drawing:
-    panels, training = [], material.zoo.training_set(reads_ghn=False)
+    panels, training = [], material.zoo.training_set()
     for arch in archs:
         trained_on = arch in training.architectures
         policies = training.networks(arch) if trained_on else material.zoo.hypernetwork_policies(arch)
@@ -211,7 +211,7 @@ def _figure5(material: Material, arch: Architecture) -> Drawing:
 
     from nnbench.tasks.policies.mlp import flatten_weights
 
-    training, name = material.zoo.training_set(reads_ghn=False), architecture_name(arch)
+    training, name = material.zoo.training_set(), architecture_name(arch)
     if arch not in training.architectures:
         raise FigureError(f"figure 5: {name} is no training architecture, and it is about training policies")
     policies = list(training.networks(arch).values())

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from nnbench.tasks.policies.architectures import Architecture, architecture_name
 from nnbench.tasks.policies.resizing import doublings, nearest_architectures
-from nnbench.tasks.zoo.zoo import TrainingSet
+from nnbench.tasks.policies.training_set import TrainingSet
 
 Latents = Callable[[Architecture], dict[int, Tensor]]
 """Of a training architecture: GHN seed to that policy's latent numbers, (T, Z)."""

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from nnbench.errors import InputError
+
 Architecture = tuple[int, ...]
 
 MAX_WIDTH = 64
@@ -47,13 +49,13 @@ def load_splits() -> Splits:
 
 
 def parse_architecture(text: str) -> Architecture:
-    """`"32-16-64-32"` to `(32, 16, 64, 32)`. Raises ValueError naming the text where it is no list of widths."""
+    """`"32-16-64-32"` to `(32, 16, 64, 32)`. Raises InputError where the text is no list of widths."""
     try:
         arch = tuple(int(width) for width in text.split("-"))
     except ValueError:
         arch = ()
     if not arch or min(arch) < 1:
-        raise ValueError(f"architecture {text!r}: expected hidden widths joined by '-', for example 32-16-64-32")
+        raise InputError(f"architecture {text!r}: expected hidden widths joined by '-', for example 32-16-64-32")
     return arch
 
 
