@@ -1,6 +1,5 @@
 """The command `nnbench`. Nothing heavy is imported before a verb needs it."""
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -156,7 +155,7 @@ def roundtrip(
     from nnbench.harness.trained import obtain
     from nnbench.presentation.tables import roundtrip_table
     from nnbench.presentation.text import Table
-    from nnbench.registry import MethodSource, load_method
+    from nnbench.registry import load_method
     from nnbench.tasks.simulation.workers import Simulator
     from nnbench.tasks.zoo.zoo import Zoo
 
