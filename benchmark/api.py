@@ -2,9 +2,8 @@
 
 A method is a module with a class `Method` that satisfies `Generator`. The smallest one:
 
-    class Method:
+    class Method(Generator):
         name = "mine"
-        reads_ghn = seen_only = False
 
         @classmethod
         def fit(cls, training, *, seed, directory):
@@ -19,9 +18,11 @@ A method is a module with a class `Method` that satisfies `Generator`. The small
         def load(cls, directory, training): return cls()
 """
 
+from abc import abstractmethod
 from pathlib import Path
 from typing import ClassVar, Protocol, Self, runtime_checkable
 
+from nnbench.facts import Reading, Role
 from nnbench.tasks.policies.architectures import Architecture
 from nnbench.tasks.policies.mlp import Weights
 from nnbench.tasks.policies.training_set import TrainingSet
@@ -33,16 +34,22 @@ class Generator(Protocol):
     """Learns from a zoo of policies and writes policies of any architecture asked for.
 
     The harness seeds, times and validates; a method touches no global random state.
+
+    The class attributes are the method's facts (`nnbench.facts.Facts` explains them). State those that differ from the
+    defaults as literals in the class body: tables read them there, without importing the method.
     """
 
     name: ClassVar[str]
-    """The word after `--method`."""
-    reads_ghn: ClassVar[bool]
-    """True for a floor that asks the zoo's own `hypernetwork_policies`; a learned method says False."""
-    seen_only: ClassVar[bool]
-    """True for a method that writes only architectures that it was trained on."""
+    """The word after `--method`, and the name of the file."""
+    role: ClassVar[Role] = "generator"
+    variant_of: ClassVar[tuple[str, str] | None] = None
+    reads: ClassVar[tuple[Reading, ...]] = ("weights",)
+    """Only a method that names `hypernetworks` here may ask for `training.hypernetwork_policies`."""
+    reference: ClassVar[str | None] = None
+    seen_only: ClassVar[bool] = False
 
     @classmethod
+    @abstractmethod
     def fit(cls, training: TrainingSet, *, seed: int, directory: Path) -> Self:
         """Learn from the training networks; seconds are enough where `training.rehearsal` is true.
 
@@ -50,6 +57,7 @@ class Generator(Protocol):
         """
         ...
 
+    @abstractmethod
     def generate(self, arch: Architecture, n: int, *, seed: int = 0) -> list[Weights]:
         """n policies of an architecture, as state dicts of `nn.Sequential(Linear, ReLU, ..., Linear)`.
 
@@ -57,11 +65,13 @@ class Generator(Protocol):
         """
         ...
 
+    @abstractmethod
     def save(self, directory: Path) -> None:
         """Write what `load` needs into an existing empty directory: safetensors and JSON, no pickle."""
         ...
 
     @classmethod
+    @abstractmethod
     def load(cls, directory: Path, training: TrainingSet) -> Self:
         """Read what `save` wrote. Raises ValueError naming the file where it does not fit."""
         ...
@@ -88,11 +98,10 @@ class Autoencoder(Protocol):
         ...
 
 
-class Untrained:
-    """What methods share that learn nothing and store nothing, as floors do: they only keep the training set."""
+class Untrained(Generator):
+    """A baseline: it learns nothing, stores nothing, and only keeps the training set."""
 
-    reads_ghn: ClassVar[bool] = False
-    seen_only: ClassVar[bool] = False
+    role: ClassVar[Role] = "baseline"
 
     def __init__(self, training: TrainingSet) -> None:
         self.training = training

@@ -6,35 +6,24 @@ group `nnbench.methods` of any installed package, whose value is the module that
 
 import difflib
 import importlib
-import importlib.metadata
 import importlib.util
-import pkgutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Self
+from typing import Self
 
 import cloudpickle
 
-import nnbench.methods
 from nnbench.api import Generator
+from nnbench.discovery import Location, RegistryError, find_methods
+from nnbench.facts import Facts, FactsError, read_facts, read_summary
 
-_GROUP = "nnbench.methods"
-_REQUIRED = (*Generator.__annotations__, *(member for member in vars(Generator) if not member.startswith("_")))
-
-
-class RegistryError(ValueError):
-    """A method that cannot be found or does not keep the contract."""
-
-
-@dataclass(frozen=True)
-class _Source:
-    where: str  # what a person is told
-    load_module: Callable[[], ModuleType]
-    attribute: str = "Method"
+_REQUIRED = tuple(
+    dict.fromkeys([*Generator.__annotations__, *(name for name in vars(Generator) if not name.startswith("_"))])
+)
+_REMEDY = "the docstring of nnbench.api shows the smallest method"
 
 
 @dataclass(frozen=True)
@@ -48,10 +37,10 @@ class MethodSource:
 
     @classmethod
     def of(cls, method: "str | type[Generator]", plugins: Sequence[Path] = ()) -> Self:
-        """From a name, or from a class."""
+        """From a name, or from a class. Raises RegistryError."""
         if isinstance(method, str):
             return cls(load_method(method, plugins).name, tuple(plugins))
-        return cls(method.name, (), cloudpickle.dumps(method))
+        return cls(check_contract(method, f"class {method.__qualname__}").name, (), cloudpickle.dumps(method))
 
     def load(self) -> type[Generator]:
         """The class. Raises RegistryError."""
@@ -61,12 +50,37 @@ class MethodSource:
         return method
 
 
-def list_methods(plugins: Sequence[Path] = ()) -> dict[str, str]:
-    """Method names, sorted, and where each comes from. Imports none of them; a plugin goes by its file name.
+@dataclass(frozen=True)
+class Listed:
+    """One method of the list."""
 
-    Raises RegistryError where two sources claim one name or a plugin is no Python file.
+    name: str
+    where: str
+    """The file, or the entry point of an installed package."""
+    summary: str
+    """The first line of its docstring."""
+    facts: Facts | None
+    """None where there is a problem."""
+    problem: str | None
+    """Why it cannot be used, and what to do."""
+
+
+def list_methods(plugins: Sequence[Path] = ()) -> list[Listed]:
+    """All methods that ship, are installed, or are given as plugin files, sorted by name; none is imported.
+
+    Raises RegistryError as `nnbench.discovery.find_methods`.
     """
-    return {name: source.where for name, source in sorted(_find_sources(plugins).items())}
+    listed = []
+    for location in find_methods(plugins):
+        facts, problem = None, location.problem
+        if problem is None:
+            try:
+                facts = read_facts(location)
+            except FactsError as error:
+                problem = str(error)
+        summary = read_summary(location) if facts else ""
+        listed.append(Listed(location.name, location.where, summary, facts, problem))
+    return listed
 
 
 def load_method(name: str, plugins: Sequence[Path] = ()) -> type[Generator]:
@@ -75,72 +89,61 @@ def load_method(name: str, plugins: Sequence[Path] = ()) -> type[Generator]:
     A hyphen in the name stands for the underscore that Python's file names need. Raises RegistryError naming the file
     and the remedy where that fails, also for an import that is missing.
     """
-    sources = _find_sources(plugins)
-    if name.replace("-", "_") in sources:
-        name = name.replace("-", "_")
-    if name not in sources:
-        close = difflib.get_close_matches(name, sources, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        raise RegistryError(f"unknown method {name!r}; {hint}known: {', '.join(sorted(sources))}")
-    source = sources[name]
+    location = _find(name, plugins)
     try:
-        module = source.load_module()
+        module = _load_module(location)
     except ImportError as error:
         cause = f"module {error.name!r} is not installed" if isinstance(error, ModuleNotFoundError) else error
-        raise RegistryError(f"method {name!r} ({source.where}) cannot be imported: {cause}") from error
-    return _check_contract(getattr(module, source.attribute, None), name, source)
-
-
-def _check_contract(method: Any, name: str, source: _Source) -> type[Generator]:
-    remedy = "the docstring of nnbench.api shows the smallest method"
+        raise RegistryError(f"method {location.name!r} ({location.where}) cannot be imported: {cause}") from error
+    method = getattr(module, location.attribute, None)
     if not isinstance(method, type):
-        raise RegistryError(f"{source.where}: no class {source.attribute}; {remedy}")
-    missing = [attribute for attribute in _REQUIRED if not hasattr(method, attribute)]
+        raise RegistryError(f"{location.where}: no class {location.attribute}; {_REMEDY}")
+    checked = check_contract(method, f"{location.where}: class {location.attribute}")
+    if checked.name != location.name:
+        raise RegistryError(
+            f"{location.where}: listed as {location.name!r} but its name is {checked.name!r}; make them equal"
+        )
+    return checked
+
+
+def check_contract(method: type, who: str) -> type[Generator]:
+    """The class itself, if it has all that `Generator` asks for and its facts are valid. Raises RegistryError."""
+    abstract: frozenset[str] = getattr(method, "__abstractmethods__", frozenset())
+    missing = [member for member in _REQUIRED if not hasattr(method, member) or member in abstract]
     if missing:
-        raise RegistryError(f"{source.where}: class {source.attribute} lacks {', '.join(missing)}; {remedy}")
+        raise RegistryError(f"{who} lacks {', '.join(missing)}; {_REMEDY}")
+    try:
+        Facts.of(method)
+    except FactsError as error:
+        raise RegistryError(f"{who}: {error}") from error
     found: type[Generator] = method
-    if found.name != name:
-        raise RegistryError(f"{source.where}: listed as {name!r} but its name is {found.name!r}; make them equal")
     return found
 
 
-def _find_sources(plugins: Sequence[Path]) -> dict[str, _Source]:
-    found: dict[str, _Source] = {}
-    for name, source in [*_methods_folder(), *map(_plugin, plugins), *_entry_points()]:
-        if name in found:
-            raise RegistryError(f"two methods are called {name!r}: {found[name].where} and {source.where}; rename one")
-        found[name] = source
-    return found
+def _find(name: str, plugins: Sequence[Path]) -> Location:
+    locations = {location.name: location for location in reversed(find_methods(plugins))}  # of one name, the usable one
+    if name.replace("-", "_") in locations:
+        name = name.replace("-", "_")
+    if name not in locations:
+        close = difflib.get_close_matches(name, locations, n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise RegistryError(f"unknown method {name!r}; {hint}known: {', '.join(sorted(locations))}")
+    if (problem := locations[name].problem) is not None:
+        raise RegistryError(f"method {name!r} ({locations[name].where}): {problem}")
+    return locations[name]
 
 
-def _methods_folder() -> Iterator[tuple[str, _Source]]:
-    for folder in nnbench.methods.__path__:
-        for info in pkgutil.iter_modules([folder]):
-            if not info.name.startswith("_"):
-                path = Path(folder, info.name if info.ispkg else f"{info.name}.py")
-                yield info.name, _Source(str(path), partial(importlib.import_module, f"nnbench.methods.{info.name}"))
-
-
-def _plugin(path: Path) -> tuple[str, _Source]:
-    if path.suffix != ".py" or not path.is_file():
-        raise RegistryError(f"{path}: expected a Python file that holds a class Method")
-    return path.stem, _Source(str(path), partial(_load_file, path))
-
-
-def _load_file(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"nnbench_plugin_{path.stem}", path)
+def _load_module(location: Location) -> ModuleType:
+    if isinstance(location.module, str):
+        return importlib.import_module(location.module)
+    name = f"nnbench_plugin_{location.name}"
+    spec = importlib.util.spec_from_file_location(name, location.module)
     assert spec is not None and spec.loader is not None  # a file that ends in .py has a loader
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their own module up while it is being executed
+    sys.modules[name] = module  # dataclasses look their own module up while it is being executed
     try:
         spec.loader.exec_module(module)
     except BaseException:
-        del sys.modules[spec.name]
+        del sys.modules[name]
         raise
     return module
-
-
-def _entry_points() -> Iterator[tuple[str, _Source]]:
-    for point in importlib.metadata.entry_points(group=_GROUP):
-        where = f"entry point {point.value} of {point.dist.name if point.dist else 'an unnamed distribution'}"
-        yield point.name, _Source(where, partial(importlib.import_module, point.module), point.attr or "Method")

@@ -14,6 +14,9 @@ class Method(Untrained):
     """The pairs of `average`, aligned."""
 
     name: ClassVar[str] = "average_aligned"
+    reference: ClassVar[str | None] = (
+        "Ainsworth et al., Git Re-Basin: Merging Models modulo Permutation Symmetries, ICLR 2023, arXiv 2209.04836"
+    )
 
     def generate(self, arch: Architecture, n: int, *, seed: int = 0) -> list[Weights]:
         """n policies of any architecture."""

@@ -17,5 +17,9 @@ class Method(d2nwg.Method):
     """Generates p(w | a)."""
 
     name: ClassVar[str] = "d2nwg_flat"
+    variant_of: ClassVar[tuple[str, str] | None] = (
+        "d2nwg",
+        "parameters follow one another, wherever the widths put them",
+    )
     config: ClassVar[Config] = replace(CPU, layout="flat")
     rehearsal: ClassVar[Config] = replace(REHEARSAL, layout="flat")

@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from nnbench.api import Architecture, Untrained, Weights
+from nnbench.facts import Role
 from nnbench.methods.nearest import copies
 
 
@@ -15,6 +16,7 @@ class Method(Untrained):
     """The training networks of the architecture asked for, in an order drawn anew each round."""
 
     name: ClassVar[str] = "dataset"
+    role: ClassVar[Role] = "source"
     seen_only: ClassVar[bool] = True
 
     def generate(self, arch: Architecture, n: int, *, seed: int = 0) -> list[Weights]:

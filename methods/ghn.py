@@ -10,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from nnbench.api import Architecture, Untrained, Weights
+from nnbench.facts import Reading, Role
 from nnbench.methods.nearest import copies
 
 
@@ -17,7 +18,8 @@ class Method(Untrained):
     """Nothing is learned and nothing stored: the zoo is the model."""
 
     name: ClassVar[str] = "ghn"
-    reads_ghn: ClassVar[bool] = True
+    role: ClassVar[Role] = "source"
+    reads: ClassVar[tuple[Reading, ...]] = ("hypernetworks",)
 
     def generate(self, arch: Architecture, n: int, *, seed: int = 0) -> list[Weights]:
         """n policies; of S hypernetworks each writes floor(n / S) or ceil(n / S), in an order drawn anew each round."""

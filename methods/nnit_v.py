@@ -15,5 +15,6 @@ class Method(nnit.Method):
     """Generates p(w | a), and p(a, w)."""
 
     name: ClassVar[str] = "nnit_v"
+    variant_of: ClassVar[tuple[str, str] | None] = ("nnit", "v is predicted")
     config: ClassVar[Config] = replace(CPU, target="v", patch=8, place_rank=0, steps=7_000)
     rehearsal: ClassVar[Config] = replace(REHEARSAL, target="v", patch=8, place_rank=0)

@@ -20,6 +20,9 @@ class Method(Untrained):
     """`nearest`, drawn with replacement, and Gaussian noise on every weight and bias."""
 
     name: ClassVar[str] = "noise"
+    reference: ClassVar[str | None] = (
+        "Zeng et al., Generative Modeling of Weights: Generalization or Memorization?, arXiv 2506.07998, 2025"
+    )
 
     def generate(self, arch: Architecture, n: int, *, seed: int = 0) -> list[Weights]:
         """n policies of any architecture; no two are equal."""

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from nnbench.api import Architecture, Untrained, Weights
+from nnbench.facts import Reading
 from nnbench.tasks.policies.mlp import random_policy
 
 
@@ -13,6 +14,7 @@ class Method(Untrained):
     """He-initialised weights, zero biases; the training set is not looked at."""
 
     name: ClassVar[str] = "random"
+    reads: ClassVar[tuple[Reading, ...]] = ()
 
     def generate(self, arch: Architecture, n: int, *, seed: int = 0) -> list[Weights]:
         """n policies of any architecture, the i-th from a seed of its own."""

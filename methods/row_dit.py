@@ -17,5 +17,9 @@ class Method(nnit.Method):
     """Generates p(w | a), and p(a, w), a neuron a token."""
 
     name: ClassVar[str] = "row_dit"
+    variant_of: ClassVar[tuple[str, str] | None] = (
+        "nnit",
+        "a token is a neuron instead of a patch, and half of the steps",
+    )
     config: ClassVar[Config] = replace(CPU, tokenisation="rows", steps=CPU.steps // 2)
     rehearsal: ClassVar[Config] = replace(REHEARSAL, tokenisation="rows")

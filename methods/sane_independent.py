@@ -14,4 +14,5 @@ class Method(sane.Method):
     """`sane` with another configuration; the same training."""
 
     name: ClassVar[str] = "sane_independent"
+    variant_of: ClassVar[tuple[str, str] | None] = ("sane", "every token is drawn for itself")
     config: ClassVar[Config] = replace(CPU, coupling="independent")

@@ -14,4 +14,8 @@ class Method(sane.Method):
     """`sane` with another configuration."""
 
     name: ClassVar[str] = "sane_mz"
+    variant_of: ClassVar[tuple[str, str] | None] = ("sane", "its authors' change for mixed architectures")
+    reference: ClassVar[str | None] = (
+        "Falk et al., The Impact of Model Zoo Size and Composition on Weight Space Learning, arXiv 2504.10141, 2025"
+    )
     config: ClassVar[Config] = mixed(CPU)

@@ -14,4 +14,5 @@ class Method(sane.Method):
     """`sane` with another configuration; the same training."""
 
     name: ClassVar[str] = "sane_narrow"
+    variant_of: ClassVar[tuple[str, str] | None] = ("sane", "a quarter of the kernel's bandwidth")
     config: ClassVar[Config] = replace(CPU, bandwidth=0.05)

@@ -11,4 +11,5 @@ class Method(sane.Method):
     """`sane` with another configuration."""
 
     name: ClassVar[str] = "sane_unaligned"
+    variant_of: ClassVar[tuple[str, str] | None] = ("sane", "neurons stay in the order they come in")
     config: ClassVar[Config] = replace(CPU, align="none")

@@ -128,7 +128,8 @@ def _outcomes(sweep: Sweep, units: Sequence[SweepUnit], workers: int | None) -> 
 def _run(sweep: Sweep, units: Sequence[SweepUnit], workers: int | None) -> Iterator[str | Exception]:
     from nnbench.harness.trained import find
     from nnbench.harness.units import run_units
-    from nnbench.store.results import Store
+    from nnbench.registry import MethodSource
+    from nnbench.store.store import Store
     from nnbench.tasks.zoo.zoo import Zoo
 
     plan, task, seed = sweep.plan, units[0].task, units[0].seed
@@ -139,19 +140,20 @@ def _run(sweep: Sweep, units: Sequence[SweepUnit], workers: int | None) -> Itera
         assert found is not None  # or the units would not be ready
         trained[method] = found
     work = [sweep.result(unit, trained[unit.method or ""].sha256) for unit in units]
-    for _, outcome in run_units(work, trained, zoo, Store(plan.results), plugins=plan.plugins, workers=workers):
-        yield outcome
+    sources = {method: MethodSource.of(method, plan.plugin) for method in trained}
+    for outcome in run_units(work, sources, trained, zoo, Store(plan.results), workers=workers):
+        yield outcome.error or str(outcome)
 
 
 def _train(sweep: Sweep, unit: SweepUnit, workers: int | None) -> None:
     from nnbench.harness.trained import find, obtain
-    from nnbench.registry import load_method
+    from nnbench.registry import MethodSource
     from nnbench.tasks.zoo.zoo import Zoo
 
     assert unit.method is not None and unit.seed is not None
     zoo = Zoo.open(unit.task, sweep.plan.zoo_folder(unit.task))
     try:
-        obtain(load_method(unit.method, sweep.plan.plugins), zoo, unit.seed)
+        obtain(MethodSource.of(unit.method, sweep.plan.plugin), zoo, unit.seed)
     except OSError:  # another process that finishes the same training removes what it kept while under way
         if find(unit.method, unit.task, zoo.sha256, unit.seed) is None:
             raise

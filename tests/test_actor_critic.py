@@ -3,7 +3,7 @@ import torch
 from nnbench.tasks.policies.mlp import GaussianActor
 from nnbench.tasks.zoo.actor_critic import ActorCritic
 from nnbench.tasks.zoo.expert import load_expert
-from nnbench.tasks.zoo.zoo import SHIPPED
+from nnbench.tasks.zoo.manifest import SHIPPED
 
 
 def test_what_learns_on_standardised_observations_reads_them_as_they_are() -> None:

@@ -13,7 +13,7 @@ from nnbench.tasks.zoo.zoo import Zoo
 
 
 def test_samples_keep_more_of_both_networks_than_the_plain_average(zoo: Zoo, tmp_path: Path) -> None:
-    training, arch = zoo.training_set(reads_ghn=False), load_splits().unseen[0]
+    training, arch = zoo.training_set(), load_splits().unseen[0]
     aligned, plain = (
         kind.fit(training, seed=0, directory=tmp_path).generate(arch, 3, seed=1) for kind in (Method, average.Method)
     )

@@ -12,7 +12,7 @@ from nnbench.tasks.zoo.zoo import Zoo
 
 
 def test_samples_are_midpoints_of_two_networks_and_repeat_by_seed(zoo: Zoo, tmp_path: Path) -> None:
-    method = Method.fit(zoo.training_set(reads_ghn=False), seed=0, directory=tmp_path)
+    method = Method.fit(zoo.training_set(), seed=0, directory=tmp_path)
     arch = load_splits().unseen[0]
     known = [flatten_weights(network) for network in nearest_networks(arch, method.training).values()]
     midpoints = torch.stack([(a + b) / 2 for i, a in enumerate(known) for b in known[:i]])

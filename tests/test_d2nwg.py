@@ -45,7 +45,7 @@ def networks(arch: Architecture) -> dict[int, Weights]:
     return {seed: random_policy(arch, 42, 8, torch.Generator().manual_seed(seed)) for seed in (0, 1)}
 
 
-ZOO = replace(toy_training_set(reads_ghn=False), architectures=(NARROW, WIDE), _networks=networks)
+ZOO = replace(toy_training_set(), architectures=(NARROW, WIDE), _networks=networks)
 
 
 def fit(directory: Path, zoo: Any = ZOO, seed: int = 0, config: Config = REHEARSAL) -> Method:

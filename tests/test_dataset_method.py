@@ -12,7 +12,7 @@ from nnbench.tasks.zoo.zoo import Zoo
 
 
 def test_it_hands_out_every_training_network_and_no_other(zoo: Zoo, tmp_path: Path) -> None:
-    method = Method.fit(zoo.training_set(reads_ghn=False), seed=0, directory=tmp_path)
+    method = Method.fit(zoo.training_set(), seed=0, directory=tmp_path)
     arch = load_splits().seen[0]
     own = {weights_sha256(network) for network in method.training.networks(arch).values()}
     hashes = [weights_sha256(sample) for sample in method.generate(arch, 2 * len(own))]
@@ -22,7 +22,7 @@ def test_it_hands_out_every_training_network_and_no_other(zoo: Zoo, tmp_path: Pa
 
 
 def test_jointly_it_hands_out_training_networks_of_any_architecture(zoo: Zoo, tmp_path: Path) -> None:
-    method = Method.fit(zoo.training_set(reads_ghn=False), seed=0, directory=tmp_path)
+    method = Method.fit(zoo.training_set(), seed=0, directory=tmp_path)
     pairs = method.generate_joint(40)
     assert len({arch for arch, _ in pairs}) > 20
     for arch, sample in pairs:

@@ -13,9 +13,9 @@ from nnbench.tasks.simulation.workers import Simulator
 from nnbench.tasks.zoo.distillation import build_pool, distil, learn_from
 from nnbench.tasks.zoo.expert import load_expert
 from nnbench.tasks.zoo.ghn import GHNConfig, GHNEnsemble
+from nnbench.tasks.zoo.manifest import SHIPPED
 from nnbench.tasks.zoo.presets import DaggerConfig, DistillationConfig, PoolConfig, preset
 from nnbench.tasks.zoo.states import LabelledStates
-from nnbench.tasks.zoo.zoo import SHIPPED
 
 CONFIG = DistillationConfig(
     dagger=DaggerConfig(iterations=2, episodes=10, updates=2, batch=16),

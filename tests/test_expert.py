@@ -10,8 +10,8 @@ import torch
 from nnbench.tasks.policies.mlp import GaussianActor
 from nnbench.tasks.simulation.workers import Rollout, Simulator
 from nnbench.tasks.zoo.expert import SCORING_SEEDS, VALIDATION_SEEDS, load_expert, train_expert
+from nnbench.tasks.zoo.manifest import SHIPPED
 from nnbench.tasks.zoo.ppo import ExpertConfig
-from nnbench.tasks.zoo.zoo import SHIPPED
 
 
 def test_training_writes_an_expert_and_a_finished_run_is_not_run_again(simulator: Simulator, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from nnbench.tasks.zoo.zoo import Zoo
 
 
 def test_samples_have_the_networks_mean_and_spread_and_repeat_by_seed(zoo: Zoo, tmp_path: Path) -> None:
-    method = Method.fit(zoo.training_set(reads_ghn=False), seed=0, directory=tmp_path)
+    method = Method.fit(zoo.training_set(), seed=0, directory=tmp_path)
     arch = load_splits().train[0]
     known = torch.stack([flatten_weights(network) for network in method.training.networks(arch).values()])
     samples = method.generate(arch, 400, seed=1)

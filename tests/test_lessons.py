@@ -6,8 +6,8 @@ from nnbench.tasks.simulation.workers import Rollout, Simulator
 from nnbench.tasks.zoo.actor_critic import ActorCritic
 from nnbench.tasks.zoo.expert import load_expert
 from nnbench.tasks.zoo.lessons import imitate
+from nnbench.tasks.zoo.manifest import SHIPPED
 from nnbench.tasks.zoo.ppo import ExpertConfig
-from nnbench.tasks.zoo.zoo import SHIPPED
 
 
 def test_a_teacher_is_imitated(simulator: Simulator) -> None:

@@ -12,7 +12,7 @@ from nnbench.tasks.zoo.zoo import Zoo
 
 @pytest.fixture
 def method(zoo: Zoo, tmp_path: Path) -> Method:
-    return Method.fit(zoo.training_set(reads_ghn=False), seed=0, directory=tmp_path)
+    return Method.fit(zoo.training_set(), seed=0, directory=tmp_path)
 
 
 def test_a_training_architecture_is_answered_with_its_own_networks(method: Method) -> None:

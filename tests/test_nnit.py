@@ -192,7 +192,7 @@ def test_the_summary_is_of_the_training_networks_principal_components(tmp_path: 
 
 
 def test_a_look_is_worth_what_the_samples_are(zoo: Zoo) -> None:
-    networks = zoo.training_set(reads_ghn=False)
+    networks = zoo.training_set()
     found = _looks.look(networks, lambda arch, n: list(networks.networks(arch).values())[:n])
     assert found["return"] > 34 and found["success_at_end"] > 0.8  # validated policies
 

@@ -63,7 +63,7 @@ def test_actions_are_the_simulators() -> None:
 
 
 def test_who_acts_alike_is_found_in_any_architecture() -> None:
-    training = toy_training_set(reads_ghn=False)
+    training = toy_training_set()
     states = torch.randn(20, 42, generator=torch.Generator().manual_seed(0))
     bank = ActionBank.of(training, states)
     assert bank.actions.shape == (24, 20, 8)

@@ -12,7 +12,7 @@ ARCH = (32, 32, 16, 64)
 
 
 def test_samples_are_their_own_and_repeat_by_seed(zoo: Zoo, tmp_path: Path) -> None:
-    method = Method.fit(zoo.training_set(reads_ghn=False), seed=0, directory=tmp_path)
+    method = Method.fit(zoo.training_set(), seed=0, directory=tmp_path)
     samples = method.generate(ARCH, 3, seed=1)
     for sample, again in zip(samples, method.generate(ARCH, 4, seed=1), strict=False):
         check_weights(sample, ARCH, 42, 8, "random")

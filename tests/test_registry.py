@@ -1,12 +1,15 @@
 """The registry lists without importing, loads by name, and says plainly what is wrong."""
 
+import pickle
 import re
 from pathlib import Path
 
 import pytest
 
 import nnbench.methods
-from nnbench.registry import RegistryError, list_methods, load_method
+from nnbench.api import Architecture, Untrained, Weights
+from nnbench.facts import Facts, find_facts
+from nnbench.registry import MethodSource, RegistryError, list_methods, load_method
 
 GOOD = """
 from dataclasses import dataclass
@@ -16,8 +19,9 @@ class State:
     scale: float = 1.0
 
 class Method:
-    name = "{name}"
-    reads_ghn = seen_only = False
+    name, reads, role = "{name}", ("weights",), "generator"
+    variant_of = reference = None
+    seen_only = False
 
     @classmethod
     def fit(cls, training, *, seed, directory): return cls()
@@ -34,20 +38,22 @@ def write(folder: Path, name: str, text: str = GOOD) -> Path:
     return path
 
 
-def install(folder: Path, monkeypatch: pytest.MonkeyPatch, entry_point: str) -> None:
+def install(folder: Path, monkeypatch: pytest.MonkeyPatch, entry_point: str, by: str = "somebody") -> None:
     """A distribution as pip leaves it on the path."""
-    info = folder / "somebody-1.0.dist-info"
+    info = folder / f"{by}-1.0.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: somebody\nVersion: 1.0\n")
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {by}\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(f"[nnbench.methods]\n{entry_point}\n")
     monkeypatch.syspath_prepend(str(folder))
 
 
 def test_lists_the_methods_that_ship() -> None:
-    methods = list_methods()
+    methods = {listed.name: listed for listed in list_methods()}
     assert {"nnit", "ghn"} <= methods.keys()
-    assert methods["nnit"].endswith("methods/nnit")
-    assert load_method("ghn").reads_ghn
+    assert methods["nnit"].where.endswith("methods/nnit")
+    assert methods["nnit"].summary.startswith("NNiT: ")
+    assert all(listed.facts is not None and listed.problem is None for listed in methods.values())
+    assert load_method("ghn").reads == ("hypernetworks",)
     assert load_method("sane-mz").name == load_method("sane_mz").name == "sane_mz"
 
 
@@ -67,10 +73,59 @@ def test_lists_every_door_without_importing(tmp_path: Path, monkeypatch: pytest.
     plugin = write(tmp_path, "plugged", bomb)
 
     methods = list_methods([plugin])
-    assert list(methods) == ["installed", "package", "plugged", "shipped"]
-    assert methods["plugged"] == str(plugin)
-    assert methods["shipped"] == str(folder / "shipped.py")
-    assert methods["installed"] == "entry point somebodys_module of somebody"
+    assert [listed.name for listed in methods] == ["installed", "package", "plugged", "shipped"]
+    where = {listed.name: listed.where for listed in methods}
+    assert where["plugged"] == str(plugin)
+    assert where["shipped"] == str(folder / "shipped.py")
+    assert where["installed"] == "entry point somebodys_module of somebody"
+    assert all("no class Method" in str(listed.problem) for listed in methods)
+
+
+def test_a_broken_entry_point_costs_only_its_own_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, "their_nnit")
+    write(tmp_path, "not_python", "class Method(:")
+    points = ["nnit = their_nnit", "gone = a_module_nobody_has", "gone_too = a_module_nobody_has.inner:Method"]
+    points += ["twice = their_nnit", "twice = not_python", "unreadable = not_python"]
+    install(tmp_path, monkeypatch, "\n".join(points[:-2]))
+    install(tmp_path, monkeypatch, "\n".join(points[-2:]), by="somebody_else")
+
+    listed = list_methods()
+    problems = {method.name: method.problem for method in listed if method.problem}
+    assert "uninstall all but one" in problems.pop("twice")
+    assert "taken by" in problems.pop("nnit") and "methods/nnit" in str(listed)
+    assert "the facts cannot be read" in problems.pop("unreadable")
+    assert problems.keys() == {"gone", "gone_too"}
+    assert "no module a_module_nobody_has; install the package again" in problems["gone"]
+    assert find_facts()["nnit"] == Facts.of(load_method("nnit")) and "gone" not in find_facts()
+    assert load_method("nnit").__module__ == "nnbench.methods.nnit"
+    with pytest.raises(RegistryError, match=r"method 'gone' \(entry point .*\): there is no module"):
+        load_method("gone")
+
+
+def test_facts_that_cannot_be_are_refused(tmp_path: Path) -> None:
+    plugin = write(tmp_path, "mine", GOOD.replace('"generator"', '"floor"'))
+    with pytest.raises(RegistryError, match=r"mine\.py: class Method: method mine: role is 'floor', expected one of"):
+        load_method("mine", [plugin])
+
+
+def test_a_class_that_leaves_something_out_lacks_it(tmp_path: Path) -> None:
+    text = "from nnbench.api import Generator\nclass Method(Generator):\n    name = 'mine'\n    def save(self, _): ..."
+    with pytest.raises(RegistryError, match="class Method lacks fit, generate, load; "):
+        load_method("mine", [write(tmp_path, "mine", text)])
+    with pytest.raises(RegistryError, match="class Empty lacks name, "):
+        MethodSource.of(type("Empty", (), {}))
+
+
+def test_a_class_without_a_file_can_be_had_in_another_process() -> None:
+    class Notebook(Untrained):
+        name = "notebook"
+
+        def generate(self, arch: Architecture, n: int, *, seed: int = 0) -> list[Weights]:
+            return []
+
+    source = pickle.loads(pickle.dumps(MethodSource.of(Notebook)))
+    assert source.name == "notebook" and source.load().role == "baseline"
+    assert MethodSource.of("sane-mz").name == "sane_mz" and MethodSource.of("nearest").load() is load_method("nearest")
 
 
 def test_loads_a_plugin_file(tmp_path: Path) -> None:
@@ -99,11 +154,9 @@ def test_two_sources_of_one_name_are_an_error_naming_both(tmp_path: Path) -> Non
 
 
 def test_names_file_and_what_the_contract_misses(tmp_path: Path) -> None:
-    partial = GOOD.replace("reads_ghn = seen_only = False", "").replace("def save", "def store")
+    partial = GOOD.replace("seen_only = False", "").replace("def save", "def store")
     plugin = write(tmp_path, "mine", partial)
-    with pytest.raises(
-        RegistryError, match=rf"{re.escape(str(plugin))}: class Method lacks reads_ghn, seen_only, save; .*api"
-    ):
+    with pytest.raises(RegistryError, match=rf"{re.escape(str(plugin))}: class Method lacks seen_only, save; .*api"):
         load_method("mine", [plugin])
     with pytest.raises(RegistryError, match=r"empty\.py: no class Method; .*nnbench\.api"):
         load_method("empty", [write(tmp_path, "empty", "")])

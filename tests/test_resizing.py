@@ -8,7 +8,7 @@ from nnbench.tasks.zoo.zoo import Zoo
 
 
 def test_held_out_architectures_have_neighbours_one_doubling_away(zoo: Zoo) -> None:
-    training = zoo.training_set(reads_ghn=False)
+    training = zoo.training_set()
     for arch in load_splits().unseen:
         near = nearest_architectures(arch, training)
         assert near and set(near) <= set(load_splits().train)

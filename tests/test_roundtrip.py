@@ -12,7 +12,8 @@ from nnbench.harness.isolation import Isolated, MethodError
 from nnbench.harness.roundtrip import RoundTripError, measure, read
 from nnbench.harness.trained import Trained
 from nnbench.presentation.tables import roundtrip_table
-from nnbench.presentation.text import render
+from nnbench.presentation.text import Table, render
+from nnbench.registry import MethodSource
 from nnbench.tasks.policies.architectures import Architecture, architecture_name
 from nnbench.tasks.policies.mlp import Weights
 from nnbench.tasks.registry import TASKS
@@ -29,7 +30,7 @@ class Halves:
     """Leaves the first policy as it is and halves the others."""
 
     def __init__(self, zoo: Zoo) -> None:
-        self.training, self.calls = zoo.training_set(reads_ghn=False), 0
+        self.training, self.calls = zoo.training_set(), 0
 
     def reconstruct(self, arch: Architecture, ghn_seeds: Sequence[int]) -> list[Weights]:
         self.calls += 1
@@ -98,9 +99,9 @@ def test_a_method_that_answers_wrongly_is_named(zoo: Zoo, tmp_path: Path) -> Non
         "        policies[0]['0.bias'].zero_()\n"
         "        return policies\n"
     )
-    networks = zoo.training_set(reads_ghn=False).networks(ARCH)
+    networks = zoo.training_set().networks(ARCH)
     seeds = list(networks)[:3]
-    with Isolated("mine", [tmp_path / "mine.py"], tmp_path, TASK) as method:
+    with Isolated(MethodSource.of("mine", [tmp_path / "mine.py"]), tmp_path, TASK) as method:
         with pytest.raises(
             MethodError, match=r"^method mine: reconstruct\(3 policies, 16-16-16-64\) wrote into the tra"
         ):
@@ -126,7 +127,7 @@ def test_the_tables_mean_is_over_architectures() -> None:
     assert grid.rows[1][1:3] == ["16-16-16-64", "2"] and grid.rows[2][7:] == ["0.0", "0.400"]
     found = {(line.arch, line.metric): line.measured for line in lines}
     assert found[None, "reconstructed_success"] == 0.125 and found["64-64-64-64", "relative_l2"] == pytest.approx(0.4)
-    assert max(map(len, render([grid], [], "text", 120).splitlines())) <= 120
+    assert max(map(len, render([Table(grid, [])], "text", 120).splitlines())) <= 120
     assert roundtrip_table([], TASK)[0].rows == [["—"] * 9]
 
 

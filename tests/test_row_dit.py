@@ -21,7 +21,7 @@ def networks(arch: Architecture) -> dict[int, Weights]:
     return {seed: random_policy(arch, 42, 8, torch.Generator().manual_seed(seed)) for seed in (0, 1)}
 
 
-ZOO = replace(toy_training_set(reads_ghn=False), architectures=((16, 16, 16, 16),), _networks=networks)
+ZOO = replace(toy_training_set(), architectures=((16, 16, 16, 16),), _networks=networks)
 ROWS = replace(REHEARSAL, tokenisation="rows")
 SMALL = replace(
     ROWS, width=64, depth=2, batch=8, steps=400, peak_lr=5e-3, warmup=20, ema=0.95, sampling_steps=12, joint_share=0.0

@@ -23,9 +23,10 @@ from nnbench.tasks.simulation.workers import Simulator
 from nnbench.tasks.task import Filter
 from nnbench.tasks.zoo.build import build_zoo, expert_file
 from nnbench.tasks.zoo.ghn import GHNConfig
+from nnbench.tasks.zoo.manifest import SHIPPED, ZooError, list_architectures
 from nnbench.tasks.zoo.presets import DaggerConfig, DistillationConfig, PoolConfig
 from nnbench.tasks.zoo.validation import keep_best, roll_out_again
-from nnbench.tasks.zoo.zoo import SHIPPED, Zoo, ZooError, list_architectures
+from nnbench.tasks.zoo.zoo import Zoo
 
 TASK = "PickCube-v1"
 EXPERT = SHIPPED / TASK / "expert.safetensors"
@@ -38,7 +39,7 @@ LENIENT = Filter(min_return=0.0, min_success=0.0, episodes=1)
 
 
 def test_training_set_holds_validated_policies_of_every_training_architecture(zoo: Zoo) -> None:
-    training = zoo.training_set(reads_ghn=False)
+    training = zoo.training_set()
     assert training.architectures == load_splits().train
     for arch in training.architectures:
         networks = training.networks(arch)
@@ -50,12 +51,13 @@ def test_training_set_holds_validated_policies_of_every_training_architecture(zo
 
 @pytest.mark.parametrize("arch", [*load_splits().unseen, *load_splits().outside, (48, 48, 48, 48)])
 def test_held_out_networks_are_out_of_reach(zoo: Zoo, arch: tuple[int, ...]) -> None:
-    training = zoo.training_set(reads_ghn=False)
+    training = zoo.training_set()
     with pytest.raises(HeldOutAccess, match="is no training architecture"):
         training.networks(arch)
     with pytest.raises(HeldOutAccess, match="does not declare it"):
         training.hypernetwork_policies(arch)
-    assert set(zoo.training_set(reads_ghn=True).hypernetwork_policies(arch)) == set(zoo.hypernetwork_policies(arch))
+    declared = zoo.training_set(reads=("hypernetworks",))
+    assert set(declared.hypernetwork_policies(arch)) == set(zoo.hypernetwork_policies(arch))
 
 
 def test_policies_that_failed_validation_are_left_out(zoo: Zoo, tmp_path: Path) -> None:
@@ -63,7 +65,7 @@ def test_policies_that_failed_validation_are_left_out(zoo: Zoo, tmp_path: Path) 
     failed = [row for row in index if not row["valid"]]
     assert all(row["success_at_end"] < 0.9 or row["return"] < 35 for row in failed)
     assert all(row["success_at_end"] >= 0.9 and row["return"] >= 35 for row in index if row["valid"])
-    training = zoo.training_set(reads_ghn=False)
+    training = zoo.training_set()
     kept = sum(len(training.networks(arch)) for arch in training.architectures)
     assert kept == len(index) - len(failed)
 
@@ -121,7 +123,7 @@ def test_a_zoo_is_built_from_scratch(tiny: Path) -> None:
     assert {row["reason"] for row in index if row["partition"] == "unseen"} == {"held out"}
     assert {row["reason"] for row in index if row["partition"] == "outside"} == {"outside the space"}
     zoo = Zoo.open(TASK, tiny)
-    networks = zoo.training_set(reads_ghn=False).networks(splits.train[0])
+    networks = zoo.training_set().networks(splits.train[0])
     assert set(networks) == {0, 1} and index[0]["parameters"] == flatten_weights(networks[0]).numel()
     states = load_file(tiny / "states.safetensors")["observations"]
     assert states.shape == (1024, 42) and len(states.unique(dim=0)) == 1024
@@ -174,7 +176,7 @@ def test_a_trained_expert_goes_before_the_one_that_ships(tmp_path: Path) -> None
 
 
 def test_training_weights_are_scaled_to_one_spread(tiny: Path) -> None:
-    training = Zoo.open(TASK, tiny).training_set(reads_ghn=False)
+    training = Zoo.open(TASK, tiny).training_set()
     weights = [flatten_weights(w) for arch in training.architectures for w in training.networks(arch).values()]
     assert float((torch.cat(weights) * training.scale).std()) == pytest.approx(0.538, rel=1e-5)
 

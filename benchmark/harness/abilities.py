@@ -94,7 +94,7 @@ def _rendering() -> tuple[bool, str]:
 def _bfloat16() -> tuple[bool, str]:
     import torch
 
-    from nnbench.methods._training import computes_bfloat16, pick_device
+    from nnbench.methods._machine import computes_bfloat16, pick_device
 
     if computes_bfloat16(pick_device()):
         where = torch.cuda.get_device_name() if torch.cuda.is_available() else "this CPU"
@@ -106,7 +106,7 @@ def _bfloat16() -> tuple[bool, str]:
 
 
 def _fused_kernels() -> tuple[bool, str]:
-    from nnbench.methods._training import can_compile
+    from nnbench.methods._machine import can_compile
 
     if can_compile():
         return True, "d2nwg trains in kernels that are compiled for this machine"

@@ -1,26 +1,31 @@
 """Conformance of a weight generator with `nnbench.api`, on a toy zoo, in well under a minute.
 
-`nnbench check METHOD` runs all checks and prints a line each. From a package's own tests:
+`nnbench check METHOD` runs all checks and prints one line per check. From a package's own tests:
 
     @pytest.mark.parametrize("check", nnbench.harness.conformance.CHECKS, ids=lambda check: check.__name__)
     def test_conformance(check, tmp_path):
         check(Subject(Method, tmp_path))
 
-A check that fails raises CheckFailed with what to change. The toy zoo has PickCube-v1's observations and actions, four
-networks each of six training architectures, and `rehearsal=True`, by which a method that trains long may know that a
-few seconds are enough.
+A check that fails raises CheckFailed with what to change. The toy zoo has PickCube-v1's observations and actions, and
+four networks for each of six training architectures. Its `rehearsal` is true: a method that trains for long then trains
+for a few seconds only.
 """
 
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
 
 from nnbench.api import Autoencoder, Generator, JointGenerator, TrainingSet
+from nnbench.discovery import Location, find_methods, find_source
+from nnbench.errors import NnbenchError
+from nnbench.facts import FIELDS, Facts, FactsError, read_facts
 from nnbench.harness.isolation import MethodError, ask, ask_reconstruction, global_random_state
 from nnbench.harness.novelty import nearest_by_weights
 from nnbench.tasks.pick_cube import PICK_CUBE
@@ -31,11 +36,22 @@ from nnbench.tasks.policies.training_set import HeldOutAccess
 _NETWORKS = 4
 
 
-class CheckFailed(RuntimeError):
+class CheckFailed(NnbenchError, RuntimeError):
     """What a method does against the contract, and what to change."""
 
 
-def toy_training_set(*, reads_ghn: bool) -> TrainingSet:
+@dataclass(frozen=True)
+class CheckResult:
+    """What one check found."""
+
+    name: str
+    """In words."""
+    passed: bool
+    message: str
+    """What to change, where the check failed; else empty, or a remark."""
+
+
+def toy_training_set(*, reads: Collection[str] = ("weights",)) -> TrainingSet:
     """Four random networks, each near a common one, of six training architectures."""
     archs = load_splits().train[:: len(load_splits().train) // 5][:6]
     written: dict[Architecture, dict[int, Weights]] = {}
@@ -54,9 +70,8 @@ def toy_training_set(*, reads_ghn: bool) -> TrainingSet:
     def changed() -> list[Architecture]:
         return [arch for arch, found in written.items() if [weights_sha256(w) for w in found.values()] != digests[arch]]
 
-    return TrainingSet(
-        PICK_CUBE, "0" * 64, archs, hypernetworks, hypernetworks if reads_ghn else None, changed, rehearsal=True
-    )
+    asked = hypernetworks if "hypernetworks" in reads else None
+    return TrainingSet(PICK_CUBE, "0" * 64, archs, hypernetworks, asked, changed, rehearsal=True)
 
 
 @dataclass
@@ -66,11 +81,13 @@ class Subject:
     method: type[Generator]
     directory: Path
     """Empty, for what the method keeps."""
+    plugins: tuple[Path, ...] = ()
+    """Files of further methods, of which this one may be a variant."""
 
     @cached_property
     def training(self) -> TrainingSet:
         """The toy zoo."""
-        return toy_training_set(reads_ghn=self.method.reads_ghn)
+        return toy_training_set(reads=self.method.reads)
 
     @cached_property
     def fitted(self) -> Generator:
@@ -101,6 +118,24 @@ class Subject:
     def arch(self) -> Architecture:
         """One of the training architectures."""
         return self.training.architectures[0]
+
+
+def states_its_facts(subject: Subject) -> None:
+    """The facts are valid, `variant_of` names a method, and the source says the same: tables read the facts there."""
+    try:
+        facts = Facts.of(subject.method)
+        stated = read_facts(location) if (location := _locate(subject.method)) else facts
+    except FactsError as error:
+        raise CheckFailed(str(error)) from error
+    known = [location.name for location in find_methods(subject.plugins)]
+    if facts.variant_of is not None and facts.variant_of[0] not in known:
+        raise CheckFailed(f"variant_of names {facts.variant_of[0]!r}, which is no method; known: {', '.join(known)}")
+    for name in FIELDS:
+        if getattr(facts, name) != getattr(stated, name):
+            raise CheckFailed(
+                f"{name} is {getattr(facts, name)!r}, but read from the source, without importing it, it is "
+                f"{getattr(stated, name)!r}; state it as a literal in the body of the class"
+            )
 
 
 def fits_without_side_effects(subject: Subject) -> None:
@@ -197,6 +232,7 @@ def fits_again_to_the_same(subject: Subject) -> None:
 
 
 CHECKS: tuple[Callable[[Subject], None], ...] = (
+    states_its_facts,
     fits_without_side_effects,
     writes_architectures_it_trained_on,
     writes_architectures_it_never_saw,
@@ -211,10 +247,35 @@ CHECKS: tuple[Callable[[Subject], None], ...] = (
 )
 
 
+def run_checks(method: type[Generator], plugins: Sequence[Path] = ()) -> Iterator[CheckResult]:
+    """Examine a method; yields the result of each check when it is there.
+
+    If all pass, a last result remarks how far its samples lie from the training networks. `plugins` are the files of
+    other methods, where this one is a variant of one of them.
+    """
+    failed = False
+    with TemporaryDirectory() as directory:
+        subject = Subject(method, Path(directory), tuple(plugins))
+        for check in CHECKS:
+            message = ""
+            try:
+                check(subject)
+            except CheckFailed as error:
+                message = str(error)
+            except Exception as error:  # from `save` or `load`, say
+                message = f"raised {type(error).__name__}: {error}"
+            failed = failed or bool(message)
+            yield CheckResult(check.__name__.replace("_", " "), not message, message)
+        if not failed:
+            ratio = distance_to_training(subject)
+            remark = f"its samples lie {ratio:.2f} times as far from a training network as those from one another"
+            yield CheckResult("distance to training", True, remark)
+
+
 def distance_to_training(subject: Subject) -> float:
     """Median L2 distance of ten samples to the nearest training network, over that of those networks to one another.
 
-    Reported, not judged: far below 1 says that samples are copies.
+    A remark, not a judgement: far below 1, the samples are copies.
     """
     networks = subject.training.networks(subject.arch)
     samples = subject.samples(subject.arch, 10)
@@ -224,3 +285,12 @@ def distance_to_training(subject: Subject) -> float:
 
 def _hashes(subject: Subject, seed: int, generator: Generator | None = None) -> list[str]:
     return [weights_sha256(sample) for sample in subject.samples(subject.arch, 4, seed, generator)]
+
+
+def _locate(method: type[Generator]) -> Location | None:
+    """Where its class can be read; None where it is in no file, or inside a function or another class."""
+    file = getattr(sys.modules.get(method.__module__), "__file__", None)
+    if file is None or "." in method.__qualname__:
+        return None
+    importable = find_source(method.__module__) == Path(file)
+    return Location(method.name, file, method.__module__ if importable else Path(file), method.__qualname__)

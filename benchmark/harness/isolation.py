@@ -19,8 +19,7 @@ from pebble import ProcessExpired, ProcessPool
 from safetensors.torch import load, save
 
 from nnbench.api import Autoencoder, Generator, JointGenerator
-from nnbench.harness.trained import open_generator
-from nnbench.registry import load_method
+from nnbench.registry import MethodSource
 from nnbench.tasks.policies.architectures import MAX_WIDTH, Architecture, architecture_name
 from nnbench.tasks.policies.mlp import InvalidWeights, Weights, check_weights
 from nnbench.tasks.policies.training_set import TrainingSet
@@ -150,22 +149,21 @@ def global_random_state() -> dict[str, Any]:
 class Isolated:
     """A trained method in a process of its own, which is started anew where the method brings it down.
 
-    `zoo` is the folder of the zoo that it was trained on, by default the one that ships. What the method prints goes to
-    stderr. Use as a context.
+    `folder` is that of the trained method; `task_source` is what `load_task` takes; `zoo` is the folder of the zoo that
+    it was trained on, by default the one that ships. What the method prints goes to stderr. Use as a context.
     """
 
     def __init__(
         self,
-        name: str,
-        plugins: Sequence[Path],
+        source: MethodSource,
         folder: Path,
-        task: str,
+        task_source: str,
         zoo: Path | None = None,
         *,
         patience_s: float = PATIENCE_S,
     ) -> None:
-        self._name, self._patience_s = name, patience_s
-        self._who = (name, tuple(plugins), folder, task, zoo)
+        self._name, self._patience_s = source.name, patience_s
+        self._who = (source, folder, task_source, zoo)
         self._pool = ProcessPool(1, context=multiprocessing.get_context("spawn"), initializer=_start_worker)
 
     def __enter__(self) -> Self:
@@ -208,18 +206,17 @@ def _start_worker() -> None:
 
 
 def _answer(
-    name: str,
-    plugins: tuple[Path, ...],
+    source: MethodSource,
     folder: Path,
-    task: str,
+    task_source: str,
     zoo: Path | None,
     asked: Callable[[Generator, TrainingSet], list[Weights]],
 ) -> bytes:
     try:
-        generator, training = _open(name, plugins, folder, task, zoo)
+        generator, training = _open(source, folder, task_source, zoo)
     except (Exception, SystemExit) as error:
-        reason = " ".join(str(error).split())
-        raise MethodError(f"method {name}: loading it from {folder} raised {type(error).__name__}: {reason}") from error
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise MethodError(f"method {source.name}: loading it from {folder} raised {reason}") from error
     try:
         written = asked(generator, training)
     except MethodError:
@@ -232,9 +229,7 @@ def _answer(
 
 
 @cache
-def _open(
-    name: str, plugins: tuple[Path, ...], folder: Path, task: str, zoo: Path | None
-) -> tuple[Generator, TrainingSet]:
-    method = load_method(name, plugins)
-    training = Zoo.open(task, zoo).training_set(reads_ghn=method.reads_ghn)
-    return open_generator(method, training, folder), training
+def _open(source: MethodSource, folder: Path, task: str, zoo: Path | None) -> tuple[Generator, TrainingSet]:
+    method = source.load()
+    training = Zoo.open(task, zoo).training_set(reads=method.reads)
+    return method.load(folder, training), training

@@ -90,7 +90,7 @@ class Novelty:
 
     @cached_property
     def _bank(self) -> "ActionBank":
-        return ActionBank.of(self._zoo.training_set(reads_ghn=False), self._zoo.states)
+        return ActionBank.of(self._zoo.training_set(), self._zoo.states)
 
 
 def nearest_by_weights(sample: Weights, policies: Mapping[int, Weights]) -> Neighbour:

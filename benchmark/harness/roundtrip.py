@@ -46,7 +46,7 @@ def measure(
     Policies and reconstructions are rolled out on the first `episodes` validation episodes. Raises MethodError where
     the method does not answer with policies.
     """
-    training = zoo.training_set(reads_ghn=False)
+    training = zoo.training_set()
     policy_filter = replace(zoo.task.filter, episodes=episodes)
     for arch in archs:
         networks = training.networks(arch)

@@ -19,11 +19,11 @@ from typing import Any
 from safetensors import safe_open
 
 import nnbench.methods
-from nnbench.api import Generator
-from nnbench.store.results import this_machine
+from nnbench.harness.code import hash_code
+from nnbench.registry import MethodSource
+from nnbench.store.provenance import this_machine
 from nnbench.tasks.files import file_sha256, write_json
-from nnbench.tasks.policies.training_set import TrainingSet
-from nnbench.tasks.zoo.zoo import SHIPPED as SHIPPED_ZOOS
+from nnbench.tasks.zoo.manifest import SHIPPED as SHIPPED_ZOOS
 from nnbench.tasks.zoo.zoo import Zoo
 
 SHIPPED = Path(nnbench.methods.__path__[0]) / "checkpoints"
@@ -46,38 +46,40 @@ class Trained:
     folder: Path
 
 
-def obtain(method: type[Generator], zoo: Zoo, seed: int) -> Trained:
+def obtain(source: MethodSource, zoo: Zoo, seed: int) -> Trained:
     """The trained method: the user's own, else the one that ships, else trained now."""
-    return find(method.name, zoo.task.name, zoo.sha256, seed) or train(method, zoo, seed)
+    found = find(source.name, zoo.task.name, zoo.sha256, seed, hash_code(source))
+    return found or train(source, zoo, seed)
 
 
-def find(method: str, task: str, zoo_sha256: str, seed: int) -> Trained | None:
-    """What `obtain` need not train. Raises CheckpointError."""
+def find(method: str, task: str, zoo_sha256: str, seed: int, code_sha256: str | None = None) -> Trained | None:
+    """What `obtain` need not train. Raises CheckpointError.
+
+    `code_sha256` is that of `hash_code`. What code of another hash trained is passed over.
+    """
     own, shipped = _folders(method, task, seed)
     its_zoo = SHIPPED_ZOOS / task / "manifest.json"
     of_shipped_zoo = its_zoo.exists() and file_sha256(its_zoo) == zoo_sha256
     for folder in (own, shipped) if of_shipped_zoo else (own,):
         if (folder / "manifest.json").exists():
-            return _check(method, task, zoo_sha256, folder)
+            trained, manifest = _read(method, task, folder)
+            if manifest.get("code_sha256") == code_sha256:
+                return _check(trained, manifest, zoo_sha256)
     return None
 
 
-def open_generator(method: type[Generator], training: TrainingSet, folder: Path) -> Generator:
-    """Load what `obtain` found."""
-    return method.load(folder, training)
-
-
-def train(method: type[Generator], zoo: Zoo, seed: int) -> Trained:
+def train(source: MethodSource, zoo: Zoo, seed: int) -> Trained:
     """Fit and keep a method, going on where a killed run left off.
 
     Where another process finishes the same training first, its result stands.
     """
+    method, code_sha256 = source.load(), hash_code(source)
     own, _ = _folders(method.name, zoo.task.name, seed)
     trained_anew = own.exists()
-    progress = own.with_name(own.name + "-progress")
+    progress = own.with_name("-".join([own.name, "progress", *([code_sha256[:12]] if code_sha256 else [])]))
     progress.mkdir(parents=True, exist_ok=True)
     began = time.perf_counter()
-    generator = method.fit(zoo.training_set(reads_ghn=method.reads_ghn), seed=seed, directory=progress)
+    generator = method.fit(zoo.training_set(reads=method.reads), seed=seed, directory=progress)
     # Beside its place first: a folder that is there is whole.
     unfinished = own.with_name(f"{own.name}-unfinished-{uuid.uuid4().hex[:8]}")
     unfinished.mkdir(parents=True)
@@ -87,6 +89,7 @@ def train(method: type[Generator], zoo: Zoo, seed: int) -> Trained:
         "task": zoo.task.name,
         "seed": seed,
         "zoo_sha256": zoo.sha256,
+        **({"code_sha256": code_sha256} if code_sha256 else {}),
         "files": {path.name: file_sha256(path) for path in sorted(unfinished.iterdir())},
         "parameters": _count_parameters(unfinished),
         "wall_s": time.perf_counter() - began,
@@ -103,7 +106,7 @@ def train(method: type[Generator], zoo: Zoo, seed: int) -> Trained:
             raise
         shutil.rmtree(unfinished)
     shutil.rmtree(progress, ignore_errors=True)
-    return _check(method.name, zoo.task.name, zoo.sha256, own)
+    return _check(*_read(method.name, zoo.task.name, own), zoo.sha256)
 
 
 @dataclass(frozen=True)
@@ -151,11 +154,11 @@ def _folders(method: str, task: str, seed: int) -> tuple[Path, Path]:
     return TRAINED / method / task / f"seed-{seed}", SHIPPED / method / task / f"seed-{seed}"
 
 
-def _check(method: str, task: str, zoo_sha256: str, folder: Path) -> Trained:
-    trained, manifest = _read(method, task, folder)
+def _check(trained: Trained, manifest: Mapping[str, Any], zoo_sha256: str) -> Trained:
     if manifest["zoo_sha256"] != zoo_sha256:
         theirs, ours = manifest["zoo_sha256"][:12], zoo_sha256[:12]
-        path, remedy = folder / "manifest.json", _remedy(method, task, folder)
+        path = trained.folder / "manifest.json"
+        remedy = _remedy(manifest["method"], manifest["task"], trained.folder)
         raise CheckpointError(f"{path}: trained on another zoo ({theirs}, this is {ours}); {remedy}")
     return trained
 
@@ -173,6 +176,7 @@ def _read(method: str, task: str, folder: Path) -> tuple[Trained, dict[str, Any]
         if not (folder / name).exists() or file_sha256(folder / name) != recorded:
             raise CheckpointError(f"{folder / name}: missing or changed since training; {remedy}")
     identity = {"method": manifest["method"], "zoo": manifest["zoo_sha256"], "files": manifest["files"]}
+    identity |= {"code": manifest["code_sha256"]} if "code_sha256" in manifest else {}
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     return Trained(digest, folder), manifest
 

@@ -1,50 +1,62 @@
-"""Units of one task, evaluated one after the other: what `nnbench run` and a job of a sweep have in common."""
+"""Evaluates units of one task one after the other, for `nnbench.run` and for a job of a sweep."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from pathlib import Path
+from dataclasses import asdict
 
+from nnbench.facts import Facts
 from nnbench.harness.evaluation import evaluate
 from nnbench.harness.isolation import Isolated, MethodError
 from nnbench.harness.novelty import Novelty
+from nnbench.harness.outcome import Outcome
 from nnbench.harness.trained import Trained
 from nnbench.protocol import Unit
-from nnbench.store.results import Store, StoreError
+from nnbench.registry import MethodSource
+from nnbench.store.errors import StoreError
+from nnbench.store.store import Store
 from nnbench.tasks.simulation.workers import Simulator
 from nnbench.tasks.zoo.zoo import Zoo
+
+__all__ = ["Outcome", "run_units"]
 
 
 def run_units(
     units: Sequence[Unit],
+    sources: Mapping[str, MethodSource],
     trained: Mapping[str, Trained],
     zoo: Zoo,
     store: Store,
     *,
-    plugins: Sequence[Path] = (),
     workers: int | None = None,
     full: bool = False,
-) -> Iterator[tuple[Unit, str | MethodError]]:
-    """Finish units of the zoo's task; yields each with a line that says what was done, or with what its method did.
+) -> Iterator[Outcome]:
+    """Finish units of the zoo's task and yield what became of each, in their order.
 
-    `trained` is by method. Another process may be at the same units. What is no method's fault is raised.
+    `sources` and `trained` are by the method's name. Another process may work on the same units. A `MethodError` is
+    part of the outcome, and the other units go on; any other error is raised.
     """
     if not units:
         return
+    names = list(dict.fromkeys(unit.method for unit in units))
+    facts = {name: asdict(Facts.of(sources[name].load())) for name in names}
     with ExitStack() as stack:
-        sources = {
-            name: stack.enter_context(Isolated(name, plugins, trained[name].folder, zoo.task.name, zoo.directory))
-            for name in dict.fromkeys(unit.method for unit in units)
+        methods = {
+            name: stack.enter_context(Isolated(sources[name], trained[name].folder, zoo.task.source, zoo.directory))
+            for name in names
         }
         simulator, novelty = stack.enter_context(Simulator(zoo.task, workers)), Novelty(zoo)
         for unit in units:
             if store.finished(unit):
-                yield unit, f"{unit.key}: finished meanwhile by another process"
+                yield Outcome(unit=unit, elsewhere=True)
                 continue
             try:
-                yield unit, evaluate(unit, sources[unit.method], novelty, simulator, store, full=full)
+                method = methods[unit.method]
+                outcome = evaluate(unit, method, novelty, simulator, store, facts=facts[unit.method], full=full)
             except MethodError as error:
-                yield unit, error
-            except (OSError, StoreError):  # another process that finishes a unit removes what it kept while under way
+                outcome = Outcome(unit=unit, error=error)
+            except (OSError, StoreError):
+                # Another process that finishes the unit removes its journal, which we may be reading.
                 if not store.finished(unit):
                     raise
-                yield unit, f"{unit.key}: finished meanwhile by another process"
+                outcome = Outcome(unit=unit, elsewhere=True)
+            yield outcome

@@ -7,16 +7,17 @@ dataset. What else differs from their code is in `docs/adaptations/d2nwg.md`.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
 
-from nnbench.methods import _looks
+from nnbench.api import Generator
 from nnbench.methods._diffusion import Process, draw_samples, noise_sources
-from nnbench.methods._trained import Manifest, describe, load_model, round_as_saved, save_model
+from nnbench.methods._model_files import Manifest, describe, load_model, round_as_saved, save_model
+from nnbench.methods._optimisation import Run
+from nnbench.methods._validation import can_validate, validate
 from nnbench.methods.d2nwg.config import CPU, REHEARSAL, Config
 from nnbench.methods.d2nwg.model import D2NWG, VAE, UNet
 from nnbench.methods.d2nwg.training import (
@@ -33,12 +34,13 @@ from nnbench.tasks.policies.mlp import Weights
 from nnbench.tasks.policies.training_set import TrainingSet
 
 
-class Method:
+class Method(Generator):
     """Generates p(w | a)."""
 
     name: ClassVar[str] = "d2nwg"
-    reads_ghn: ClassVar[bool] = False
-    seen_only: ClassVar[bool] = False
+    reference: ClassVar[str | None] = (
+        "Soro et al., Diffusion-Based Neural Network Weights Generation, ICLR 2025, arXiv 2402.18153"
+    )
     config: ClassVar[Config] = CPU
     rehearsal: ClassVar[Config] = REHEARSAL
 
@@ -48,48 +50,37 @@ class Method:
 
     @classmethod
     def fit(cls, training: TrainingSet, *, seed: int, directory: Path, config: Config | None = None) -> Self:
-        """Train on the zoo, going on from what a killed run left in the directory.
+        """Train on the zoo, resuming from what a killed run left in the directory.
 
-        Raises ValueError if that belongs to another run or an architecture has no symbols, and FloatingPointError if
-        the loss diverges.
+        Raises ResumeError if that belongs to another run, InputError if an architecture has no symbols, and
+        TrainingError if the loss diverges.
         """
         config = config or (cls.rehearsal if training.rehearsal else cls.config)
-        facts, corpus = describe(training, config, seed), build_corpus(training, config)
-        looking = not training.rehearsal and _looks.can_look()
+        run = Run(cls.name, training, config, seed, directory)
+        facts, corpus = describe(run), build_corpus(training, config)
+        validating = can_validate(training)
 
-        def look_at_round_trips(vae: VAE) -> dict[str, float]:
+        def score_round_trips(vae: VAE) -> dict[str, float]:
             def encoded_and_decoded(arch: Architecture, n: int) -> list[Weights]:
                 return _round_trip(vae, facts, list(training.networks(arch).values())[:n], arch)
 
-            return _looks.look(training, encoded_and_decoded)
+            return validate(training, encoded_and_decoded)
 
-        vae, _, vae_seconds = train_autoencoder(
-            cls.name, training, corpus, config, seed, directory, look_at_round_trips if looking else None
-        )
-        round_as_saved(vae)
-        latents = encode_all(vae, corpus, config)
+        first = train_autoencoder(run, corpus, score_round_trips if validating else None)
+        round_as_saved(first.model)
+        latents = encode_all(first.model, corpus, config)
 
         def assemble(unet: UNet) -> D2NWG:
-            model = D2NWG(vae, unet)
+            model = D2NWG(first.model, unet)
             model.latent_scale = latents.scale
             return model
 
-        def look_at_samples(unet: UNet) -> dict[str, float]:
-            return _looks.look(training, cls(assemble(unet), facts).generate)
+        def score_samples(unet: UNet) -> dict[str, float]:
+            return validate(training, cls(assemble(unet), facts).generate)
 
-        unet, loss, seconds = train_diffusion(
-            cls.name,
-            training,
-            corpus,
-            latents,
-            _process(config),
-            config,
-            seed,
-            directory,
-            look_at_samples if looking else None,
-        )
-        round_as_saved(unet)
-        return cls(assemble(unet), replace(facts, final_loss=loss, seconds=vae_seconds + seconds))
+        second = train_diffusion(run, corpus, latents, _process(config), score_samples if validating else None)
+        round_as_saved(second.model)
+        return cls(assemble(second.model), facts.after(first, second))
 
     def generate(self, arch: Architecture, n: int, *, seed: int = 0) -> list[Weights]:
         """n policies of any architecture made of known widths, float32 on the CPU.

@@ -5,15 +5,15 @@ Shapes: N training networks, B networks a batch, D numbers a vector, C channels,
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from nnbench.methods._diffusion import Process
-from nnbench.methods._training import compiled, computes_bfloat16, optimise, pick_device, seeded
+from nnbench.methods._machine import compiled, computes_bfloat16, pick_device
+from nnbench.methods._optimisation import Optimised, Run, optimise, seeded
 from nnbench.methods.d2nwg.config import Config
 from nnbench.methods.d2nwg.model import VAE, UNet, principal_components
 from nnbench.methods.d2nwg.vectors import vectorise
@@ -67,21 +67,15 @@ def vae_loss(vae: VAE, corpus: Corpus, config: Config, rng: torch.Generator) -> 
 
 
 def train_autoencoder(
-    name: str,
-    training: TrainingSet,
-    corpus: Corpus,
-    config: Config,
-    seed: int,
-    directory: Path,
-    look: Callable[[VAE], dict[str, float]] | None = None,
-) -> tuple[VAE, float, float]:
-    """The averaged model, the last loss and the seconds it took, as `optimise` says."""
-    vae = seeded(lambda: VAE(corpus.vectors.shape[1], config), seed).to(corpus.vectors.device)
+    run: Run[Config], corpus: Corpus, validate: Callable[[VAE], dict[str, float]] | None = None
+) -> Optimised[VAE]:
+    """The first stage, as `optimise` does it."""
+    config = run.config
+    vae = seeded(lambda: VAE(corpus.vectors.shape[1], config), run.seed).to(corpus.vectors.device)
     if config.principal:
         vae.basis = principal_components(corpus.vectors, math.prod(config.features))
-    loss_of = partial(vae_loss, vae, corpus, config)
-    run = {"config": asdict(config), "seed": seed, "zoo_sha256": training.sha256}
-    return optimise(f"{name}-vae", vae, loss_of, config.vae, run, seed, directory, look)
+    stage = replace(run, name=f"{run.name}-vae")
+    return optimise(stage, vae, partial(vae_loss, vae, corpus, config), config.vae, validate)
 
 
 @torch.no_grad()
@@ -110,18 +104,16 @@ def diffusion_loss(
 
 
 def train_diffusion(
-    name: str,
-    training: TrainingSet,
+    run: Run[Config],
     corpus: Corpus,
     latents: Latents,
     process: Process,
-    config: Config,
-    seed: int,
-    directory: Path,
-    look: Callable[[UNet], dict[str, float]] | None = None,
-) -> tuple[UNet, float, float]:
-    """The averaged model, the last loss and the seconds it took, as `optimise` says."""
-    unet = seeded(lambda: UNet(config), seed).to(latents.mean.device)
-    loss_of = partial(diffusion_loss, compiled(unet, config.diffusion), latents, corpus, process, config)
-    run = {"config": asdict(config), "seed": seed, "zoo_sha256": training.sha256}
-    return optimise(f"{name}-diffusion", unet, loss_of, config.diffusion, run, seed, directory, look)
+    validate: Callable[[UNet], dict[str, float]] | None = None,
+) -> Optimised[UNet]:
+    """The second stage, as `optimise` does it."""
+    config = run.config
+    unet = seeded(lambda: UNet(config), run.seed).to(latents.mean.device)
+    fast = compiled(unet, config.diffusion.steps)
+    stage = replace(run, name=f"{run.name}-diffusion")
+    loss_of = partial(diffusion_loss, fast, latents, corpus, process, config)
+    return optimise(stage, unet, loss_of, config.diffusion, validate)

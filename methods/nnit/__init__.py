@@ -5,16 +5,17 @@ both and the samplers of 5.4; here are they put together. What the paper leaves 
 named in `config.py`.
 """
 
-from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
 
-from nnbench.methods import _looks
+from nnbench.api import Generator
 from nnbench.methods._diffusion import Process, draw_samples, noise_sources
-from nnbench.methods._trained import Manifest, describe, load_model, round_as_saved, save_model
+from nnbench.methods._model_files import Manifest, describe, load_model, round_as_saved, save_model
+from nnbench.methods._optimisation import Run
+from nnbench.methods._validation import can_validate, validate
 from nnbench.methods.nnit.config import CPU, REHEARSAL, Config
 from nnbench.methods.nnit.model import NNiT
 from nnbench.methods.nnit.tokens import (
@@ -31,12 +32,14 @@ from nnbench.tasks.policies.mlp import Weights
 from nnbench.tasks.policies.training_set import TrainingSet
 
 
-class Method:
+class Method(Generator):
     """Generates p(w | a), and p(a, w)."""
 
     name: ClassVar[str] = "nnit"
-    reads_ghn: ClassVar[bool] = False
-    seen_only: ClassVar[bool] = False
+    reference: ClassVar[str | None] = (
+        "Kim et al., NNiT: Width-Agnostic Neural Network Generation with Structurally Aligned Weight Spaces, "
+        "arXiv 2603.00180, 2026"
+    )
     config: ClassVar[Config] = CPU
     rehearsal: ClassVar[Config] = REHEARSAL
 
@@ -48,21 +51,21 @@ class Method:
 
     @classmethod
     def fit(cls, training: TrainingSet, *, seed: int, directory: Path, config: Config | None = None) -> Self:
-        """Train on the zoo, going on from what a killed run left in the directory.
+        """Train on the zoo, resuming from what a killed run left in the directory.
 
-        Raises ValueError if that belongs to another run or an architecture has no symbols, and FloatingPointError if
-        the loss diverges.
+        Raises ResumeError if that belongs to another run, InputError if an architecture has no symbols, and
+        TrainingError if the loss diverges.
         """
         config = config or (cls.rehearsal if training.rehearsal else cls.config)
-        manifest = describe(training, config, seed)
+        run = Run(cls.name, training, config, seed, directory)
+        manifest = describe(run)
 
-        def look(model: NNiT) -> dict[str, float]:
-            return _looks.look(training, cls(model, manifest).generate)
+        def score(model: NNiT) -> dict[str, float]:
+            return validate(training, cls(model, manifest).generate)
 
-        looking = None if training.rehearsal or not _looks.can_look() else look
-        model, loss, seconds = train(cls.name, training, config, seed, directory, looking)
-        round_as_saved(model)
-        return cls(model, replace(manifest, final_loss=loss, seconds=seconds))
+        trained = train(run, score if can_validate(training) else None)
+        round_as_saved(trained.model)
+        return cls(trained.model, manifest.after(trained))
 
     def generate(self, arch: Architecture, n: int, *, seed: int = 0) -> list[Weights]:
         """n policies of any architecture made of known widths (section 5.4), float32 on the CPU.

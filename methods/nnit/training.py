@@ -7,16 +7,16 @@ Shapes: B networks a batch, L patches a network, P numbers a patch, S architectu
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from nnbench.methods._diffusion import Process
-from nnbench.methods._training import computes_bfloat16, optimise, pick_device, seeded
+from nnbench.methods._machine import computes_bfloat16, pick_device
+from nnbench.methods._optimisation import Optimised, Run, optimise, seeded
 from nnbench.methods.nnit.config import Config
 from nnbench.methods.nnit.model import NNiT
 from nnbench.methods.nnit.tokens import encode_architecture, patchify, positions, valid_patches
@@ -81,21 +81,12 @@ def batch_loss(
     return loss_a + process.loss(out_w.float(), w0, noise_w, t_w, discrete=False, log_expected=log_expected)
 
 
-def train(
-    name: str,
-    training: TrainingSet,
-    config: Config,
-    seed: int,
-    directory: Path,
-    look: Callable[[NNiT], dict[str, float]] | None = None,
-) -> tuple[NNiT, float, float]:
-    """The averaged model, the last loss and the seconds it took, as `optimise` says."""
-    device = pick_device()
-    corpora, place = build_corpora(training, config.token_shape, device), positions(config.token_shape).to(device)
+def train(run: Run[Config], validate: Callable[[NNiT], dict[str, float]] | None = None) -> Optimised[NNiT]:
+    """Train as `optimise` does. Raises InputError where an architecture has no symbols."""
+    config, device = run.config, pick_device()
+    corpora, place = build_corpora(run.training, config.token_shape, device), positions(config.token_shape).to(device)
     process = Process(config.timesteps, config.target, config.learned_variance, draw=config.draw)
-    model = seeded(lambda: NNiT(config).to(device), seed)
+    model = seeded(lambda: NNiT(config).to(device), run.seed)
     if model.summary is not None:
-        model.summary.components.copy_(principal_components(corpora, config.summary_rank, seed))
-    loss_of = partial(batch_loss, model, corpora, place, process, config)
-    run = {"config": asdict(config), "seed": seed, "zoo_sha256": training.sha256}
-    return optimise(name, model, loss_of, config, run, seed, directory, look)
+        model.summary.components.copy_(principal_components(corpora, config.summary_rank, run.seed))
+    return optimise(run, model, partial(batch_loss, model, corpora, place, process, config), config, validate)

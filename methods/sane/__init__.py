@@ -6,7 +6,6 @@ by side in docs/adaptations/sane.md.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import ClassVar, Self, TypeVar
@@ -15,8 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nnbench.methods import _looks
-from nnbench.methods._trained import Manifest, describe, load_model, round_as_saved, save_model
+from nnbench.api import Generator
+from nnbench.methods import _validation
+from nnbench.methods._model_files import Manifest, describe, load_model, round_as_saved, save_model
+from nnbench.methods._optimisation import Run
 from nnbench.methods.sane.config import CPU, Config, rehearsal
 from nnbench.methods.sane.model import Autoencoder, Learner, Standard
 from nnbench.methods.sane.sampling import collect_anchors, draw, keep_best
@@ -32,12 +33,13 @@ GENERATE_BATCH = 50
 Item = TypeVar("Item")
 
 
-class Method:
+class Method(Generator):
     """Samples near the latent sequences of training networks. A variant is a subclass with another `config`."""
 
     name: ClassVar[str] = "sane"
-    reads_ghn: ClassVar[bool] = False
-    seen_only: ClassVar[bool] = False
+    reference: ClassVar[str | None] = (
+        "Schürholt et al., Towards Scalable and Versatile Weight Space Learning, ICML 2024, arXiv 2406.09997"
+    )
     config: ClassVar[Config] = CPU
 
     def __init__(self, model: Autoencoder, manifest: Manifest[Config], training: TrainingSet) -> None:
@@ -46,22 +48,21 @@ class Method:
 
     @classmethod
     def fit(cls, training: TrainingSet, *, seed: int, directory: Path, config: Config | None = None) -> Self:
-        """Train on the zoo, going on from what a killed run left in the directory.
+        """Train on the zoo, resuming from what a killed run left in the directory.
 
-        Raises ValueError if that belongs to another run or an architecture does not fit the model, and
-        FloatingPointError if the loss diverges.
+        Raises ResumeError if that belongs to another run, InputError if an architecture does not fit the model, and
+        TrainingError if the loss diverges.
         """
         config = config or (rehearsal(cls.config) if training.rehearsal else cls.config)
-        corpus = build_corpus(training, config)
-        manifest = describe(training, config, seed)
+        run = Run(cls.name, training, config, seed, directory)
+        manifest, corpus = describe(run), build_corpus(training, config)
 
-        def look(learner: Learner) -> dict[str, float]:
-            return _looks.look(training, cls(learner.autoencoder, manifest, training).generate)
+        def score(learner: Learner) -> dict[str, float]:
+            return _validation.validate(training, cls(learner.autoencoder, manifest, training).generate)
 
-        looking = None if training.rehearsal or not _looks.can_look() else look
-        learner, loss, seconds = train(cls.name, training, corpus, config, seed, directory, looking)
-        round_as_saved(learner.autoencoder)
-        return cls(learner.autoencoder, replace(manifest, final_loss=loss, seconds=seconds), training)
+        trained = train(run, corpus, score if _validation.can_validate(training) else None)
+        round_as_saved(trained.model.autoencoder)
+        return cls(trained.model.autoencoder, manifest.after(trained), training)
 
     def generate(self, arch: Architecture, n: int, *, seed: int = 0) -> list[Weights]:
         """n policies of any architecture none of whose layers is wider than every training network's, on the CPU.
@@ -74,7 +75,7 @@ class Method:
         anchors = collect_anchors(arch, self.manifest.action_dim, self.training, self._encode_networks)
         for again in range(config.bootstraps):
             latents = self._draw(anchors, config.population, partial(_source, seed, arch, again))
-            scores = _looks.score(self.training, self._decode(latents, arch))
+            scores = _validation.score(self.training, self._decode(latents, arch))
             anchors = torch.stack(keep_best(latents, scores, config.kept))
         return self._decode(self._draw(anchors, n, partial(_source, seed, arch, config.bootstraps)), arch)
 

@@ -4,16 +4,16 @@ Shapes: B networks a batch, T tokens of the longest of them, D numbers a token.
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-from nnbench.methods._training import computes_bfloat16, optimise, pick_device, seeded
+from nnbench.methods._machine import computes_bfloat16, pick_device
+from nnbench.methods._optimisation import Optimised, Run, optimise, seeded
 from nnbench.methods.sane.config import Config
 from nnbench.methods.sane.model import Learner, Standard
 from nnbench.methods.sane.tokens import LAYERS, layout, tokenise
@@ -128,18 +128,10 @@ def contrastive_loss(projected: Tensor) -> Tensor:
 
 
 def train(
-    name: str,
-    training: TrainingSet,
-    corpus: Corpus,
-    config: Config,
-    seed: int,
-    directory: Path,
-    look: Callable[[Learner], dict[str, float]] | None = None,
-) -> tuple[Learner, float, float]:
-    """The averaged model, the last loss and the seconds it took, as `optimise` says."""
-    device, task = pick_device(), training.task
+    run: Run[Config], corpus: Corpus, validate: Callable[[Learner], dict[str, float]] | None = None
+) -> Optimised[Learner]:
+    """Train as `optimise` does."""
+    device, task = pick_device(), run.training.task
     sizes = task.observation_dim, task.action_dim
-    model = seeded(lambda: Learner(config, *sizes, corpus.standard).to(device), seed)
-    loss_of = partial(batch_loss, model, corpus, config, device)
-    run = {"config": asdict(config), "seed": seed, "zoo_sha256": training.sha256}
-    return optimise(name, model, loss_of, config, run, seed, directory, look)
+    model = seeded(lambda: Learner(run.config, *sizes, corpus.standard).to(device), run.seed)
+    return optimise(run, model, partial(batch_loss, model, corpus, run.config, device), run.config, validate)

@@ -50,7 +50,9 @@ class TrainingSet:
         return NORMALISED_STD / float(torch.cat([flatten_weights(policy) for policy in policies]).std())
 
     def hypernetwork_policies(self, arch: Architecture) -> dict[int, Weights]:
-        """GHN seed to what that GHN writes for any architecture, for methods that declare `reads_ghn`."""
+        """GHN seed to what that GHN writes for any architecture, for methods whose `reads` name `hypernetworks`."""
         if self._hypernetworks is None:
-            raise HeldOutAccess("this method reads the GHNs but does not declare it: set `reads_ghn = True`")
+            raise HeldOutAccess(
+                'this method asks the hypernetworks but does not declare it: add "hypernetworks" to its `reads`'
+            )
         return self._hypernetworks(arch)

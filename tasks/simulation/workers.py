@@ -15,6 +15,7 @@ from typing import Self
 import numpy as np
 from pebble import ProcessExpired, ProcessPool
 
+from nnbench.errors import InputError
 from nnbench.tasks.registry import load_task
 from nnbench.tasks.simulation.engine import Engine, SimulationError
 from nnbench.tasks.simulation.episodes import Episodes

@@ -14,25 +14,24 @@ from safetensors.torch import save, save_file
 from nnbench.tasks.files import file_sha256, write_atomically, write_json, write_rows
 from nnbench.tasks.policies.architectures import architecture_name, load_splits
 from nnbench.tasks.policies.mlp import nearest_neighbours
-from nnbench.tasks.registry import load_task
 from nnbench.tasks.simulation.workers import Simulator
 from nnbench.tasks.task import Filter, Task
 from nnbench.tasks.zoo.distillation import build_pool, distil
 from nnbench.tasks.zoo.expert import load_expert
 from nnbench.tasks.zoo.ghn import GHNEnsemble
+from nnbench.tasks.zoo.manifest import SHIPPED, ZooError
 from nnbench.tasks.zoo.presets import DistillationConfig
 from nnbench.tasks.zoo.states import sample_states
 from nnbench.tasks.zoo.validation import keep_best, validate
-from nnbench.tasks.zoo.zoo import FILES, SHIPPED, ZooError
+from nnbench.tasks.zoo.zoo import FILES
 
 _STATES = 1024
 
 
-def expert_file(runs: Path, task_source: str) -> Path:
+def expert_file(runs: Path, task_name: str) -> Path:
     """The expert that a zoo is built from: the one that `nnbench expert train` wrote, else the one that ships."""
-    name = load_task(task_source).name
-    trained = runs / "expert" / name / "expert.safetensors"
-    return trained if trained.exists() else SHIPPED / name / "expert.safetensors"
+    trained = runs / "expert" / task_name / "expert.safetensors"
+    return trained if trained.exists() else SHIPPED / task_name / "expert.safetensors"
 
 
 def build_zoo(

@@ -20,7 +20,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from nnbench.errors import NnbenchError
-from nnbench.tasks.files import write_atomically
+from nnbench.tasks.files import file_sha256, write_atomically
 from nnbench.tasks.policies.mlp import GaussianActor, Weights
 from nnbench.tasks.policies.standardiser import Standardiser
 from nnbench.tasks.simulation.episodes import Episodes, join_episodes
@@ -277,6 +277,11 @@ def measure_observations(simulator: Simulator, expert: Weights) -> Standardiser:
     units = [Rollout(actor, row, record=True) for actor, row in zip(actors, seeds, strict=True)]
     observed = [episodes.observations for episodes in simulator.episodes(units)]
     return Standardiser.of(np.concatenate([part.reshape(-1, part.shape[-1]) for part in observed if part is not None]))
+
+
+def describe_standardiser(standardiser: Standardiser, expert: Path) -> str:
+    """What to write into a task's file, after `measure_observations` of the expert in this file."""
+    return f"# Measured on the expert of sha256 {file_sha256(expert)}.\nSTANDARDISER = {standardiser.literal()}"
 
 
 def _chunks(seeds: np.ndarray) -> list[np.ndarray]:

@@ -9,7 +9,7 @@ import numpy as np
 from nnbench.errors import NnbenchError
 from nnbench.tasks.files import file_sha256, read_rows
 from nnbench.tasks.policies.architectures import load_splits, parse_architecture
-from nnbench.tasks.registry import load_task
+from nnbench.tasks.task import Task
 
 SHIPPED = Path(__file__).parents[1] / "zoos"
 """The zoos that come with the package, one folder per task."""
@@ -22,12 +22,12 @@ class ZooError(NnbenchError, ValueError):
     """A zoo that is missing, damaged or of another version."""
 
 
-def list_architectures(directory: Path, task_source: str) -> list[dict[str, Any]]:
+def list_architectures(directory: Path, task: Task) -> list[dict[str, Any]]:
     """What a zoo holds for each architecture: policies, how many are trained on, their mean return and success.
 
     Raises ZooError as `verify` does.
     """
-    verify(directory, task_source)
+    verify(directory, task)
     groups: dict[str, list[dict[str, Any]]] = {}
     for row in read_index(directory):
         groups.setdefault(row["arch"], []).append(row)
@@ -45,13 +45,12 @@ def list_architectures(directory: Path, task_source: str) -> list[dict[str, Any]
     ]
 
 
-def verify(directory: Path, task_source: str) -> dict[str, Any]:
+def verify(directory: Path, task: Task) -> dict[str, Any]:
     """The manifest of a whole and unchanged zoo. Raises ZooError naming the file and the remedy."""
-    task = load_task(task_source)
     path = directory / "manifest.json"
     if not path.exists():
         raise ZooError(
-            f"{directory}: no zoo of {task.name} here; `nnbench zoo build --task {task_source}` builds one, and --zoo "
+            f"{directory}: no zoo of {task.name} here; `nnbench zoo build --task {task.source}` builds one, and --zoo "
             f"runs/zoo/{task.name} uses it"
         )
     try:

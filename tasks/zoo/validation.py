@@ -15,7 +15,8 @@ from nnbench.tasks.simulation.episodes import join_episodes
 from nnbench.tasks.simulation.workers import SCENES_PER_WORKER, Rollout, Simulator
 from nnbench.tasks.task import Filter
 from nnbench.tasks.zoo.ghn import GHNEnsemble
-from nnbench.tasks.zoo.zoo import Zoo, ZooError, read_index, verify
+from nnbench.tasks.zoo.manifest import ZooError, read_index, verify
+from nnbench.tasks.zoo.zoo import Zoo
 
 _SPREAD = {"return": 1.7, "success_once": 0.13, "success_at_end": 0.13}
 """Standard deviation of an episode's score where a rounding error changes the episode.
@@ -124,7 +125,7 @@ def roll_out_again(simulator: Simulator, directory: Path, count: int) -> Repetit
     Raises ZooError where the record of one, or the mean of all, differs by more than rounding errors explain.
     """
     task = simulator.task
-    zoo, manifest = Zoo.open(task.source, directory), verify(directory, task.source)
+    zoo, manifest = Zoo.open(task.source, directory), verify(directory, task)
     index = read_index(directory)
     rows = [index[i] for i in np.linspace(0, len(index) - 1, count).round().astype(int)]
     policies = [zoo.hypernetwork_policies(parse_architecture(row["arch"]))[row["ghn_seed"]] for row in rows]

@@ -4,6 +4,7 @@ On disk are the GHNs (bfloat16), the expert they were distilled from, states to 
 and a manifest with the hash of every file. Policies are not stored: the GHNs write them when first asked for.
 """
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Self
 
@@ -50,7 +51,7 @@ class Zoo:
         """
         task = load_task(task_source)
         directory = directory if directory is not None else SHIPPED / task.name
-        manifest = verify(directory, task_source)
+        manifest = verify(directory, task)
         ghn = GHNConfig(**manifest["distillation"]["ghn"])
         ensemble = GHNEnsemble(manifest["ghn_seeds"], task.observation_dim, task.action_dim, ghn)
         ensemble.load_state_dict(load_file(directory / "ghns.safetensors"))  # bfloat16 values in float32 arithmetic
@@ -76,12 +77,12 @@ class Zoo:
             if [weights_sha256(weights) for weights in policies.values()] != self._digests[arch]
         ]
 
-    def training_set(self, *, reads_ghn: bool) -> TrainingSet:
-        """The view that a generator gets."""
+    def training_set(self, *, reads: Collection[str] = ("weights",)) -> TrainingSet:
+        """The view that a generator gets; with the hypernetworks if `reads` names them (see `nnbench.facts.Facts`)."""
 
         def networks(arch: Architecture) -> dict[int, Weights]:
             valid = self._valid.get(arch, set())
             return {seed: weights for seed, weights in self.hypernetwork_policies(arch).items() if seed in valid}
 
-        hypernetworks = self.hypernetwork_policies if reads_ghn else None
+        hypernetworks = self.hypernetwork_policies if "hypernetworks" in reads else None
         return TrainingSet(self.task, self.sha256, load_splits().train, networks, hypernetworks, self.changed)

@@ -1,26 +1,33 @@
 """Where a trained method is looked for, and what is refused."""
 
+import importlib.util
 import json
+import linecache
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import pytest
 import torch
 from safetensors.torch import save_file
 
 import nnbench.methods
+from nnbench.api import Generator
+from nnbench.errors import InputError
 from nnbench.harness import trained as training
-from nnbench.harness.trained import CheckpointError, find_budget, obtain, open_generator, train
-from nnbench.registry import load_method
+from nnbench.harness.code import hash_code
+from nnbench.harness.trained import CheckpointError, find, find_budget, obtain, train
+from nnbench.registry import MethodSource
 from nnbench.tasks.policies.training_set import HeldOutAccess
 from nnbench.tasks.zoo.zoo import Zoo
 
 
-class Remembers:
+class Remembers(Generator):
     """Keeps the number of networks it saw; fails once half way if told to."""
 
-    name, reads_ghn, seen_only, fail = "remembers", False, False, False
+    name, fail = "remembers", False
 
     def __init__(self, count: int) -> None:
         self.count = count
@@ -51,23 +58,27 @@ class Remembers:
 
 
 @pytest.fixture
-def method(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def method(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MethodSource:
     monkeypatch.setattr(training, "TRAINED", tmp_path / "own")
     monkeypatch.setattr(training, "SHIPPED", tmp_path / "shipped")
     monkeypatch.setattr(Remembers, "fail", False)
-    return Remembers
+    return MethodSource.of(Remembers)  # type: ignore[type-abstract]
 
 
-def test_trains_where_nothing_is_there_and_loads_where_something_is(method: Any, zoo: Zoo, tmp_path: Path) -> None:
+def test_trains_where_nothing_is_there_and_loads_where_something_is(
+    method: MethodSource, zoo: Zoo, tmp_path: Path
+) -> None:
     first = obtain(method, zoo, seed=0)
     again = obtain(method, zoo, seed=0)
     assert first.sha256 == again.sha256 and first.folder == tmp_path / "own/remembers/PickCube-v1/seed-0"
     other = train(method, zoo, seed=1)
-    counts = [open_generator(method, zoo.training_set(reads_ghn=False), t.folder).count for t in (first, other)]  # type: ignore[attr-defined]
+    counts = [method.load().load(t.folder, zoo.training_set()).count for t in (first, other)]  # type: ignore[attr-defined]
     assert counts[1] == counts[0] + 1 and other.sha256 != first.sha256
 
 
-def test_what_training_cost_is_found_by_what_rows_say_of_the_method(method: Any, zoo: Zoo, tmp_path: Path) -> None:
+def test_what_training_cost_is_found_by_what_rows_say_of_the_method(
+    method: MethodSource, zoo: Zoo, tmp_path: Path
+) -> None:
     trained = obtain(method, zoo, seed=0)
     unit = {"method": "remembers", "task": "PickCube-v1", "generator_seed": 0, "method_sha256": trained.sha256}
     budget = find_budget(unit)
@@ -85,10 +96,10 @@ def test_what_ships_is_found_in_the_installed_package(
     monkeypatch.chdir(tmp_path)
     monkeypatch.delattr(training, "train")
     package = Path(nnbench.methods.__path__[0])
-    assert obtain(load_method("nnit"), zoo, seed=0).folder == package / "checkpoints/nnit/PickCube-v1/seed-0"
+    assert obtain(MethodSource.of("nnit"), zoo, seed=0).folder == package / "checkpoints/nnit/PickCube-v1/seed-0"
 
 
-def test_the_users_own_comes_before_the_shipped(method: Any, zoo: Zoo, tmp_path: Path) -> None:
+def test_the_users_own_comes_before_the_shipped(method: MethodSource, zoo: Zoo, tmp_path: Path) -> None:
     train(method, zoo, seed=0)
     (tmp_path / "own").rename(tmp_path / "shipped")
     assert obtain(method, zoo, seed=0).folder.is_relative_to(tmp_path / "shipped")
@@ -97,7 +108,7 @@ def test_the_users_own_comes_before_the_shipped(method: Any, zoo: Zoo, tmp_path:
 
 
 def test_a_killed_training_is_no_trained_method_and_goes_on(
-    method: Any, zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    method: MethodSource, zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Remembers, "fail", True)
     with pytest.raises(KeyboardInterrupt):
@@ -107,10 +118,10 @@ def test_a_killed_training_is_no_trained_method_and_goes_on(
 
 
 def test_of_two_trainings_at_once_the_first_to_finish_stands(
-    method: Any, zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    method: MethodSource, zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Results carry the hash of what was trained: were it replaced, they would be of nothing."""
-    fit, first = method.fit.__func__, []
+    fit, first = Remembers.fit.__func__, []
 
     def overtaken(cls: Any, training_set: Any, *, seed: int, directory: Path) -> Any:
         if not first:
@@ -120,12 +131,12 @@ def test_of_two_trainings_at_once_the_first_to_finish_stands(
             return cls(count=-1)
         return fit(cls, training_set, seed=seed, directory=directory)
 
-    monkeypatch.setattr(method, "fit", classmethod(overtaken))
+    monkeypatch.setattr(Remembers, "fit", classmethod(overtaken))
     assert train(method, zoo, seed=0) == first[0] == obtain(method, zoo, seed=0)
     assert [path.name for path in (tmp_path / "own/remembers/PickCube-v1").iterdir()] == ["seed-0"]
 
 
-def test_damage_and_another_zoo_are_named(method: Any, zoo: Zoo, tmp_path: Path) -> None:
+def test_damage_and_another_zoo_are_named(method: MethodSource, zoo: Zoo, tmp_path: Path) -> None:
     folder = train(method, zoo, seed=0).folder
     manifest, count = json.loads((folder / "manifest.json").read_text()), (folder / "count.json").read_bytes()
     (folder / "count.json").write_text("7")
@@ -138,3 +149,50 @@ def test_damage_and_another_zoo_are_named(method: Any, zoo: Zoo, tmp_path: Path)
     (folder / "manifest.json").write_text("[]")
     with pytest.raises(CheckpointError, match="not a trained method's manifest"):
         obtain(method, zoo, seed=0)
+
+
+def _defined(path: Path, addend: int) -> MethodSource:
+    """A class as a module of the user's own defines it."""
+    path.write_text(
+        "from pathlib import Path\n"
+        "from nnbench.api import Untrained\n"
+        "class Mine(Untrained):\n"
+        "    name = 'mine'\n"
+        f"    addend = {addend}\n"
+        "    def generate(self, arch, n, *, seed=0):\n"
+        "        return []\n"
+        "    def save(self, directory):\n"
+        "        (directory / 'same.json').write_text('{}')\n"
+    )
+    linecache.clearcache()
+    spec = importlib.util.spec_from_file_location("test_trained_mine", path)
+    assert spec is not None and spec.loader is not None
+    module = sys.modules["test_trained_mine"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return MethodSource.of(module.Mine)
+
+
+def test_an_edited_class_is_another_method(zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "TRAINED", tmp_path / "own")
+    monkeypatch.setitem(sys.modules, "test_trained_mine", None)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    first = _defined(tmp_path / "first.py", 1)
+    trained, code = obtain(first, zoo, 0), hash_code(first)
+    assert obtain(_defined(tmp_path / "again.py", 1), zoo, 0) == trained
+    assert find("mine", "PickCube-v1", zoo.sha256, 0) is None  # a plugin of this name is no such class
+
+    edited = _defined(tmp_path / "edited.py", 2)
+    assert hash_code(edited) != code
+    assert find("mine", "PickCube-v1", zoo.sha256, 0, hash_code(edited)) is None
+    new = obtain(edited, zoo, 0)
+    assert new.sha256 != trained.sha256 and new.folder == trained.folder
+
+
+def test_code_is_part_of_the_identity_only_of_what_has_no_file() -> None:
+    shipped = MethodSource.of("nearest")
+    assert hash_code(shipped) is None and hash_code(MethodSource.of(shipped.load())) is None
+
+    namespace: dict[str, Any] = {}
+    exec("class Typed:\n    name = 'typed'\n    def generate(self): ...\n", namespace)
+    with pytest.raises(InputError, match="class Typed: Python does not know the source text of `generate`; define"):
+        hash_code(MethodSource("typed", (), cloudpickle.dumps(namespace["Typed"])))

@@ -1,22 +1,29 @@
-"""A trained model on disk: `model.safetensors`, in float16, and `config.json`, what it was trained on and how."""
+"""The files of a trained model: `model.safetensors`, in float16, and `config.json`, what it was trained on and how."""
 
 import json
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
-from nnbench.methods._training import pick_device
+from nnbench.errors import NnbenchError
+from nnbench.methods._machine import pick_device
+from nnbench.methods._optimisation import Optimised, Run
+from nnbench.tasks.files import write_atomically, write_json
 from nnbench.tasks.policies.training_set import TrainingSet
 
 Config = TypeVar("Config")
 Model = TypeVar("Model", bound=nn.Module)
+
+
+class ModelFileError(NnbenchError, ValueError):
+    """A file of a trained model that is missing, damaged, or of another zoo."""
 
 
 @dataclass(frozen=True)
@@ -28,23 +35,31 @@ class Manifest(Generic[Config]):
     observation_dim: int
     action_dim: int
     zoo_sha256: str
-    scale: float  # that of the zoo (`TrainingSet.scale`), which the method may use
+    scale: float
+    """That of the zoo (`TrainingSet.scale`), which the method may use."""
     seed: int
     final_loss: float
     seconds: float
+    """Of training."""
     torch: str
+    """Its version."""
+
+    def after(self, *stages: Optimised[Any]) -> Self:
+        """The same of the trained model: the loss of the last stage, the seconds of all."""
+        return replace(self, final_loss=stages[-1].loss, seconds=sum(stage.seconds for stage in stages))
 
 
-def describe(training: TrainingSet, config: Config, seed: int) -> Manifest[Config]:
-    """Of a model that is yet to be trained."""
+def describe(run: Run[Config]) -> Manifest[Config]:
+    """The manifest of a model that is yet to be trained."""
+    training = run.training
     return Manifest(
-        config=config,
+        config=run.config,
         task=training.task.name,
         observation_dim=training.task.observation_dim,
         action_dim=training.task.action_dim,
         zoo_sha256=training.sha256,
         scale=training.scale,
-        seed=seed,
+        seed=run.seed,
         final_loss=math.nan,
         seconds=math.nan,
         torch=torch.__version__,
@@ -53,19 +68,19 @@ def describe(training: TrainingSet, config: Config, seed: int) -> Manifest[Confi
 
 @torch.no_grad()
 def round_as_saved(model: nn.Module) -> None:
-    """To what `save_model` keeps, so that saving changes no policy.
+    """Round to what `save_model` keeps, so that saving changes no policy.
 
-    Float16, not bfloat16: policies bear errors of no more than a few parts in a hundred of their weights, and its
-    rounding is an eighth."""
+    Float16, not bfloat16: policies bear errors of no more than a few percent of their weights, and float16 rounds
+    eight times as finely."""
     for value in model.state_dict().values():
         value.copy_(value.half())
 
 
 def save_model(directory: Path, model: nn.Module, manifest: Manifest[Any]) -> None:
-    """Write both files into an existing directory."""
+    """Write both files into an existing directory. Raises WriteError."""
     tensors = {key: value.to("cpu", torch.float16) for key, value in model.state_dict().items()}
-    save_file(tensors, directory / "model.safetensors")
-    (directory / "config.json").write_text(json.dumps(asdict(manifest), indent=2) + "\n")
+    write_atomically(directory / "model.safetensors", lambda temporary: temporary.write_bytes(save(tensors)))
+    write_json(directory / "config.json", asdict(manifest))
 
 
 def load_model(
@@ -75,26 +90,26 @@ def load_model(
     read_config: Callable[[dict[str, Any]], Config],
     build: Callable[[Manifest[Config]], Model],
 ) -> tuple[Model, Manifest[Config]]:
-    """What `save_model` wrote, of the method of this name.
+    """What `save_model` wrote, for the method of this name.
 
-    Raises ValueError naming the file where it does not fit the zoo or this code.
+    Raises ModelFileError where a file does not fit the zoo or this code.
     """
     path, remedy = directory / "config.json", f"train again: nnbench train --method {name}"
     try:
         raw = json.loads(path.read_text())
         manifest: Manifest[Config] = Manifest(**{**raw, "config": read_config(raw["config"])})
     except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path}: expected the manifest of a model of {name} ({error!r}); {remedy}") from error
+        raise ModelFileError(f"{path}: expected the manifest of a model of {name} ({error!r}); {remedy}") from error
     task = training.task
     expected = {"task": task.name, "observation_dim": task.observation_dim, "action_dim": task.action_dim}
     for key, value in {**expected, "zoo_sha256": training.sha256}.items():
         if (found := getattr(manifest, key)) != value:
-            raise ValueError(f"{path}: trained for {key} {found!r}, expected {value!r}; {remedy}")
+            raise ModelFileError(f"{path}: trained for {key} {found!r}, expected {value!r}; {remedy}")
     with torch.device("meta"):  # initial values would be drawn from the global generator and thrown away
         model = build(manifest)
     path = directory / "model.safetensors"
     try:
         model.load_state_dict({key: value.float() for key, value in load_file(path).items()}, assign=True)
     except (OSError, SafetensorError, RuntimeError) as error:
-        raise ValueError(f"{path}: expected the weights that config.json describes ({error}); {remedy}") from error
+        raise ModelFileError(f"{path}: expected the weights that config.json describes ({error}); {remedy}") from error
     return model.to(pick_device()), manifest

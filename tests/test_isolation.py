@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from nnbench.api import Architecture, Untrained
 from nnbench.harness.isolation import Isolated, MethodError, ask
-from nnbench.harness.trained import open_generator
-from nnbench.registry import load_method
+from nnbench.registry import MethodSource, load_method
 from nnbench.tasks.policies.mlp import Weights, architecture_of, weights_sha256
 from nnbench.tasks.zoo.zoo import Zoo
 
@@ -71,7 +71,7 @@ def plugin(path: Path, statements: Sequence[str]) -> Path:
 @pytest.fixture(scope="module")
 def bad(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Isolated]:
     file = plugin(tmp_path_factory.mktemp("plugin") / "bad.py", [statement for statement, _ in FAULTS.values()])
-    with Isolated("bad", [file], file.parent, "PickCube-v1", patience_s=40) as method:
+    with Isolated(MethodSource.of("bad", [file]), file.parent, "PickCube-v1", patience_s=40) as method:
         yield method
 
 
@@ -89,19 +89,19 @@ def test_every_fault_ends_in_one_line_and_the_next_call_is_unharmed(bad: Isolate
 @pytest.fixture(scope="module")
 def good(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Isolated, Path]]:
     file = plugin(tmp_path_factory.mktemp("plugin") / "good.py", ["print('garbage')"])
-    with Isolated("good", [file], file.parent, "PickCube-v1") as method:
+    with Isolated(MethodSource.of("good", [file]), file.parent, "PickCube-v1") as method:
         yield method, file
 
 
 def test_isolation_changes_no_weight(good: tuple[Isolated, Path], zoo: Zoo) -> None:
     isolated, file = good
-    kind, training = load_method("good", [file]), zoo.training_set(reads_ghn=False)
+    kind, training = load_method("good", [file]), zoo.training_set()
 
     def hashes(samples: list[Weights]) -> list[str]:
         assert all(torch.is_tensor(value) for sample in samples for value in sample.values())
         return [weights_sha256(sample) for sample in samples]
 
-    here = ask(open_generator(kind, training, file.parent), training, ARCH, 12, seed=1)
+    here = ask(kind.load(file.parent, training), training, ARCH, 12, seed=1)
     assert hashes(isolated.generate(ARCH, 12, seed=1)) == hashes(here)
 
 
@@ -112,7 +112,7 @@ def test_a_method_may_choose_the_architectures(good: tuple[Isolated, Path], zoo:
         [f"{2 * i}.{kind}" for i in range(5) for kind in ("weight", "bias")]
     ] * 3
 
-    training = zoo.training_set(reads_ghn=False)
+    training = zoo.training_set()
     with pytest.raises(MethodError, match="method nearest does not choose architectures"):
         ask(load_method("nearest")(training), training, None, 3, seed=0)  # type: ignore[call-arg]
 
@@ -129,6 +129,25 @@ def test_a_method_that_cannot_be_loaded_is_named(tmp_path: Path) -> None:
     file = plugin(tmp_path / "worse.py", [])
     loading = "    @classmethod\n    def load(cls, directory, training):\n        raise SystemExit(0)\n"
     file.write_text(f"{file.read_text()}\n{loading}")
-    with Isolated("worse", [file], tmp_path, "PickCube-v1") as method:
+    with Isolated(MethodSource.of("worse", [file]), tmp_path, "PickCube-v1") as method:
         with pytest.raises(MethodError, match="method worse: loading it from .* raised SystemExit: 0"):
             method.generate(ARCH, 1)
+
+
+def test_a_class_that_no_file_holds_runs_in_its_own_process(zoo: Zoo, tmp_path: Path) -> None:
+    scale = 0.5
+
+    class Scaled(Untrained):
+        """What a notebook cell would define."""
+
+        name = "scaled"
+
+        def generate(self, arch: Architecture, n: int, *, seed: int = 0) -> list[Weights]:
+            policy = next(iter(self.training.networks(arch).values()))
+            return [{key: scale * value for key, value in policy.items()} for _ in range(n)]
+
+    arch = (16, 16, 16, 64)
+    with Isolated(MethodSource.of(Scaled), tmp_path, "PickCube-v1") as method:
+        (written,) = method.generate(arch, 1)
+    policy = next(iter(zoo.training_set().networks(arch).values()))
+    assert all(torch.equal(written[key], scale * value) for key, value in policy.items())

@@ -9,16 +9,25 @@ import pytest
 import torch
 
 from nnbench.api import Untrained, Weights
-from nnbench.harness import conformance as check
-from nnbench.harness.conformance import CHECKS, CheckFailed, Subject, distance_to_training, toy_training_set
+from nnbench.harness import conformance
+from nnbench.harness.conformance import (
+    CHECKS,
+    CheckFailed,
+    Subject,
+    distance_to_training,
+    run_checks,
+    toy_training_set,
+)
 from nnbench.methods import nearest
 from nnbench.registry import list_methods, load_method
 from nnbench.tasks.policies.architectures import Architecture, load_splits
 from nnbench.tasks.policies.mlp import weights_sha256
 from nnbench.tasks.policies.training_set import HeldOutAccess, TrainingSet
 
+NAMES = [listed.name for listed in list_methods()]
 
-@pytest.fixture(scope="module", params=sorted(list_methods()))
+
+@pytest.fixture(scope="module", params=NAMES)
 def subject(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Subject:
     return Subject(load_method(request.param), tmp_path_factory.mktemp(request.param))
 
@@ -29,7 +38,7 @@ def test_methods_that_ship_conform(subject: Subject, conforms: Any) -> None:
 
 
 def test_the_toy_zoo_holds_nothing_back_but_what_is_held_out() -> None:
-    training = toy_training_set(reads_ghn=False)
+    training = toy_training_set()
     assert len(training.architectures) == 6 and set(training.architectures) <= set(load_splits().train)
     assert all(len(training.networks(arch)) == 4 for arch in training.architectures)
     for arch in load_splits().unseen:
@@ -54,12 +63,12 @@ def _written_for_unseen(subject: Subject) -> list[str]:
     return [weights_sha256(sample) for arch in archs for sample in subject.samples(arch, 2)]
 
 
-@pytest.mark.parametrize("name", sorted(set(list_methods()) - {"ghn"}))
+@pytest.mark.parametrize("name", sorted({*NAMES} - {"ghn"}))
 def test_no_method_reads_a_held_out_network(name: str, tmp_path: Path) -> None:
     method = load_method(name)
-    assert not method.reads_ghn
+    assert "hypernetworks" not in method.reads
     clean, poisoned = Subject(method, tmp_path / "clean"), Subject(method, tmp_path / "poisoned")
-    poisoned.__dict__["training"] = _poisoned(toy_training_set(reads_ghn=True))
+    poisoned.__dict__["training"] = _poisoned(toy_training_set(reads=("hypernetworks",)))
     assert _written_for_unseen(poisoned) == _written_for_unseen(clean)
 
 
@@ -81,6 +90,25 @@ class Base(Untrained):
 
     def generate(self, arch: Any, n: int, *, seed: int = 0) -> list[Weights]:
         return nearest.Method(self.training).generate(arch, n, seed=seed)
+
+
+class HasNoSuchRole(Base):
+    role = "floor"  # type: ignore[assignment]
+
+
+class ReadsWhatIsNotThere(Base):
+    reads = ("weights", "minds")  # type: ignore[assignment]
+
+
+class VariantOfNothing(Base):
+    variant_of = ("nnit_2", "everything")
+
+
+class SaysItLater(Base):
+    pass
+
+
+SaysItLater.role = "generator"
 
 
 class DrawsInFit(Base):
@@ -186,6 +214,10 @@ class Forgets(Base):
 @pytest.mark.parametrize(
     ("method", "failing", "message"),
     [
+        (HasNoSuchRole, "states_its_facts", "role is 'floor', expected one of generator, baseline, source"),
+        (ReadsWhatIsNotThere, "states_its_facts", r"reads is \('weights', 'minds'\), expected a tuple of weights,"),
+        (VariantOfNothing, "states_its_facts", "variant_of names 'nnit_2', which is no method; known: average"),
+        (SaysItLater, "states_its_facts", "role is 'generator', but read from the source, .* it is 'baseline'; state"),
         (DrawsInFit, "fits_without_side_effects", "fit uses global random state"),
         (
             ReadsHeldOut,
@@ -213,9 +245,35 @@ class Forgets(Base):
 )
 def test_each_fault_is_found_by_its_check(method: Any, failing: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(CheckFailed, match=message):
-        getattr(check, failing)(Subject(method, tmp_path))
+        getattr(conformance, failing)(Subject(method, tmp_path))
 
 
 def test_copies_show_in_the_note(tmp_path: Path) -> None:
     assert distance_to_training(Subject(load_method("nearest"), tmp_path / "a")) == 0
     assert distance_to_training(Subject(load_method("random"), tmp_path / "b")) > 1.5
+
+
+def test_results_come_one_per_check_and_a_failure_stops_no_other(tmp_path: Path) -> None:
+    class CannotSave(Base):
+        def save(self, directory: Path) -> None:
+            raise OSError("disk full")
+
+    results = list(run_checks(CannotSave))
+    assert [result.name for result in results] == [check.__name__.replace("_", " ") for check in CHECKS]
+    assert {result.name: result.message for result in results if not result.passed} == {
+        "survives saving": "raised OSError: disk full"
+    }
+    *results, remark = run_checks(Base)
+    assert all(result.passed and not result.message for result in results)
+    assert remark.passed and remark.message.startswith("its samples lie 0.00 times as far")
+
+
+def test_a_variant_of_a_plugin_is_a_variant(tmp_path: Path) -> None:
+    class Variant(Base):
+        variant_of = ("theirs", "nothing")
+
+    path = tmp_path / "theirs.py"
+    path.write_text("class Method: name = 'theirs'")
+    conformance.states_its_facts(Subject(Variant, tmp_path, (path,)))
+    with pytest.raises(CheckFailed, match="'theirs', which is no method"):
+        conformance.states_its_facts(Subject(Variant, tmp_path))

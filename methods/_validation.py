@@ -1,4 +1,4 @@
-"""What a few samples are worth on validation episodes, mostly while a model is still training."""
+"""What samples are worth on validation episodes: printed while a model trains, so that a bad run is seen early."""
 
 import importlib.util
 from collections.abc import Callable
@@ -9,16 +9,17 @@ from nnbench.tasks.policies.training_set import TrainingSet
 from nnbench.tasks.task import Filter
 
 SAMPLES = 8
+"""Per architecture."""
 _EPISODES = Filter(episodes=8)
 
 
-def can_look() -> bool:
-    """False where there is no simulator, as on a machine that only trains."""
-    return importlib.util.find_spec("mani_skill") is not None
+def can_validate(training: TrainingSet) -> bool:
+    """Whether a training is long enough to print scores, and the simulator is installed."""
+    return not training.rehearsal and importlib.util.find_spec("mani_skill") is not None
 
 
-def look(training: TrainingSet, generate: Callable[[Architecture, int], list[Weights]]) -> dict[str, float]:
-    """Mean return and success at the end of samples of two training architectures, so that a bad run is seen early."""
+def validate(training: TrainingSet, generate: Callable[[Architecture, int], list[Weights]]) -> dict[str, float]:
+    """Mean return and success at the end, over eight samples of each of two training architectures."""
     archs = [arch for arch in training.architectures if training.networks(arch)]
     samples = [sample for arch in (archs[0], archs[-1]) for sample in generate(arch, SAMPLES)]
     scores = score(training, samples)
@@ -26,7 +27,7 @@ def look(training: TrainingSet, generate: Callable[[Architecture, int], list[Wei
 
 
 def score(training: TrainingSet, policies: list[Weights]) -> list[dict[str, float]]:
-    """Of each, mean return and success over eight validation episodes. Needs the simulator."""
+    """Per policy, the means over eight validation episodes. Needs the simulator."""
     from nnbench.tasks.simulation.workers import Simulator
     from nnbench.tasks.zoo.validation import score_policies
 

@@ -1,0 +1,57 @@
+"""What `run_units` yields: one outcome per unit, whoever finished it and whatever its method did."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from nnbench.api import Architecture, Untrained, Weights
+from nnbench.harness.trained import Trained
+from nnbench.harness.units import run_units
+from nnbench.protocol import Protocol, Unit
+from nnbench.registry import MethodSource
+from nnbench.store.store import Store
+from nnbench.tasks.zoo.zoo import Zoo
+
+PROTOCOL = Protocol(samples=2, top=1, selection_episodes=2, screening_episodes=1, test_episodes=1)
+
+
+def test_every_unit_has_an_outcome(zoo: Zoo, tmp_path: Path) -> None:
+    class Empty(Untrained):
+        name = "empty"
+        role = "baseline"
+
+        def generate(self, arch: Architecture, n: int, *, seed: int = 0) -> list[Weights]:
+            return []
+
+    sources = {"nearest": MethodSource.of("nearest"), "empty": MethodSource.of(Empty)}
+    trained = {name: Trained("0" * 64, tmp_path) for name in sources}
+    store = Store(tmp_path / "runs")
+    good = Unit(
+        protocol=PROTOCOL,
+        task="PickCube-v1",
+        method="nearest",
+        method_sha256="0" * 64,
+        generator_seed=0,
+        arch=(16, 16, 16, 32),
+    )
+    units = [good, replace(good, method="empty"), good]
+    done, failed, again = run_units(units, sources, trained, zoo, store, workers=1)
+
+    assert [outcome.unit for outcome in (done, failed, again)] == units
+    assert done.counts is not None and done.seconds is not None and done.error is None and not done.elsewhere
+    assert done.counts["full"] == 4 and 2 <= done.counts["episodes"] <= 4
+    assert done.seconds.keys() == {"generate", "selection", "test", "novelty"}
+    assert str(done).startswith(f"nearest 16-16-16-32: {done.counts['episodes']} of 4 selection episodes simulated (")
+    assert failed.error is not None and failed.counts is None and failed.seconds is None and not failed.elsewhere
+    assert str(failed) == str(failed.error) and "returned 0 networks" in str(failed)
+    assert again.elsewhere and str(again) == f"{good.key}: finished meanwhile by another process"
+
+    (manifest,) = store.manifests()
+    facts = manifest["facts"]
+    assert facts["name"] == "nearest" and facts.keys() == {
+        *("name", "role", "variant_of", "reads", "reference", "seen_only")
+    }
+    assert manifest["info"]["race"] == done.counts and manifest["info"]["wall_s"] == done.seconds
+
+
+def test_without_units_nothing_is_opened(zoo: Zoo, tmp_path: Path) -> None:
+    assert list(run_units([], {}, {}, zoo, Store(tmp_path))) == []
