@@ -19,11 +19,10 @@ from nnbench.tasks.task import Filter, Task
 from nnbench.tasks.zoo.distillation import build_pool, distil
 from nnbench.tasks.zoo.expert import load_expert
 from nnbench.tasks.zoo.ghn import GHNEnsemble
-from nnbench.tasks.zoo.manifest import SHIPPED, ZooError
+from nnbench.tasks.zoo.manifest import FILES, SHIPPED, ZooError
 from nnbench.tasks.zoo.presets import DistillationConfig
 from nnbench.tasks.zoo.states import sample_states
 from nnbench.tasks.zoo.validation import keep_best, validate
-from nnbench.tasks.zoo.zoo import FILES
 
 _STATES = 1024
 
