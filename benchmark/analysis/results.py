@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import nnbench.tasks
 from nnbench.analysis.scores import Scores, UnitName, read_scores
 from nnbench.protocol import Protocol
-from nnbench.store.results import Store
+from nnbench.store.store import Store
 from nnbench.tasks.files import read_rows
 from nnbench.tasks.registry import load_task
 
