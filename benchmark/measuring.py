@@ -6,7 +6,6 @@ Everything that these functions finish is stored at once, and a second call does
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from nnbench.api import Generator, JointGenerator
 from nnbench.errors import InputError
@@ -15,10 +14,9 @@ from nnbench.harness.outcome import Outcome
 from nnbench.harness.trained import Trained, obtain
 from nnbench.harness.trained import train as train_anew
 from nnbench.harness.units import run_units
-from nnbench.protocol import JOINT, Protocol, Unit
+from nnbench.protocol import JOINT, Protocol, Unit, architectures_asked
 from nnbench.registry import MethodSource
 from nnbench.store.store import Store
-from nnbench.tasks.policies.architectures import Architecture, architectures_of
 from nnbench.tasks.zoo.zoo import Zoo
 from nnbench.zoos import ZooFolder, open_zoo
 
@@ -90,9 +88,7 @@ def run(
     kinds = {name: source.load() for name, source in sources.items()}
     for kind in kinds.values():
         _check_split(kind, split)
-    asked: tuple[Architecture | None, ...] = (None,) if split == JOINT else architectures_of(split, archs)
-    if split == JOINT and archs is not None:
-        raise InputError("in the split joint the method chooses the architectures: leave --archs out")
+    asked = architectures_asked(split, archs)
     opened, store = open_zoo(task, zoo), Store(Path(results))
     trained = {name: obtain(source, opened, seed) for name, source in sources.items()}
     units = [
@@ -130,8 +126,7 @@ def train(
 def check(method: MethodName, *, plugins: Sequence[Path] = ()) -> list[CheckResult]:
     """Examine on a toy zoo whether a method keeps the contract of `nnbench.api`; one result per check."""
     ((_, source),) = _sources(method, plugins).items()
-    with TemporaryDirectory() as directory:
-        return list(run_checks(source.load(), Path(directory)))
+    return list(run_checks(source.load(), plugins))
 
 
 def _sources(method: MethodName | Sequence[MethodName], plugins: Sequence[Path]) -> dict[str, MethodSource]:

@@ -104,9 +104,9 @@ def open_results(
 ) -> Results:
     """What tables, figures and the report are made from; read once. Arguments are those of `tables`."""
     chosen = protocol if isinstance(protocol, Protocol) else Store(Path(results)).protocol(protocol or "")
-    tasks = list(TASKS) if task == "all" else [task]
-    zoos = {load_task(one).name: folder for one in tasks if (folder := zoo_folder(one, zoo)) is not None}
-    return Results.open(Path(results), [load_task(one) for one in tasks], chosen, zoos=zoos, plugins=plugins)
+    tasks = list(TASKS) if task == "all" else [load_task(task).name]
+    zoos = {one: folder for one in tasks if (folder := zoo_folder(one, zoo)) is not None}
+    return Results.open(Path(results), tasks, chosen, zoos=zoos, plugins=plugins)
 
 
 def _write_text(text: str, path: Path) -> None:

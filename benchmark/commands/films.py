@@ -40,13 +40,13 @@ def render(
         out: Folder for the strip and the video.
         protocol: First digits of a protocol's hash, where the folder has rows of several.
     """
-    from nnbench.harness.units import asked_architectures
     from nnbench.presentation import film
+    from nnbench.protocol import architectures_asked
     from nnbench.store.store import Store
     from nnbench.tasks.registry import load_task
     from nnbench.zoos import open_zoo
 
-    name, chosen = load_task(task).name, asked_architectures(split, archs)
+    name, chosen = load_task(task).name, architectures_asked(split, archs)
     stem = f"{name}-{(archs or split).replace(',', '_')}"
     if method == "zoo":
         opened = open_zoo(task, zoo)

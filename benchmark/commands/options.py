@@ -47,6 +47,9 @@ class Scale:
         )
 
 
+SCALE = Scale()
+
+
 def tasks_of(name: str) -> list[str]:
     """One task, or every task that ships for `all`."""
     from nnbench.tasks.registry import TASKS

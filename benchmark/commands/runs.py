@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from nnbench.commands.options import RESULTS, TASK, Scale, Split, print_json, print_tables, tasks_of
+from nnbench.commands.options import RESULTS, SCALE, TASK, Scale, Split, print_json, print_tables, tasks_of
 
 if TYPE_CHECKING:
     from nnbench.harness.outcome import Outcome
@@ -26,7 +26,7 @@ def run(
     plugin: tuple[Path, ...] = (),
     full: bool = False,
     json: bool = False,
-    scale: Annotated[Scale, tyro.conf.OmitArgPrefixes] = Scale(),
+    scale: Annotated[Scale, tyro.conf.OmitArgPrefixes] = SCALE,
 ) -> None:
     """Generate, roll out, score and store; prints the rows of Table 2. Goes on where an interrupted run stopped.
 
