@@ -162,7 +162,7 @@ def _train(sweep: Sweep, unit: SweepUnit, workers: int | None) -> None:
 def _make_ghn(sweep: Sweep, unit: SweepUnit, workers: int | None) -> None:
     from nnbench.tasks.registry import load_task
     from nnbench.tasks.simulation.workers import Simulator
-    from nnbench.tasks.zoo.zoo import build_ghns, expert_file
+    from nnbench.tasks.zoo.build import build_ghns, expert_file
 
     part = sweep.plan.zoo_plan(unit.task)
     assert part is not None and unit.seed is not None
@@ -174,7 +174,7 @@ def _make_ghn(sweep: Sweep, unit: SweepUnit, workers: int | None) -> None:
 def _make_zoo(sweep: Sweep, unit: SweepUnit, workers: int | None) -> None:
     from nnbench.tasks.registry import load_task
     from nnbench.tasks.simulation.workers import Simulator
-    from nnbench.tasks.zoo.zoo import build_zoo, expert_file
+    from nnbench.tasks.zoo.build import build_zoo, expert_file
 
     part = sweep.plan.zoo_plan(unit.task)
     assert part is not None
@@ -190,7 +190,7 @@ def _make_zoo(sweep: Sweep, unit: SweepUnit, workers: int | None) -> None:
 
 def _compare_alignment(sweep: Sweep, simulator: "Simulator", task: str) -> None:
     from nnbench.tasks.zoo.alignment import AlignmentConfig, compare
-    from nnbench.tasks.zoo.zoo import expert_file, gather_pool
+    from nnbench.tasks.zoo.build import expert_file, gather_pool
 
     pool = RUNS / "alignment" / "pool" / task  # its own: with the preset `paper` every GHN gathers for itself
     gather_pool(simulator, expert_file(RUNS, task), pool)

@@ -18,7 +18,8 @@ from nnbench.tasks.policies.architectures import Architecture, architecture_name
 from nnbench.tasks.policies.mlp import Weights
 from nnbench.tasks.registry import TASKS
 from nnbench.tasks.simulation.workers import Simulator
-from nnbench.tasks.zoo.zoo import Zoo, score_policies
+from nnbench.tasks.zoo.validation import score_policies
+from nnbench.tasks.zoo.zoo import Zoo
 
 ARCH = (16, 16, 16, 64)
 TASK = "PickCube-v1"

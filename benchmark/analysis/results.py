@@ -11,6 +11,7 @@ from nnbench.analysis.scores import Scores, UnitName, read_scores
 from nnbench.protocol import Protocol
 from nnbench.store.store import Store
 from nnbench.tasks.files import read_rows
+from nnbench.tasks.registry import load_task
 
 if TYPE_CHECKING:  # opening a zoo takes torch, which tables do not need
     from nnbench.tasks.zoo.zoo import Zoo
@@ -111,10 +112,10 @@ class Results:
 
     def zoo_manifest(self, task: str) -> dict[str, Any] | None:
         """The manifest of the task's zoo, after its files were checked against it; None without a zoo."""
-        from nnbench.tasks.zoo.zoo import verify
+        from nnbench.tasks.zoo.manifest import verify
 
         folder = self.zoo_folder(task)
-        return None if folder is None else verify(folder, task)
+        return None if folder is None else verify(folder, load_task(task))
 
     def _alignment_file(self, task: str) -> Path:
         return self.store.root / "alignment" / f"{task}.parquet"

@@ -15,7 +15,9 @@ from nnbench.tasks.files import file_sha256, read_rows, write_json, write_rows
 from nnbench.tasks.policies.architectures import Architecture, architecture_name
 from nnbench.tasks.policies.mlp import Weights, flatten_weights
 from nnbench.tasks.simulation.workers import Simulator
-from nnbench.tasks.zoo.zoo import Zoo, score_policies, used_versions
+from nnbench.tasks.zoo.build import used_versions
+from nnbench.tasks.zoo.validation import score_policies
+from nnbench.tasks.zoo.zoo import Zoo
 
 
 class RoundTripError(RuntimeError):

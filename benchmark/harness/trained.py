@@ -23,7 +23,7 @@ from nnbench.harness.code import hash_code
 from nnbench.registry import MethodSource
 from nnbench.store.provenance import this_machine
 from nnbench.tasks.files import file_sha256, write_json
-from nnbench.tasks.zoo.zoo import SHIPPED as SHIPPED_ZOOS
+from nnbench.tasks.zoo.manifest import SHIPPED as SHIPPED_ZOOS
 from nnbench.tasks.zoo.zoo import Zoo
 
 SHIPPED = Path(nnbench.methods.__path__[0]) / "checkpoints"
