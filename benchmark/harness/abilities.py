@@ -1,4 +1,4 @@
-"""What this machine can do, tried rather than guessed, and what to install for what is missing."""
+"""What this machine can do, found by trying, and what to install for what is missing."""
 
 import os
 import shutil
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Finding:
-    """One ability of the machine."""
+    """One ability of the machine, found or missing."""
 
     ability: str
     works: bool
@@ -33,7 +33,7 @@ def examine() -> list[Finding]:
     for ability, check in checks.items():
         try:
             works, detail = check()
-        except Exception as error:  # whatever a broken installation raises belongs into the report
+        except Exception as error:  # a broken installation may raise anything
             works, detail = False, f"{type(error).__name__}: {error}"
         findings.append(Finding(ability, works, detail))
     return findings
@@ -131,4 +131,4 @@ def _python(code: str) -> "subprocess.CompletedProcess[str]":
 
 def _last_line(text: str) -> str:
     lines = text.strip().splitlines()
-    return lines[-1] if lines else "it ended without a word"
+    return lines[-1] if lines else "it ended without a message"
