@@ -213,3 +213,17 @@ def test_trainings_on_a_zoo_of_ones_own_stand_beside_the_others(method: MethodSo
     unit = {"method": "remembers", "task": "PickCube-v1", "generator_seed": 0}
     for trained in (first, second):
         assert find_budget(unit | {"method_sha256": trained.sha256}) is not None
+
+
+def test_a_class_of_a_notebook_is_known_by_its_cells() -> None:
+    def defined(cell: str, number: int) -> str | None:
+        name = f"<cell {number}>"
+        linecache.cache[name] = (len(cell), None, cell.splitlines(keepends=True), name)
+        scope: dict[str, Any] = {"__name__": "a_notebook"}  # a module that has no file
+        exec(compile(cell, name, "exec"), scope)
+        return hash_code(MethodSource("mine", (), cloudpickle.dumps(scope["Mine"])))
+
+    cell = "class Mine:\n    name, steps = 'mine', 3\n    def generate(self, arch, n):\n        return [n]\n"
+    code = defined(cell, 1)
+    assert code is not None and code == defined(cell, 2)
+    assert code != defined(cell.replace("3", "4"), 3) and code != defined(cell.replace("[n]", "[]"), 4)
