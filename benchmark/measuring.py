@@ -11,11 +11,12 @@ from nnbench.api import Generator, JointGenerator
 from nnbench.errors import InputError
 from nnbench.harness.conformance import CheckResult, run_checks
 from nnbench.harness.outcome import Outcome
-from nnbench.harness.trained import Trained, obtain
+from nnbench.harness.trained import obtain
 from nnbench.harness.trained import train as train_anew
 from nnbench.harness.units import run_units
 from nnbench.protocol import JOINT, Protocol, Unit, architectures_asked
 from nnbench.registry import MethodSource
+from nnbench.store.checkpoints import Trained
 from nnbench.store.store import Store
 from nnbench.tasks.zoo.zoo import Zoo
 from nnbench.zoos import ZooFolder, open_zoo

@@ -126,9 +126,9 @@ def _outcomes(sweep: Sweep, units: Sequence[SweepUnit], workers: int | None) -> 
 
 
 def _run(sweep: Sweep, units: Sequence[SweepUnit], workers: int | None) -> Iterator[str | Exception]:
-    from nnbench.harness.trained import find
     from nnbench.harness.units import run_units
     from nnbench.registry import MethodSource
+    from nnbench.store.checkpoints import find
     from nnbench.store.store import Store
     from nnbench.tasks.zoo.zoo import Zoo
 
@@ -146,8 +146,9 @@ def _run(sweep: Sweep, units: Sequence[SweepUnit], workers: int | None) -> Itera
 
 
 def _train(sweep: Sweep, unit: SweepUnit, workers: int | None) -> None:
-    from nnbench.harness.trained import find, obtain
+    from nnbench.harness.trained import obtain
     from nnbench.registry import MethodSource
+    from nnbench.store.checkpoints import find
     from nnbench.tasks.zoo.zoo import Zoo
 
     assert unit.method is not None and unit.seed is not None

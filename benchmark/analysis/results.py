@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import nnbench.tasks
 from nnbench.analysis.scores import Scores, UnitName, read_scores
 from nnbench.protocol import Protocol
+from nnbench.store.roundtrip import read_roundtrips
 from nnbench.store.store import Store
 from nnbench.tasks.files import read_rows
 from nnbench.tasks.registry import load_task
@@ -76,10 +77,8 @@ class Results:
         return self._scores[task]
 
     def roundtrips(self, task: str) -> list[dict[str, Any]]:
-        """What `nnbench roundtrip` stored. Raises RoundTripError where a file is damaged."""
-        from nnbench.harness import roundtrip
-
-        return roundtrip.read(self.store.root, task)
+        """What `nnbench roundtrip` stored. Raises StoreError where a file is damaged."""
+        return read_roundtrips(self.store.root, task)
 
     def alignment(self, task: str) -> list[dict[str, Any]]:
         """What `nnbench zoo alignment` stored, or nothing."""

@@ -17,11 +17,11 @@ from nnbench.analysis.claims import findings, ranking
 from nnbench.analysis.lines import Line
 from nnbench.analysis.reported import ARXIV_ID
 from nnbench.analysis.results import Results
-from nnbench.harness.trained import Budget
 from nnbench.presentation.figures import NAMES, Drawing, FigureError, as_svg, draw
 from nnbench.presentation.tables import build, protocol_note
 from nnbench.presentation.text import Grid, Table, html_table
 from nnbench.protocol import Protocol
+from nnbench.store.checkpoints import Budget
 
 _STYLE = """
 :root { color-scheme: light; }
