@@ -12,7 +12,8 @@ from nnbench.protocol import Protocol
 
 if TYPE_CHECKING:
     from nnbench.presentation.film import Subject
-    from nnbench.presentation.text import Format, Table
+    from nnbench.presentation.tables import Table
+    from nnbench.presentation.text import Format
 
 _RESULTS = Path("results") / "runs"
 _RUNS = Path("runs")
@@ -153,9 +154,9 @@ def roundtrip(
     from nnbench.harness.isolation import Isolated
     from nnbench.harness.roundtrip import measure, read
     from nnbench.harness.trained import obtain
-    from nnbench.presentation.tables import roundtrip_table
-    from nnbench.presentation.text import Table
-    from nnbench.registry import load_method
+    from nnbench.analysis.round_trips import average
+    from nnbench.presentation.tables.zoo import round_trip_table
+    from nnbench.registry import MethodSource, load_method
     from nnbench.tasks.simulation.workers import Simulator
     from nnbench.tasks.zoo.zoo import Zoo
 
@@ -180,7 +181,7 @@ def roundtrip(
                     pass
         # Round trips of other trainings or numbers of episodes may lie there too: they would not average.
         rows = [row for row in read(results, zoo.task.name) if (row["method_sha256"], row["episodes"]) in asked]
-        parts.append(Table(*roundtrip_table(rows, zoo.task.name)))
+        parts.append(round_trip_table(average(rows, zoo.task.name), zoo.task.name))
     _print(parts)
 
 
