@@ -20,8 +20,8 @@ from tqdm import tqdm
 
 from nnbench.errors import NnbenchError
 from nnbench.tasks.files import write_atomically
-from nnbench.tasks.training_state import load_training_state, save_training_state
 from nnbench.tasks.policies.training_set import TrainingSet
+from nnbench.tasks.training_state import load_training_state, save_training_state
 
 CHECKPOINT_EVERY = 250
 _FIRST_PACE = 20

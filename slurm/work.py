@@ -140,7 +140,7 @@ def _run(sweep: Sweep, units: Sequence[SweepUnit], workers: int | None) -> Itera
         assert found is not None  # or the units would not be ready
         trained[method] = found
     work = [sweep.result(unit, trained[unit.method or ""].sha256) for unit in units]
-    sources = {method: MethodSource.of(method, plan.plugins) for method in trained}
+    sources = {method: MethodSource.of(method, plan.plugin) for method in trained}
     for outcome in run_units(work, sources, trained, zoo, Store(plan.results), workers=workers):
         yield outcome.error or str(outcome)
 
@@ -153,7 +153,7 @@ def _train(sweep: Sweep, unit: SweepUnit, workers: int | None) -> None:
     assert unit.method is not None and unit.seed is not None
     zoo = Zoo.open(unit.task, sweep.plan.zoo_folder(unit.task))
     try:
-        obtain(MethodSource.of(unit.method, sweep.plan.plugins), zoo, unit.seed)
+        obtain(MethodSource.of(unit.method, sweep.plan.plugin), zoo, unit.seed)
     except OSError:  # another process that finishes the same training removes what it kept while under way
         if find(unit.method, unit.task, zoo.sha256, unit.seed) is None:
             raise

@@ -220,7 +220,7 @@ def test_a_figure_is_drawn_into_the_page_with_its_caption() -> None:
 
 
 def _nnbench(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
-    code = "import sys; from nnbench.commands.cli import main; sys.argv[0] = 'nnbench'; main()"
+    code = "import sys; from nnbench.commands.main import main; sys.argv[0] = 'nnbench'; main()"
     return subprocess.run([sys.executable, "-c", code, *arguments], cwd=cwd, capture_output=True, text=True)
 
 

@@ -12,8 +12,11 @@ from nnbench.analysis.rows import Row, conditioned_rows, joint_rows, single_rows
 from nnbench.analysis.scores import Scores, UnitName, episode_columns, read_scores
 from nnbench.facts import Facts, find_facts
 from nnbench.protocol import Protocol
+<<<<<<< HEAD
 from nnbench.store.alignment import read_alignment, read_alignment_manifest
 from nnbench.store.round_trips import read_round_trips
+=======
+>>>>>>> main
 from nnbench.store.store import Store
 from nnbench.tasks.files import read_rows
 from nnbench.tasks.registry import TASKS, load_task

@@ -79,7 +79,7 @@ def novelty_table(rows: Sequence[NoveltyRow], protocol: Protocol, source: str) -
             Label("task", lambda here: here.row.task, once=True),
             Label("split", lambda here: here.row.partition, once=True),
             Label("method", lambda here: name_with_seeds(here.row)),
-            _number("success\n%", "success", lambda found: found.success.mean, 0, 100),
+            _number("success\n%", "success", lambda found: found.success.mean, 1, 100),
             _number("passing\n%", "passing", lambda found: found.passing, 0, 100),
             _number("distinct\n%", "distinct", lambda found: found.distinct, 0, 100),
             _number("L2 to\nGHN", "ghn_distance", lambda found: found.ghn_distance, 2),
