@@ -2,10 +2,8 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, fields
-from typing import Any
+from dataclasses import asdict
 
-from nnbench.api import Generator
 from nnbench.facts import Facts
 from nnbench.harness.evaluation import evaluate
 from nnbench.harness.isolation import Isolated, MethodError
@@ -39,7 +37,7 @@ def run_units(
     if not units:
         return
     names = list(dict.fromkeys(unit.method for unit in units))
-    facts = {name: _facts_of(sources[name].load()) for name in names}
+    facts = {name: asdict(Facts.of(sources[name].load())) for name in names}
     with ExitStack() as stack:
         methods = {
             name: stack.enter_context(Isolated(sources[name], trained[name].folder, zoo.task.name, zoo.directory))
@@ -61,8 +59,3 @@ def run_units(
                     raise
                 outcome = Outcome(unit=unit, elsewhere=True)
             yield outcome
-
-
-def _facts_of(method: type[Generator]) -> dict[str, Any]:
-    stated = {field.name: getattr(method, field.name) for field in fields(Facts) if hasattr(method, field.name)}
-    return asdict(Facts(**stated))
