@@ -13,7 +13,7 @@ from helpers import distance, interrupt_at, same, two_networks
 from safetensors.torch import load_file
 
 from nnbench.harness.conformance import toy_training_set
-from nnbench.methods import _diffusion, _machine, d2nwg, d2nwg_flat
+from nnbench.methods import _diffusion, _machine, _optimisation, d2nwg, d2nwg_flat
 from nnbench.methods.d2nwg import Method
 from nnbench.methods.d2nwg import training as d2nwg_training
 from nnbench.methods.d2nwg.config import REHEARSAL, Config, Stage

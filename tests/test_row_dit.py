@@ -46,6 +46,7 @@ def test_a_token_is_a_neuron_with_a_layer_and_a_place_in_it() -> None:
     assert sum(parameter.numel() for parameter in model.blocks.parameters()) == backbone
 
 
+@pytest.mark.slow
 def test_learns_to_write_the_training_networks(fitted: Method) -> None:
     for arch in ZOO.architectures:
         known = torch.stack([patchify(network, (1, 65)) for network in two_networks(arch).values()])  # (2, L, P)
@@ -57,6 +58,7 @@ def test_learns_to_write_the_training_networks(fitted: Method) -> None:
         assert set(errors.sum(dim=2).argmin(dim=1).tolist()) == {0, 1}
 
 
+@pytest.mark.slow
 def test_writes_what_it_never_saw_and_loads_what_it_saved(fitted: Method, tmp_path: Path) -> None:
     fitted.save(tmp_path)
     loaded = Method.load(tmp_path, ZOO)
