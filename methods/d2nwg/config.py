@@ -98,30 +98,6 @@ CPU = Config(
     diffusion=Stage(batch=128, steps=12_000, peak_lr=1e-3, warmup=200, ema=0.9995),
 )
 
-PAPER = Config(
-    layout="flat",
-    features=(1, 64, 64),
-    principal=False,
-    vae_width=128,
-    vae_multipliers=(1, 1, 2),
-    vae_blocks=2,
-    latents=4,
-    picture=(1, 32, 32),
-    unet_width=256,
-    unet_multipliers=(1, 1, 1, 2),
-    unet_blocks=2,
-    embedding=1024,
-    attention_from=2,
-    heads=2,
-    draw="uniform",
-    target="noise",
-    sampler="ancestral",
-    sampling_steps=1024,
-    vae=Stage(batch=64, steps=300_000, peak_lr=1.115e-3, min_lr=1.115e-3, warmup=1, ema=0.9999),
-    diffusion=Stage(batch=64, steps=100_000, peak_lr=1.133e-4, min_lr=1.133e-4, warmup=10_000, ema=0.9999),
-)
-"""The released sizes; 3000 and 1000 epochs as steps on the paper's 6,400 networks."""
-
 REHEARSAL = Config(
     layout="grid",
     features=(4, 8),

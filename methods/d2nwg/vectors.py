@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from nnbench.errors import InputError
 from nnbench.tasks.policies.architectures import MAX_WIDTH, Architecture, architecture_name, parameter_shapes
 from nnbench.tasks.policies.mlp import Weights, architecture_of, flatten_weights
 
@@ -38,10 +39,10 @@ def places(arch: Architecture, layout: Layout, observation_dim: int, action_dim:
 
 
 def vectorise(weights: Weights, arch: Architecture, layout: Layout, observation_dim: int, action_dim: int) -> Tensor:
-    """(D,). Raises ValueError where the network is of another architecture."""
+    """(D,). Raises InputError where the network is of another architecture."""
     if architecture_of(weights) != arch:
         found = architecture_name(architecture_of(weights))
-        raise ValueError(f"expected a policy of architecture {architecture_name(arch)}, got one of {found}")
+        raise InputError(f"expected a policy of architecture {architecture_name(arch)}, got one of {found}")
     vector = torch.zeros(vector_size(len(arch), observation_dim, action_dim))
     vector[places(arch, layout, observation_dim, action_dim)] = flatten_weights(weights)
     return vector

@@ -67,34 +67,6 @@ class Config:
 CPU = Config()
 
 
-def paper(task: str) -> Config:
-    """Table 7, with DiT-S's sizes and the epochs as steps on 6,400 networks."""
-    epochs = {"PushCube-v1": 1000}.get(task, 1300)
-    return Config(
-        width=384,
-        condition=384,
-        depth=12,
-        heads=6,
-        final_norm=True,
-        place_rank=0,
-        summary_rank=0,
-        target="noise",
-        learned_variance=True,
-        joint_share=0.5,
-        tokens="grid",
-        batch=16,
-        steps=epochs * 6400 // 16,
-        peak_lr=7e-5,
-        min_lr=3e-5,
-        warmup=500,
-        ema=0.9999,
-        balanced=False,
-        draw="uniform",
-        sampler="ancestral",
-        sampling_steps=1000,
-    )
-
-
 REHEARSAL = Config(
     width=32,
     condition=32,

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nnbench.errors import InputError
 from nnbench.tasks.policies.architectures import MAX_WIDTH, Architecture, architecture_name, layer_widths
 from nnbench.tasks.policies.mlp import Weights
 
@@ -32,13 +33,13 @@ def encode_architecture(arch: Architecture) -> Tensor:
     """+1 for the symbol at each place and -1 for the others, (S, V): input, the hidden widths, output.
 
     Fixed codes: embeddings that are learned while they are diffused shrink until nothing is left to predict. Raises
-    ValueError where a width has no symbol or the number of hidden layers differs.
+    InputError where a width has no symbol or the number of hidden layers differs.
     """
     if len(arch) != HIDDEN_LAYERS:
-        raise ValueError(f"{architecture_name(arch)} has {len(arch)} hidden layers, expected {HIDDEN_LAYERS}")
+        raise InputError(f"{architecture_name(arch)} has {len(arch)} hidden layers, expected {HIDDEN_LAYERS}")
     for width in arch:
         if width not in VOCABULARY:
-            raise ValueError(
+            raise InputError(
                 f"{architecture_name(arch)} has width {width}, which has no symbol; known widths: {VOCABULARY}"
             )
     symbols = [_INPUT, *(1 + VOCABULARY.index(width) for width in arch), _OUTPUT]

@@ -49,19 +49,6 @@ class Config:
 
 CPU = Config()
 
-PAPER = Config(
-    width=1024,
-    depth=8,
-    heads=8,
-    start="random",
-    batch=32,
-    steps=50 * 6400 // 32,
-    peak_lr=1e-4,
-    warmup=15 * 6400 // 32,
-    ema=0.0,  # the last weights, no average
-)
-"""The authors' numbers for convolutional networks, their epochs as steps on 6,400 networks."""
-
 
 def mixed(config: Config) -> Config:
     """What the authors changed for zoos of mixed architectures (arXiv 2504.10141); they keep a fifth of the rate."""

@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from nnbench.errors import InputError
 from nnbench.tasks.policies.architectures import Architecture, architecture_name
 from nnbench.tasks.policies.resizing import doublings, nearest_architectures
 from nnbench.tasks.policies.training_set import TrainingSet
@@ -22,7 +23,7 @@ def collect_anchors(arch: Architecture, action_dim: int, training: TrainingSet, 
 
     Where their layers are wider, the rows that `arch` lacks are left out; where they are narrower, further rows come
     from the policy of the same hypernetwork whose architecture, of those that have such a row, is nearest to `arch`.
-    Raises ValueError where no anchor can be completed.
+    Raises InputError where no anchor can be completed.
     """
     by_distance = sorted(training.architectures, key=lambda near: doublings(arch, near))
     anchors = []
@@ -36,7 +37,7 @@ def collect_anchors(arch: Architecture, action_dim: int, training: TrainingSet, 
             if all(rows is not None for rows in layers):
                 anchors.append(torch.cat([rows for rows in layers if rows is not None]))
     if not anchors:
-        raise ValueError(
+        raise InputError(
             f"sane: {architecture_name(arch)} has a layer wider than that of any training network of a hypernetwork "
             "that the nearest architectures have a network of; its rows have no anchors"
         )

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nnbench.errors import InputError
 from nnbench.tasks.policies.architectures import MAX_WIDTH, Architecture, architecture_name, layer_widths
 from nnbench.tasks.policies.mlp import Weights
 
@@ -21,11 +22,11 @@ LAYERS = HIDDEN_LAYERS + 1
 
 
 def check_architecture(arch: Architecture) -> None:
-    """Raises ValueError where the model has no place for some row."""
+    """Raises InputError where the model has no place for some row."""
     if len(arch) != HIDDEN_LAYERS:
-        raise ValueError(f"sane: {architecture_name(arch)} has {len(arch)} hidden layers, expected {HIDDEN_LAYERS}")
+        raise InputError(f"sane: {architecture_name(arch)} has {len(arch)} hidden layers, expected {HIDDEN_LAYERS}")
     if max(arch) > MAX_WIDTH:
-        raise ValueError(f"sane: {architecture_name(arch)} has width {max(arch)}, expected at most {MAX_WIDTH}")
+        raise InputError(f"sane: {architecture_name(arch)} has width {max(arch)}, expected at most {MAX_WIDTH}")
 
 
 def token_size(observation_dim: int) -> int:
@@ -41,7 +42,7 @@ def window(action_dim: int) -> int:
 def layout(arch: Architecture, observation_dim: int, action_dim: int) -> tuple[Tensor, Tensor]:
     """The places (n, l, k) of all tokens, (T, 3), and which of their numbers are weights, (T, D) bool.
 
-    Raises ValueError as `check_architecture`.
+    Raises InputError as `check_architecture`.
     """
     check_architecture(arch)
     widths = layer_widths(arch, observation_dim, action_dim)
