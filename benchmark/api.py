@@ -25,7 +25,7 @@ from typing import ClassVar, Protocol, Self, runtime_checkable
 from nnbench.facts import Reading, Role
 from nnbench.tasks.policies.architectures import Architecture
 from nnbench.tasks.policies.mlp import Weights
-from nnbench.tasks.zoo.zoo import TrainingSet
+from nnbench.tasks.policies.training_set import TrainingSet
 
 __all__ = ["Architecture", "Autoencoder", "Generator", "JointGenerator", "TrainingSet", "Untrained", "Weights"]
 

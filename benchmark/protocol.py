@@ -7,13 +7,19 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
-from nnbench.tasks.policies.architectures import Architecture, architecture_name, parse_architecture
+from nnbench.errors import InputError
+from nnbench.tasks.policies.architectures import (
+    Architecture,
+    architecture_name,
+    architectures_of,
+    parse_architecture,
+)
 
 FIRST_EVALUATION_SEED = 1_000_000
 """Training and validation draw their episode seeds below this, every protocol from here on."""
 
 JOINT = "joint"
-"""In the place of an architecture: the method chooses."""
+"""Stands for the architecture where the method chooses it; also the name of the split."""
 
 _FILE_NAME_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
@@ -22,9 +28,9 @@ _FILE_NAME_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 class Protocol:
     """How a method's samples are scored.
 
-    `samples` policies of an architecture are rolled out on the selection episodes, as in the paper. The `top` of them
-    by mean return are rolled out again on the test episodes, which took no part in choosing them. An episode is a
-    seed; all policies of all methods meet the same episodes. Raises ValueError naming the field that cannot be.
+    As in the paper, `samples` policies of an architecture are rolled out on the selection episodes. The `top` of them
+    by mean return are rolled out again on the test episodes, which took no part in the choice. An episode is a seed;
+    all policies of all methods run the same episodes. Raises InputError naming the field that is out of range.
     """
 
     version: int = 3
@@ -32,10 +38,10 @@ class Protocol:
     top: int = 10
     selection_episodes: int = 50
     screening_episodes: int = 10
-    """The first selection episodes, which every sample runs. The rest are for samples that can still be in the top."""
+    """The first selection episodes, which every sample runs. The others are run only where the top depends on them."""
     test_episodes: int = 200
     horizon: int = 50
-    """Control steps an episode; none ends earlier."""
+    """Control steps per episode; none ends earlier."""
     control_mode: str = "pd_joint_delta_pos"
     selection_seed_start: int = 1_000_000
     test_seed_start: int = 2_000_000
@@ -46,28 +52,28 @@ class Protocol:
         counts = ("samples", "top", "selection_episodes", "screening_episodes", "test_episodes")
         for name in ("version", *counts, "horizon"):
             if getattr(self, name) < 1:
-                raise ValueError(f"protocol: {name}={getattr(self, name)}, expected at least 1")
+                raise InputError(f"protocol: {name}={getattr(self, name)}, expected at least 1")
         if self.top > self.samples:
-            raise ValueError(f"protocol: top={self.top} of samples={self.samples}, expected top <= samples")
+            raise InputError(f"protocol: top={self.top} of samples={self.samples}, expected top <= samples")
         if self.screening_episodes > self.selection_episodes:
-            raise ValueError(
+            raise InputError(
                 f"protocol: screening_episodes={self.screening_episodes} of selection_episodes="
                 f"{self.selection_episodes}, expected screening_episodes <= selection_episodes"
             )
         for name in ("selection_seed_start", "test_seed_start"):
             if getattr(self, name) < FIRST_EVALUATION_SEED:
-                raise ValueError(
+                raise InputError(
                     f"protocol: {name}={getattr(self, name)}, expected {FIRST_EVALUATION_SEED} or more: "
                     "training uses the seeds below"
                 )
         selection, test = self.selection_seeds, self.test_seeds
         if selection.start < test.stop and test.start < selection.stop:
-            raise ValueError(
+            raise InputError(
                 f"protocol: selection seeds {selection.start} to {selection[-1]} and test seeds {test.start} to "
                 f"{test[-1]} overlap, expected disjoint ranges: move test_seed_start"
             )
         if self.headline not in ("success_at_end", "success_once"):
-            raise ValueError(f"protocol: headline={self.headline!r}, expected 'success_at_end' or 'success_once'")
+            raise InputError(f"protocol: headline={self.headline!r}, expected 'success_at_end' or 'success_once'")
 
     @property
     def selection_seeds(self) -> range:
@@ -97,24 +103,25 @@ class Protocol:
 
 @dataclass(frozen=True, kw_only=True)
 class Unit:
-    """The smallest piece of work: one trained method, asked once for the policies of one architecture, or of its own.
+    """The smallest piece of work: one trained method, asked once for policies of one architecture.
 
-    Raises ValueError where a field could not be part of a file name.
+    In the split `joint` the method chooses the architecture of each policy. Raises InputError where a field cannot be
+    part of a file name.
     """
 
     protocol: Protocol
     task: str
     method: str
     method_sha256: str
-    """Identity of the trained method: equal hashes generate equal weights."""
+    """Identity of the trained method: methods of equal hashes generate equal weights."""
     generator_seed: int
     arch: Architecture | None
-    """None where the method is to choose the architectures too."""
+    """None where the method chooses the architectures."""
 
     def __post_init__(self) -> None:
         for name in ("task", "method"):
             if not _FILE_NAME_PART.fullmatch(getattr(self, name)):
-                raise ValueError(
+                raise InputError(
                     f"unit: {name}={getattr(self, name)!r} names files, expected letters, digits, '-', '_' and '.', "
                     "beginning with a letter or digit"
                 )
@@ -139,6 +146,18 @@ class Unit:
     def asked_for(self) -> str:
         """The architecture's name, or `joint`."""
         return JOINT if self.arch is None else architecture_name(self.arch)
+
+
+def architectures_asked(split: str, only: str | None = None) -> tuple[Architecture | None, ...]:
+    """What `Unit.arch` is in turn for a split: `architectures_of`, or the single None for the split `joint`.
+
+    Raises InputError.
+    """
+    if split != JOINT:
+        return architectures_of(split, only)
+    if only is not None:
+        raise InputError("in the split joint the method chooses the architectures: leave --archs out")
+    return (None,)
 
 
 def _hash(fields: dict[str, Any]) -> str:

@@ -16,7 +16,7 @@ from nnbench.errors import NnbenchError
 from nnbench.methods._machine import pick_device
 from nnbench.methods._optimisation import Optimised, Run
 from nnbench.tasks.files import write_atomically, write_json
-from nnbench.tasks.zoo.zoo import TrainingSet
+from nnbench.tasks.policies.training_set import TrainingSet
 
 Config = TypeVar("Config")
 Model = TypeVar("Model", bound=nn.Module)

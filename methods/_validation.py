@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 from nnbench.tasks.policies.architectures import Architecture
 from nnbench.tasks.policies.mlp import Weights
-from nnbench.tasks.zoo.filter import Filter
-from nnbench.tasks.zoo.zoo import TrainingSet
+from nnbench.tasks.policies.training_set import TrainingSet
+from nnbench.tasks.task import Filter
 
 SAMPLES = 8
 """Per architecture."""

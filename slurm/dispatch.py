@@ -22,7 +22,7 @@ from nnbench.slurm.work import Work
 Cluster = Literal["slurm", "local", "debug"]
 
 _ARRAY = 1000
-"""Jobs an array; many clusters allow no more."""
+"""Jobs per array; many clusters allow no more."""
 _POLL_S = 0.2
 
 
@@ -96,14 +96,14 @@ def check(sweep: Sweep, units: Sequence[SweepUnit]) -> list[str]:
     problems = []
     for method in dict.fromkeys(unit.method for unit in units if unit.method and unit.stage in ("train", "run")):
         try:
-            kind = load_method(method, sweep.plan.plugins)
+            kind = load_method(method, sweep.plan.plugin)
         except RegistryError as error:
             problems.append(str(error))
             continue
         if kind.name != method:
             problems.append(f"method {method} is called {kind.name}: write that in the plan")
         for part in sweep.plan.run:
-            if method not in part.methods:
+            if method not in part.method:
                 continue
             if part.split == JOINT and not issubclass(kind, JointGenerator):
                 problems.append(f"method {method} does not choose architectures: leave it out of the split joint")
@@ -114,7 +114,7 @@ def check(sweep: Sweep, units: Sequence[SweepUnit]) -> list[str]:
     for task in dict.fromkeys(unit.task for unit in units if unit.task):
         manifest = sweep.plan.zoo_folder(task) / "manifest.json"
         if sweep.plan.zoo_plan(task) is None and not manifest.exists():
-            problems.append(f'no zoo of {task} ships; build one in the plan: [[zoo]] tasks = ["{task}"]')
+            problems.append(f'no zoo of {task} ships; build one in the plan: [[zoo]] task = ["{task}"]')
         expert = expert_file(RUNS, task)
         if any(unit.task == task and unit.stage in ("ghn", "zoo") for unit in units) and not expert.exists():
             problems.append(f"{expert}: no expert; `nnbench expert train --task {task}` makes one")
@@ -132,7 +132,7 @@ def describe(sweep: Sweep, arrays: Sequence[Array], cluster: Cluster) -> Iterato
         )
         yield (
             f"{array.stage:5}  {sum(sizes):5} units in {len(sizes):4} jobs of {units:8}  about {array.hours:8.1f} h, "
-            f"{array.hours / len(sizes):.1f} h a job  ({asks})"
+            f"{array.hours / len(sizes):.1f} h per job  ({asks})"
         )
     jobs = [units for array in arrays for units in array.jobs]
     yield f"total  {sum(map(len, jobs)):5} units in {len(jobs):4} jobs {'':12}  about {total:8.1f} h, on {cluster}"

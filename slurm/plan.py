@@ -35,40 +35,41 @@ _ALIGNMENT_HOURS = 1.0
 class ZooPlan:
     """Zoos to build, into runs/zoo; a task of the plan that has none here uses the zoo that ships."""
 
-    tasks: tuple[str, ...]
+    task: tuple[str, ...]
     preset: Literal["cpu", "paper"] = "cpu"
     """As of `nnbench zoo build`."""
-    ghns: int | None = None
-    """Number of hypernetworks, default the preset's."""
+    hypernetworks: int | None = None
+    """How many, default the preset's."""
     held_out: bool = False
     """Let the hypernetworks learn the held-out architectures too."""
 
     def numbers(self, task: str) -> "tuple[int, DistillationConfig]":
         """How many hypernetworks, and how they are trained."""
+        from nnbench.tasks.registry import load_task
         from nnbench.tasks.zoo.distillation import preset
 
-        count, config = preset(self.preset, task)
-        return self.ghns or count, replace(config, architectures="space" if self.held_out else "train")
+        count, config = preset(self.preset, load_task(task))
+        return self.hypernetworks or count, replace(config, architectures="space" if self.held_out else "train")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainPlan:
-    """Trainings. What a run needs and none of these names is trained too, and taken to be as quick as a floor."""
+    """Trainings. What a run needs and none of these names is trained too, and taken to be as quick as a baseline."""
 
-    methods: tuple[str, ...]
-    tasks: tuple[str, ...]
-    seeds: tuple[int, ...] = (0,)
+    method: tuple[str, ...]
+    task: tuple[str, ...]
+    seed: tuple[int, ...] = (0,)
     hours: float = 0.02
     """Of one training, with the profile's resources."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunPlan:
-    """Runs, a unit an architecture, as of `nnbench run`."""
+    """Runs, one unit per architecture, as of `nnbench run`."""
 
-    methods: tuple[str, ...]
-    tasks: tuple[str, ...]
-    seeds: tuple[int, ...] = (0,)
+    method: tuple[str, ...]
+    task: tuple[str, ...]
+    seed: tuple[int, ...] = (0,)
     """Of the training and of the samples."""
     split: str = "unseen"
     archs: str | None = None
@@ -87,7 +88,7 @@ class Plan:
     tables: tuple[Literal[1, 2, 3, 4, 6], ...] = ()
     """Tables to print when all is done, as of `nnbench table`."""
     protocol: Protocol = field(default_factory=Protocol)
-    plugins: tuple[Path, ...] = ()
+    plugin: tuple[Path, ...] = ()
     """Python files with further methods."""
     results: Path = Path("results") / "runs"
 
@@ -95,11 +96,11 @@ class Plan:
     def tasks(self) -> tuple[str, ...]:
         """All tasks, in the order in which they are named."""
         parts: tuple[ZooPlan | TrainPlan | RunPlan, ...] = (*self.zoo, *self.train, *self.run)
-        return tuple(dict.fromkeys(task for part in parts for task in part.tasks))
+        return tuple(dict.fromkeys(task for part in parts for task in part.task))
 
     def zoo_plan(self, task: str) -> ZooPlan | None:
         """Who builds the task's zoo; None for the zoo that ships."""
-        return next((part for part in self.zoo if task in part.tasks), None)
+        return next((part for part in self.zoo if task in part.task), None)
 
     def zoo_folder(self, task: str) -> Path:
         """The zoo that trainings and runs of the task use."""
@@ -152,7 +153,7 @@ def plan_file(path: Path) -> Path:
 
 def load_plan(path: Path) -> Plan:
     """Read a plan. Raises ConfigurationError, also for tasks, splits and architectures that are none."""
-    from nnbench.tasks.simulation.workers import load_task
+    from nnbench.tasks.registry import load_task
 
     plan = read_configuration(path, Plan)
     if not (plan.zoo or plan.train or plan.run):
@@ -174,11 +175,11 @@ def expand(plan: Plan) -> list[SweepUnit]:
         SweepUnit("train", task, method, seed, needs=needs_zoo[task], hours=part.hours)
         for part in (
             *plan.train,
-            *(TrainPlan(methods=run.methods, tasks=run.tasks, seeds=run.seeds) for run in plan.run),
+            *(TrainPlan(method=run.method, task=run.task, seed=run.seed) for run in plan.run),
         )
-        for task in part.tasks
-        for seed in part.seeds
-        for method in part.methods
+        for task in part.task
+        for seed in part.seed
+        for method in part.method
     ]
     units: dict[str, SweepUnit] = {}
     for unit in (*_zoo_units(plan), *trained, *runs):
@@ -190,15 +191,15 @@ def expand(plan: Plan) -> list[SweepUnit]:
 
 
 def _zoo_units(plan: Plan) -> Iterator[SweepUnit]:
-    from nnbench.tasks.zoo.zoo import FILTERS
+    from nnbench.tasks.registry import load_task
 
     for part in plan.zoo:
-        for task in part.tasks:
+        for task in part.task:
             count, config = part.numbers(task)
             dagger = config.dagger
             hours = dagger.iterations * dagger.updates * _HOURS_PER_UPDATE
             core_hours = dagger.iterations * dagger.episodes * plan.protocol.horizon / _STEPS_PER_CORE_HOUR
-            validation = 81 * count * FILTERS[task].episodes * plan.protocol.horizon / _STEPS_PER_CORE_HOUR
+            validation = 81 * count * load_task(task).filter.episodes * plan.protocol.horizon / _STEPS_PER_CORE_HOUR
             if config.pool is None:  # each GHN learns by itself
                 ghns = [SweepUnit("ghn", task, seed=s, hours=hours, core_hours=core_hours) for s in range(count)]
                 yield from ghns
@@ -211,13 +212,13 @@ def _zoo_units(plan: Plan) -> Iterator[SweepUnit]:
 
 
 def _run_units(part: RunPlan, protocol: Protocol) -> Iterator[SweepUnit]:
-    from nnbench.harness.evaluation import architectures_of
+    from nnbench.protocol import architectures_asked
 
     episodes = protocol.samples * protocol.selection_episodes + protocol.top * protocol.test_episodes
     core_hours = episodes * protocol.horizon / _STEPS_PER_CORE_HOUR
-    for task in part.tasks:
-        for seed in part.seeds:
-            for method in part.methods:
+    for task in part.task:
+        for seed in part.seed:
+            for method in part.method:
                 needs = (SweepUnit("train", task, method, seed).name,)
-                for arch in architectures_of(part.split, part.archs):
+                for arch in architectures_asked(part.split, part.archs):
                     yield SweepUnit("run", task, method, seed, arch, needs, part.generation_hours, core_hours)

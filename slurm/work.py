@@ -129,7 +129,7 @@ def _run(sweep: Sweep, units: Sequence[SweepUnit], workers: int | None) -> Itera
     from nnbench.harness.trained import find
     from nnbench.harness.units import run_units
     from nnbench.registry import MethodSource
-    from nnbench.store.results import Store
+    from nnbench.store.store import Store
     from nnbench.tasks.zoo.zoo import Zoo
 
     plan, task, seed = sweep.plan, units[0].task, units[0].seed
@@ -140,7 +140,7 @@ def _run(sweep: Sweep, units: Sequence[SweepUnit], workers: int | None) -> Itera
         assert found is not None  # or the units would not be ready
         trained[method] = found
     work = [sweep.result(unit, trained[unit.method or ""].sha256) for unit in units]
-    sources = {method: MethodSource.of(method, plan.plugins) for method in trained}
+    sources = {method: MethodSource.of(method, plan.plugin) for method in trained}
     for outcome in run_units(work, sources, trained, zoo, Store(plan.results), workers=workers):
         yield outcome.error or str(outcome)
 
@@ -153,14 +153,15 @@ def _train(sweep: Sweep, unit: SweepUnit, workers: int | None) -> None:
     assert unit.method is not None and unit.seed is not None
     zoo = Zoo.open(unit.task, sweep.plan.zoo_folder(unit.task))
     try:
-        obtain(MethodSource.of(unit.method, sweep.plan.plugins), zoo, unit.seed)
+        obtain(MethodSource.of(unit.method, sweep.plan.plugin), zoo, unit.seed)
     except OSError:  # another process that finishes the same training removes what it kept while under way
         if find(unit.method, unit.task, zoo.sha256, unit.seed) is None:
             raise
 
 
 def _make_ghn(sweep: Sweep, unit: SweepUnit, workers: int | None) -> None:
-    from nnbench.tasks.simulation.workers import Simulator, load_task
+    from nnbench.tasks.registry import load_task
+    from nnbench.tasks.simulation.workers import Simulator
     from nnbench.tasks.zoo.zoo import build_ghns, expert_file
 
     part = sweep.plan.zoo_plan(unit.task)
@@ -171,7 +172,8 @@ def _make_ghn(sweep: Sweep, unit: SweepUnit, workers: int | None) -> None:
 
 
 def _make_zoo(sweep: Sweep, unit: SweepUnit, workers: int | None) -> None:
-    from nnbench.tasks.simulation.workers import Simulator, load_task
+    from nnbench.tasks.registry import load_task
+    from nnbench.tasks.simulation.workers import Simulator
     from nnbench.tasks.zoo.zoo import build_zoo, expert_file
 
     part = sweep.plan.zoo_plan(unit.task)

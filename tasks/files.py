@@ -5,17 +5,24 @@ import json
 import os
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:  # what trains and rolls out reads no tables, and they take a while to import
+from nnbench.errors import NnbenchError
+
+if TYPE_CHECKING:  # training and rollouts read no tables, and pyarrow takes a while to import
     import pyarrow as pa
+
+
+class WriteError(NnbenchError, OSError):
+    """A file that could not be written. Names the file, the reason and the remedy."""
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a temporary file beside `path`, then move it there in one step.
 
-    Raises OSError naming `path` and the remedy where that fails, for example on a full disk.
+    Raises WriteError where that fails, for example on a full disk; `path` is then as it was.
     """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
     try:
@@ -26,12 +33,13 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         os.replace(temporary, path)
     except OSError as error:
         reason = error.strerror or error
-        raise OSError(
+        raise WriteError(
             f"{path}: could not be written ({reason}); free some space or choose another folder, and run the same "
             "command again: it goes on from what is stored"
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # what hinders the write may hinder this too; the error above says what to do
+            temporary.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -57,8 +65,8 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 def parse_parquet(content: bytes) -> "pa.Table":
     """The table in a parquet file's content. Raises pyarrow's ArrowException where it is none.
 
-    By this thread alone: those of `pyarrow.parquet.read_table` now and then outlive the interpreter, which then aborts
-    with all work done (apache/arrow#34314).
+    Reads in this thread alone: threads of `pyarrow.parquet.read_table` sometimes outlive the interpreter, which then
+    aborts with all work done (apache/arrow#34314).
     """
     import pyarrow as pa
     import pyarrow.parquet as pq

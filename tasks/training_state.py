@@ -1,4 +1,4 @@
-"""Training state that a killed run goes on from: one safetensors file, no pickle."""
+"""Training state that a killed run resumes from: one safetensors file, no pickle."""
 
 import json
 from collections.abc import Mapping
@@ -10,7 +10,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from nnbench.errors import NnbenchError
 from nnbench.tasks.files import write_atomically
+
+
+class TrainingStateError(NnbenchError, ValueError):
+    """A file that is no training state, or that of another configuration."""
 
 
 def save_training_state(
@@ -36,7 +41,7 @@ def load_training_state(
 ) -> dict[str, Any]:
     """Restore what `save_training_state` wrote, in place; returns `progress`.
 
-    Raises ValueError naming the file where it is no such state or was written for another configuration.
+    Raises TrainingStateError where the file is no such state or was written with another configuration.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -53,7 +58,7 @@ def load_training_state(
         optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
         generator.set_state(tensors["generator"])
     except (SafetensorError, KeyError, TypeError, RuntimeError, ValueError) as error:
-        raise ValueError(
+        raise TrainingStateError(
             f"{path}: not the training state of this configuration ({error}); delete it to start anew, or run with the "
             "configuration it was written with"
         ) from error

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from nnbench.tasks.registry import load_task
 from nnbench.tasks.simulation.camera import Camera
 from nnbench.tasks.simulation.vulkan import RenderError, find_driver
-from nnbench.tasks.simulation.workers import Simulator, load_task
+from nnbench.tasks.simulation.workers import Simulator
 from nnbench.tasks.zoo.zoo import Zoo
 
 SLURM = Path(__file__).parent / "slurm" / "slurm_local.sh"

@@ -2,7 +2,13 @@ import itertools
 
 import pytest
 
-from nnbench.tasks.policies.architectures import architecture_name, load_splits, parameter_shapes, parse_architecture
+from nnbench.tasks.policies.architectures import (
+    architecture_name,
+    architectures_of,
+    load_splits,
+    parameter_shapes,
+    parse_architecture,
+)
 
 
 def test_splits_cover_the_space_once() -> None:
@@ -33,3 +39,18 @@ def test_names_and_shapes() -> None:
 def test_text_that_is_no_architecture_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="expected hidden widths joined by '-'"):
         parse_architecture(text)
+
+
+def test_unknown_split_is_refused() -> None:
+    assert len(architectures_of("unseen")) == 8 and len(architectures_of("outside")) == 9
+    with pytest.raises(ValueError, match="unknown split 'unsen': expected one of seen, unseen, outside"):
+        architectures_of("unsen")
+
+
+def test_a_splits_architectures_can_be_named() -> None:
+    assert architectures_of("unseen", "16-16-16-32,32-32-16-64") == ((16, 16, 16, 32), (32, 32, 16, 64))
+    assert len(architectures_of("seen")) == 8 and len(architectures_of("seen", "all")) == 64
+    with pytest.raises(ValueError, match="16-16-16-64 is not in the split unseen: expected some of 32-32-16-64, "):
+        architectures_of("unseen", "16-16-16-64")
+    with pytest.raises(ValueError, match="architecture '16-x': expected hidden widths joined by '-'"):
+        architectures_of("unseen", "16-x")

@@ -5,11 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nnbench.tasks.registry import load_task
 from nnbench.tasks.simulation import vulkan
 from nnbench.tasks.simulation.camera import Camera
-from nnbench.tasks.simulation.engine import Engine, Scene, Task, View
+from nnbench.tasks.simulation.engine import Engine
+from nnbench.tasks.simulation.scene import Scene
 from nnbench.tasks.simulation.vulkan import Driver, RenderError, find_driver
-from nnbench.tasks.simulation.workers import load_task
+from nnbench.tasks.task import Task, View
 
 TASKS = ("PickCube-v1", "PushCube-v1", "StackCubeEasy-v1")
 TCP = {"PickCube-v1": 19, "PushCube-v1": 18, "StackCubeEasy-v1": 19}  # where the observation has the hand's pose

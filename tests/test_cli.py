@@ -8,13 +8,13 @@ import pytest
 
 
 def _nnbench(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
-    code = "import sys; from nnbench.commands.cli import main; sys.argv[0] = 'nnbench'; main()"
+    code = "import sys; from nnbench.commands.main import main; sys.argv[0] = 'nnbench'; main()"
     return subprocess.run([sys.executable, "-c", code, *arguments], cwd=cwd, capture_output=True, text=True)
 
 
 def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
     code = (
-        "import sys\nfrom nnbench.commands.cli import main\nsys.argv = ['nnbench', '--help']\n"
+        "import sys\nfrom nnbench.commands.main import main\nsys.argv = ['nnbench', '--help']\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
         "heavy = {'torch', 'numpy', 'pyarrow', 'scipy', 'sapien', 'mani_skill', 'gymnasium', 'matplotlib', 'PIL'}\n"
         "print(sorted(heavy & set(sys.modules)))"

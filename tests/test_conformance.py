@@ -22,7 +22,7 @@ from nnbench.methods import nearest
 from nnbench.registry import list_methods, load_method
 from nnbench.tasks.policies.architectures import Architecture, load_splits
 from nnbench.tasks.policies.mlp import weights_sha256
-from nnbench.tasks.zoo.zoo import HeldOutAccess, TrainingSet
+from nnbench.tasks.policies.training_set import HeldOutAccess, TrainingSet
 
 NAMES = [listed.name for listed in list_methods()]
 

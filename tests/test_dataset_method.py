@@ -7,7 +7,8 @@ import pytest
 from nnbench.methods.dataset import Method
 from nnbench.tasks.policies.architectures import load_splits
 from nnbench.tasks.policies.mlp import weights_sha256
-from nnbench.tasks.zoo.zoo import HeldOutAccess, Zoo
+from nnbench.tasks.policies.training_set import HeldOutAccess
+from nnbench.tasks.zoo.zoo import Zoo
 
 
 def test_it_hands_out_every_training_network_and_no_other(zoo: Zoo, tmp_path: Path) -> None:

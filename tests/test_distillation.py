@@ -8,6 +8,7 @@ import torch
 
 from nnbench.tasks.policies.architectures import load_splits
 from nnbench.tasks.policies.mlp import GaussianActor
+from nnbench.tasks.registry import load_task
 from nnbench.tasks.simulation.workers import Simulator
 from nnbench.tasks.zoo.distillation import (
     DaggerConfig,
@@ -99,7 +100,7 @@ def test_only_the_latest_states_are_kept_in_a_buffer() -> None:
 
 def test_the_papers_preset_is_its_table_5() -> None:
     for task, iterations, beta, architectures in (("PushCube-v1", 500, 0.97, 8), ("StackCubeEasy-v1", 1500, 0.98, 16)):
-        seeds, config = preset("paper", task)
+        seeds, config = preset("paper", load_task(task))
         dagger = config.dagger
         assert seeds == 128 and config.pool is None and config.architectures == "train"
         assert (dagger.iterations, dagger.beta, dagger.architectures) == (iterations, beta, architectures)

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from nnbench.tasks.policies.mlp import GaussianActor
-from nnbench.tasks.simulation.engine import Engine, Evaluation
-from nnbench.tasks.simulation.workers import load_task
+from nnbench.tasks.registry import load_task
+from nnbench.tasks.simulation.engine import Engine
+from nnbench.tasks.task import Evaluation
 from nnbench.tasks.zoo.expert import load_expert
 from nnbench.tasks.zoo.zoo import SHIPPED
 

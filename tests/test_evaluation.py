@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from nnbench.harness.evaluation import architectures_of, evaluate, rescore
+from nnbench.harness.evaluation import evaluate, rescore
 from nnbench.harness.novelty import Novelty
 from nnbench.protocol import Protocol, Unit
-from nnbench.store.results import Store
+from nnbench.store.store import Store
 from nnbench.tasks.policies.mlp import PolicyActor, Weights
-from nnbench.tasks.simulation.engine import Episodes
-from nnbench.tasks.simulation.workers import Rollout, Simulator, load_task
+from nnbench.tasks.registry import load_task
+from nnbench.tasks.simulation.episodes import Episodes
+from nnbench.tasks.simulation.workers import Rollout, Simulator
 from nnbench.tasks.zoo.zoo import Zoo
 
 TASK = load_task("PickCube-v1")
@@ -171,21 +172,3 @@ def test_a_method_may_choose_the_architectures(simulator: Simulator, zoo: Zoo, t
     assert [row["partition"] for row in described] == ["unseen", "train", "unseen"]
     assert all(row["joint"] and row["ghn_distance"] == 0 for row in described)
     assert np.isnan(described[1]["other_l2"]) and described[0]["other_l2"] > 10
-
-
-def test_unknown_split_is_refused() -> None:
-    assert len(architectures_of("unseen")) == 8 and len(architectures_of("outside")) == 9
-    assert architectures_of("joint") == (None,)
-    with pytest.raises(ValueError, match="leave --archs out"):
-        architectures_of("joint", "16-16-16-32")
-    with pytest.raises(ValueError, match="unknown split 'unsen': expected one of seen, unseen, outside"):
-        architectures_of("unsen")
-
-
-def test_a_splits_architectures_can_be_named() -> None:
-    assert architectures_of("unseen", "16-16-16-32,32-32-16-64") == ((16, 16, 16, 32), (32, 32, 16, 64))
-    assert len(architectures_of("seen")) == 8 and len(architectures_of("seen", "all")) == 64
-    with pytest.raises(ValueError, match="16-16-16-64 is not in the split unseen: expected some of 32-32-16-64, "):
-        architectures_of("unseen", "16-16-16-64")
-    with pytest.raises(ValueError, match="architecture '16-x': expected hidden widths joined by '-'"):
-        architectures_of("unseen", "16-x")

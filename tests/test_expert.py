@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from nnbench.tasks.policies.mlp import GaussianActor
-from nnbench.tasks.simulation.engine import Episodes
+from nnbench.tasks.simulation.episodes import Episodes
 from nnbench.tasks.simulation.workers import Rollout, Simulator
 from nnbench.tasks.zoo.expert import (
     SCORING_SEEDS,

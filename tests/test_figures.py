@@ -16,7 +16,7 @@ from nnbench.presentation.figures import (
     Material,
     Point,
     as_svg,
-    draw,
+    draw_from,
     magnitude_maps,
     measured_profiles,
     novelty_points,
@@ -64,7 +64,7 @@ def _scores(**changes: Any) -> Scores:
 def _material(alignment: Any = (), **units: Scores) -> Material:
     """With a zoo of three hypernetworks, of which the second's policies are not trained on."""
     found = {UnitName(TASK, method, 0, "16-64-64-32"): scores for method, scores in units.items()}
-    material = Material(TASK, PROTOCOL, found, alignment)
+    material = Material(TASK, PROTOCOL, found, alignment, lambda: None)
 
     def written(arch: tuple[int, ...]) -> dict[int, Any]:
         return {s: random_policy(arch, 42, 8, torch.Generator().manual_seed(s)) for s in range(3)}
@@ -96,7 +96,7 @@ def _title(ax: Any) -> str:
 
 
 def test_matrices_are_the_stored_ones_best_first() -> None:
-    drawing = draw("6", _material(nnit=_scores()))
+    drawing = draw_from("6", _material(nnit=_scores()))
     left, right = drawing.figure.axes[:2]
     np.testing.assert_array_equal(left.images[0].get_array(), L2)
     np.testing.assert_array_equal(right.images[0].get_array(), COSINE)
@@ -112,13 +112,13 @@ def test_matrices_are_the_stored_ones_best_first() -> None:
 
 def test_what_was_not_measured_is_not_drawn() -> None:
     with pytest.raises(FigureError, match=r"sane on PickCube-v1, 16-64-64-32, was not .*`nnbench run --method sane"):
-        draw("6", _material(nnit=_scores()), method="sane")
+        draw_from("6", _material(nnit=_scores()), method="sane")
     with pytest.raises(FigureError, match="16-16-32-32, was not measured .* --split seen`"):
-        draw("6", _material(nnit=_scores()), [(16, 16, 32, 32)])
+        draw_from("6", _material(nnit=_scores()), [(16, 16, 32, 32)])
     with pytest.raises(FigureError, match="nothing on PickCube-v1 was measured"):
-        draw("novelty", _material())
+        draw_from("novelty", _material())
     with pytest.raises(FigureError, match="no zoo of Nowhere-v1 comes with this version; `nnbench zoo build"):
-        draw("4", Material("Nowhere-v1", PROTOCOL, {}, ()))
+        draw_from("4", Material("Nowhere-v1", PROTOCOL, {}, (), lambda: None))
 
 
 def test_novelty_has_a_point_a_distinct_network() -> None:
@@ -164,25 +164,25 @@ def test_magnitudes_are_drawn_by_seed_and_layer() -> None:
 
 
 def test_figure_3_sets_ghn_above_sgd_or_says_that_it_was_not_measured() -> None:
-    both = draw("3", _material(_alignment_rows()))
+    both = draw_from("3", _material(_alignment_rows()))
     assert [_title(ax)[:3] for ax in both.figure.axes[:2]] == ["GHN", "SGD"] and "not measured" not in both.caption
-    alone = draw("3", _material())
+    alone = draw_from("3", _material())
     assert len(alone.figure.axes) == 2 and "GHN" in _title(alone.figure.axes[0])  # the map and its scale
     assert "were not measured here; `nnbench zoo alignment`" in alone.caption
 
 
 def test_figure_4_draws_training_policies_and_says_where_they_are_not() -> None:
     material = _material()
-    figure = draw("4", material, [(16, 16, 32, 32), UNSEEN]).figure
+    figure = draw_from("4", material, [(16, 16, 32, 32), UNSEEN]).figure
     titles = [_title(ax) for ax in figure.axes[:2]]
     assert titles == ["16-16-32-32: 2 training policies", "16-64-64-32: 3 policies, held out and not filtered"]
     layer = material.zoo.hypernetwork_policies(UNSEEN)[2]["2.weight"].abs().mean(dim=0)
     np.testing.assert_allclose(figure.axes[1].images[0].get_array()[2, 44:60], layer / layer.mean(), rtol=1e-5)
-    assert len(draw("4", material).figure.axes) == 3 + 1
+    assert len(draw_from("4", material).figure.axes) == 3 + 1
 
 
 def test_figure_5_counts_every_pair_of_training_policies() -> None:
-    drawing = draw("5", _material(), [(16, 16, 32, 32)])
+    drawing = draw_from("5", _material(), [(16, 16, 32, 32)])
     left, right = drawing.figure.axes
     assert sum(bar.get_height() for bar in left.patches) == sum(bar.get_height() for bar in right.patches) == 1
     first, second = (
@@ -193,25 +193,25 @@ def test_figure_5_counts_every_pair_of_training_policies() -> None:
     assert "L2" in left.get_xlabel() and "cosine" in right.get_xlabel() and "pairs" in left.get_ylabel()
     assert "1 pairs of the 2 training policies of 16-16-32-32" in drawing.caption
     with pytest.raises(FigureError, match="16-64-64-32 is no training architecture"):
-        draw("5", _material(), [UNSEEN])
+        draw_from("5", _material(), [UNSEEN])
 
 
 @pytest.mark.parametrize(("name", "archs"), [("3", 1), ("novelty", 1), ("5", 2), ("6", 2)])
 def test_architectures_that_a_figure_has_no_room_for_are_refused(name: str, archs: int) -> None:
     with pytest.raises(FigureError, match=f"figure {name}: "):
-        draw(name, _material(nnit=_scores()), [UNSEEN] * archs)
+        draw_from(name, _material(nnit=_scores()), [UNSEEN] * archs)
 
 
 def test_files_are_grey_of_the_kind_asked_for_and_equal_for_equal_data(tmp_path: Path) -> None:
     material = _material(nnit=_scores())
     for name in ("4", "5", "6", "novelty"):
-        save(draw(name, material), tmp_path / "new" / f"{name}.png")
+        save(draw_from(name, material), tmp_path / "new" / f"{name}.png")
         pixels = imread(tmp_path / "new" / f"{name}.png")[..., :3]
         assert np.ptp(pixels, axis=2).max() < 0.01, f"figure {name} has colours"
-    drawing = draw("6", material)
+    drawing = draw_from("6", material)
     save(drawing, tmp_path / "6.pdf")
     assert (tmp_path / "6.pdf").read_bytes().startswith(b"%PDF")
-    files = [as_svg(draw("6", material)) for _ in range(2)]
+    files = [as_svg(draw_from("6", material)) for _ in range(2)]
     assert files[0] == files[1] and drawing.title.encode() in files[0]
     with pytest.raises(FigureError, match=r"6\.jpg: expected a name that ends in \.png, \.svg or \.pdf"):
         save(drawing, tmp_path / "6.jpg")

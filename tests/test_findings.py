@@ -3,7 +3,7 @@
 from typing import Any
 
 from nnbench.analysis.claims import findings, ranking
-from nnbench.presentation.text import Line
+from nnbench.analysis.lines import Line
 
 
 def line(method: str, measured: float, reported: float | None, **changes: Any) -> Line:

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from nnbench.protocol import Protocol, Unit
+from nnbench.errors import InputError
+from nnbench.protocol import Protocol, Unit, architectures_asked
 
 
 def _unit(**changes: Any) -> Unit:
@@ -68,7 +69,7 @@ def test_seeds_are_disjoint_from_each_other_and_from_training() -> None:
     ],
 )
 def test_impossible_protocols_are_refused(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(InputError, match=message):
         Protocol(**changes)
 
 
@@ -94,5 +95,12 @@ def test_key_is_readable_and_changes_with_every_field() -> None:
 
 @pytest.mark.parametrize("name", ["../nnit", "a/b", "", ".hidden", "two words"])
 def test_a_name_that_is_no_file_name_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match="names files"):
+    with pytest.raises(InputError, match="names files"):
         _unit(method=name)
+
+
+def test_in_the_split_joint_the_method_chooses() -> None:
+    assert architectures_asked("joint") == (None,)
+    assert architectures_asked("unseen", "16-16-16-32") == ((16, 16, 16, 32),)
+    with pytest.raises(InputError, match="leave --archs out"):
+        architectures_asked("joint", "16-16-16-32")

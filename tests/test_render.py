@@ -17,7 +17,8 @@ from nnbench.harness.novelty import Novelty
 from nnbench.presentation import film
 from nnbench.presentation.film import PICTURE, Film, FilmError, Subject, Take
 from nnbench.protocol import Protocol, Unit
-from nnbench.store.results import Store, StoreError
+from nnbench.store.errors import StoreError
+from nnbench.store.store import Store
 from nnbench.tasks.policies.mlp import Weights
 from nnbench.tasks.simulation.camera import Camera
 from nnbench.tasks.simulation.vulkan import Driver

@@ -10,11 +10,11 @@ from matplotlib.figure import Figure
 
 from nnbench.harness.trained import Budget
 from nnbench.presentation.figures import Drawing
-from nnbench.presentation.report import Undrawn, page
+from nnbench.presentation.report import Undrawn, compose
 from nnbench.presentation.tables import MISSING, novelty_table, table1, table2, table3, table4, table6
-from nnbench.presentation.text import Grid, Line, html_table
+from nnbench.presentation.text import Grid, Table, html_table
 from nnbench.protocol import Protocol, Unit
-from nnbench.store.results import Store
+from nnbench.store.store import Store
 
 TASK = "PickCube-v1"
 PROTOCOL = Protocol(samples=4, top=2, selection_episodes=3, screening_episodes=2, test_episodes=5)
@@ -77,8 +77,8 @@ def _manifest(method: str = "nnit", **changes: Any) -> dict[str, Any]:
     } | changes
 
 
-def _empty_tables() -> list[tuple[Grid, list[Line]]]:
-    return [
+def _empty_tables() -> list[Table]:
+    found = [
         table2({}, PROTOCOL, TASK),
         table3({}, PROTOCOL, [TASK]),
         table4({}, PROTOCOL, TASK),
@@ -86,6 +86,7 @@ def _empty_tables() -> list[tuple[Grid, list[Line]]]:
         table1([], TASK),
         novelty_table({}, PROTOCOL, [TASK]),
     ]
+    return [Table(*parts) for parts in found]
 
 
 def _drawing(title: str = "Figure 9", caption: str = "what it shows") -> Drawing:
@@ -94,20 +95,18 @@ def _drawing(title: str = "Figure 9", caption: str = "what it shows") -> Drawing
     return Drawing(title, caption, figure)
 
 
-def _page(
-    tables: Sequence[tuple[Grid, Sequence[Line]]] = (), figures: Sequence[Drawing | Undrawn] = (), *units: Any
-) -> str:
-    return page(tables, figures, units, [], {TASK: None}, None, PROTOCOL)
+def _page(tables: Sequence[Table] = (), figures: Sequence[Drawing | Undrawn] = (), *units: Any) -> str:
+    return compose(tables, figures, units, [], {TASK: None}, None, PROTOCOL)
 
 
 def test_every_table_is_there_with_all_its_cells() -> None:
     tables = _empty_tables()
     read = _Page(_page(tables))
-    assert read.titles[: len(tables)] == [grid.title for grid, _ in tables]
-    for (grid, _), cells in zip(tables, read.tables, strict=False):
+    assert read.titles[: len(tables)] == [grid.title for grid in [table.grid for table in tables]]
+    for grid, cells in zip([table.grid for table in tables], read.tables, strict=False):
         assert cells[1:] == [[cell.strip() for cell in row] for row in grid.rows]
         assert len(cells[0]) == len(grid.headers)
-    reported = [cells for grid, cells in zip(tables[0][0].rows, read.tables[0][1:], strict=True) if "nnit" in grid]
+    reported = [cells for grid, cells in zip(tables[0].grid.rows, read.tables[0][1:], strict=True) if "nnit" in grid]
     assert any("38.70 ± 0.36, 99" in row for row in reported)
 
 
@@ -123,7 +122,18 @@ def test_measured_and_reported_columns_are_told_apart() -> None:
 
 
 def test_columns_are_explained_once() -> None:
-    text = _Page(_page([table2({}, PROTOCOL, TASK), table2({}, PROTOCOL, "PushCube-v1"), table3({}, PROTOCOL, [TASK])]))
+    text = _Page(
+        _page(
+            [
+                Table(*parts)
+                for parts in (
+                    table2({}, PROTOCOL, TASK),
+                    table2({}, PROTOCOL, "PushCube-v1"),
+                    table3({}, PROTOCOL, [TASK]),
+                )
+            ]
+        )
+    )
     assert text.text.count("95% bootstrap interval") == 1
     assert text.text.count(f"Columns as in “Table 2: architecture-conditioned generation, {TASK}”.") == 2
     assert "Columns as in" in text.text and "train/unseen/outside/other: of all samples" in text.text
@@ -148,7 +158,7 @@ def test_text_is_escaped_everywhere() -> None:
     grid = Grid(evil, (evil, evil), 1, evil)
     grid.add(evil, evil)
     manifest = _manifest(command=["nnbench", evil], versions={"torch": evil}, machine={"platform": evil})
-    text = _page([(grid, [])], [_drawing(evil, evil), Undrawn("3", evil)], manifest)
+    text = _page([Table(grid, [])], [_drawing(evil, evil), Undrawn("3", evil)], manifest)
     assert "<b>" not in text and _Page(text).text.count(evil) == 12
 
 
@@ -161,7 +171,7 @@ def test_what_is_missing_is_said_in_words() -> None:
     assert f"Table 1, {TASK}: conv1x1, upsample, sgd" in read.text
     assert "Nothing was measured here yet" in read.text and f"{TASK}: no zoo comes with this version" in read.text
     assert "NOT THE BENCHMARK'S PROTOCOL" in read.text
-    assert "NOT THE BENCHMARK'S" not in page([], [], [], [], {TASK: None}, None, Protocol())
+    assert "NOT THE BENCHMARK'S" not in compose([], [], [], [], {TASK: None}, None, Protocol())
 
 
 def test_provenance_names_every_unit() -> None:
@@ -188,7 +198,7 @@ def test_provenance_of_table_1_and_of_a_zoo() -> None:
         "files": {"ghns.safetensors": "bb" * 32},
     }
     alignment = {"config": {"seeds": 35}, "pool_sha256": "cc" * 32}
-    read = _Page(page([], [], [], [], {TASK: zoo}, alignment, PROTOCOL))
+    read = _Page(compose([], [], [], [], {TASK: zoo}, alignment, PROTOCOL))
     rows = [row for cells in read.tables for row in cells]
     for row in (["hypernetworks", "2"], ["training policies", "5 of 9 passed the filter"], ["config", "seeds 35"]):
         assert row in rows
@@ -197,7 +207,7 @@ def test_provenance_of_table_1_and_of_a_zoo() -> None:
 
 def test_what_training_cost_is_a_row_a_method() -> None:
     budget = Budget("nnit", TASK, 0, 3_835_000, 7_230.0, {"cpus": 2}, {"width": 256})
-    read = _Page(page([], [], [], [budget], {TASK: None}, None, PROTOCOL))
+    read = _Page(compose([], [], [], [budget], {TASK: None}, None, PROTOCOL))
     assert ["nnit", TASK, "0", "3,835,000", "120"] in [row for cells in read.tables for row in cells]
     assert "width 256" in read.text and "No trained method was measured" in _Page(_page()).text
 
@@ -210,7 +220,7 @@ def test_a_figure_is_drawn_into_the_page_with_its_caption() -> None:
 
 
 def _nnbench(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
-    code = "import sys; from nnbench.commands.cli import main; sys.argv[0] = 'nnbench'; main()"
+    code = "import sys; from nnbench.commands.main import main; sys.argv[0] = 'nnbench'; main()"
     return subprocess.run([sys.executable, "-c", code, *arguments], cwd=cwd, capture_output=True, text=True)
 
 
@@ -218,7 +228,7 @@ def test_report_and_figure_as_commands(tmp_path: Path) -> None:
     done = _nnbench("report", "--task", TASK, "--results", str(REFERENCE), "--out", "page.html", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     units = sum(manifest["unit"]["task"] == TASK for manifest in Store(REFERENCE).manifests())
-    assert units > 0 and done.stdout == f"page.html: 8 tables, 5 of 5 figures, {units} units\n"
+    assert units > 0 and done.stdout == f"page.html: {units} units\n"
     read = _Page((tmp_path / "page.html").read_text("utf-8"))
     (nnit,) = [row for row in read.tables[0] if row[:2] == ["unseen", "nnit"]]
     assert nnit[2] == "39.5 [38.5, 40.4]" and MISSING not in nnit

@@ -12,12 +12,12 @@ from nnbench.harness.isolation import Isolated, MethodError
 from nnbench.harness.roundtrip import RoundTripError, measure, read
 from nnbench.harness.trained import Trained
 from nnbench.presentation.tables import roundtrip_table
-from nnbench.presentation.text import render
+from nnbench.presentation.text import Table, render
 from nnbench.registry import MethodSource
 from nnbench.tasks.policies.architectures import Architecture, architecture_name
 from nnbench.tasks.policies.mlp import Weights
+from nnbench.tasks.registry import TASKS
 from nnbench.tasks.simulation.workers import Simulator
-from nnbench.tasks.zoo.filter import FILTERS
 from nnbench.tasks.zoo.zoo import Zoo, score_policies
 
 ARCH = (16, 16, 16, 64)
@@ -53,7 +53,7 @@ def test_policies_and_what_is_left_of_them_are_rolled_out_once(zoo: Zoo, simulat
         rows[0][f"reconstructed_{name}"] == rows[0][name] for name in ("return", "success_once", "success_at_end")
     )
     assert all(row["reconstructed_return"] < row["return"] for row in rows[1:])
-    (score,) = score_policies(simulator, [networks[rows[1]["ghn_seed"]]], replace(FILTERS[TASK], episodes=2))
+    (score,) = score_policies(simulator, [networks[rows[1]["ghn_seed"]]], replace(TASKS[TASK].filter, episodes=2))
     assert rows[1]["return"] == pytest.approx(score["return"], abs=1e-3)
     expected = {"method": "halves", "generator_seed": 3, "episodes": 2, "arch": architecture_name(ARCH)}
     assert all(rows[0][key] == value for key, value in expected.items()) and rows[0]["zoo_sha256"] == zoo.sha256
@@ -126,7 +126,7 @@ def test_the_tables_mean_is_over_architectures() -> None:
     assert grid.rows[1][1:3] == ["16-16-16-64", "2"] and grid.rows[2][7:] == ["0.0", "0.400"]
     found = {(line.arch, line.metric): line.measured for line in lines}
     assert found[None, "reconstructed_success"] == 0.125 and found["64-64-64-64", "relative_l2"] == pytest.approx(0.4)
-    assert max(map(len, render([grid], [], "text", 120).splitlines())) <= 120
+    assert max(map(len, render([Table(grid, [])], "text", 120).splitlines())) <= 120
     assert roundtrip_table([], TASK)[0].rows == [["—"] * 9]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nnbench.store.results import Store
+from nnbench.store.store import Store
 
 KILLS = 2
 ARGUMENTS = (
@@ -19,7 +19,7 @@ ARGUMENTS = (
 
 def _start(cwd: Path) -> "subprocess.Popen[bytes]":
     cwd.mkdir(exist_ok=True)
-    code = "import sys; from nnbench.commands.cli import main; sys.argv[0] = 'nnbench'; main()"
+    code = "import sys; from nnbench.commands.main import main; sys.argv[0] = 'nnbench'; main()"
     return subprocess.Popen([sys.executable, "-c", code, *ARGUMENTS], cwd=cwd, stdout=subprocess.DEVNULL)
 
 

@@ -15,9 +15,10 @@ import pytest
 import torch
 
 from nnbench.tasks.policies.mlp import PolicyActor, random_policy
+from nnbench.tasks.registry import load_task
 from nnbench.tasks.simulation import workers as simulation
 from nnbench.tasks.simulation.engine import SimulationError
-from nnbench.tasks.simulation.workers import Rollout, Simulator, load_task
+from nnbench.tasks.simulation.workers import Rollout, Simulator
 from nnbench.tasks.zoo.zoo import Zoo
 
 TASK = load_task("PickCube-v1")
@@ -156,7 +157,8 @@ def test_no_worker_outlives_its_parent(blow: signal.Signals) -> None:
         import multiprocessing, signal
         import numpy as np, torch
         from nnbench.tasks.policies.mlp import PolicyActor, random_policy
-        from nnbench.tasks.simulation.workers import Rollout, Simulator, load_task
+        from nnbench.tasks.simulation.workers import Rollout, Simulator
+        from nnbench.tasks.registry import load_task
         if __name__ == "__main__":
             signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts with & ignores it
             with Simulator(load_task("PickCube-v1"), 2) as simulator:

@@ -17,7 +17,7 @@ from nnbench.slurm.dispatch import Cluster
 from nnbench.slurm.profile import Profile, Resources
 from nnbench.slurm.status import describe_status
 from nnbench.slurm.sweep import Sweep, alive
-from nnbench.store.results import Store
+from nnbench.store.store import Store
 
 CLUSTERS: tuple[Cluster, ...] = ("slurm", "local", "debug")
 KILLS = 10
@@ -33,8 +33,8 @@ screening_episodes = 2
 test_episodes = 2
 
 [[run]]
-methods = ["nearest", "random"]
-tasks = ["PickCube-v1"]
+method = ["nearest", "random"]
+task = ["PickCube-v1"]
 archs = "{ARCHS}"
 """
 OWN = """
@@ -47,7 +47,7 @@ class Method(nearest.Method):
         assert Path("mended").exists() or arch != (16, 16, 16, 32), "not this one"
         return super().generate(arch, n, seed=seed)
 """
-OWN_PLAN = "plugins = ['mine.py']\n" + PLAN.replace('["nearest", "random"]', '["mine"]')
+OWN_PLAN = "plugin = ['mine.py']\n" + PLAN.replace('["nearest", "random"]', '["mine"]')
 SLOW = """
 import time
 from pathlib import Path
@@ -62,7 +62,7 @@ class Method(nearest.Method):
             time.sleep(3600)
         return cls(training)
 """
-SLOW_PLAN = "plugins = ['mine.py']\n[[train]]\nmethods = ['mine']\ntasks = ['PickCube-v1']\n"
+SLOW_PLAN = "plugin = ['mine.py']\n[[train]]\nmethod = ['mine']\ntask = ['PickCube-v1']\n"
 TROUBLED = "run/mine/PickCube-v1/s0/16-16-16-32"
 
 
@@ -89,7 +89,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def expected(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """What plain `nnbench run` stores."""
     folder = tmp_path_factory.mktemp("run")
-    code = "import sys; from nnbench.commands.cli import main; sys.argv[0] = 'nnbench'; main()"
+    code = "import sys; from nnbench.commands.main import main; sys.argv[0] = 'nnbench'; main()"
     scale = ("--n", "4", "--top-k", "1", "--episodes", "2", "--test-episodes", "2", "--workers", "1")
     arguments = ("run", "--method", "nearest", "random", "--archs", ARCHS, *scale)
     subprocess.run([sys.executable, "-c", code, *arguments], cwd=folder, check=True, stdout=subprocess.DEVNULL)
@@ -248,7 +248,7 @@ def _sweep_in_background(cluster: Cluster) -> "subprocess.Popen[bytes]":
     """The command, for a kill of its jobs must not end this process. A method's process may be what is killed."""
     resources = "minutes = 30\ncpus = 1\nmemory_gb = 1.5\npack_minutes = 1\n"
     Path("tiny.toml").write_text(f"parallel = 2\nsignal_s = 60\n[training]\n{resources}[rollouts]\n{resources}")
-    code = "import sys; from nnbench.commands.cli import main; sys.argv[0] = 'nnbench'; main()"
+    code = "import sys; from nnbench.commands.main import main; sys.argv[0] = 'nnbench'; main()"
     arguments = ("sweep", "mine.toml", "--cluster", cluster, "--profile", "tiny.toml", "--retry-failed")
     nowhere = subprocess.DEVNULL
     return subprocess.Popen([sys.executable, "-c", code, *arguments], stdout=nowhere, stderr=nowhere)

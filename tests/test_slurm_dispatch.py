@@ -40,7 +40,7 @@ def test_an_array_is_no_longer_than_clusters_allow() -> None:
 def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sweep:
     monkeypatch.chdir(tmp_path)
     Path("mine.toml").write_text(
-        "tables = [2]\n[[run]]\nmethods = ['nearest', 'random']\ntasks = ['PickCube-v1']\n"
+        "tables = [2]\n[[run]]\nmethod = ['nearest', 'random']\ntask = ['PickCube-v1']\n"
         "archs = '16-16-16-32,32-32-16-64'\n"
     )
     return Sweep.open(Path("mine.toml"))
@@ -83,7 +83,7 @@ def test_a_local_job_is_alive_only_while_its_own_process_is() -> None:
 def test_problems_are_known_before_anything_is_submitted(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
     assert dispatch.check(sweep, sweep.units) == []
     Path("other.toml").write_text(
-        "[[run]]\nmethods = ['nearst']\ntasks = ['StackCubeEasy-v1']\n[[zoo]]\ntasks = ['PushCube-v1']\n"
+        "[[run]]\nmethod = ['nearst']\ntask = ['StackCubeEasy-v1']\n[[zoo]]\ntask = ['PushCube-v1']\n"
     )
     other = Sweep.open(Path("other.toml"))
     monkeypatch.setattr("nnbench.tasks.zoo.zoo.SHIPPED", Path("elsewhere"))

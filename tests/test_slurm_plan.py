@@ -16,11 +16,11 @@ def _plan(tmp_path: Path, text: str) -> Path:
     return file
 
 
-RUN = "[[run]]\nmethods = ['ghn', 'nnit']\ntasks = ['PickCube-v1']\n"
+RUN = "[[run]]\nmethod = ['ghn', 'nnit']\ntask = ['PickCube-v1']\n"
 
 
 def test_units_come_once_and_after_what_they_need(tmp_path: Path) -> None:
-    text = RUN + "seeds = [0, 1]\n" + RUN + "[[train]]\nmethods = ['nnit']\ntasks = ['PickCube-v1']\nhours = 3\n"
+    text = RUN + "seed = [0, 1]\n" + RUN + "[[train]]\nmethod = ['nnit']\ntask = ['PickCube-v1']\nhours = 3\n"
     units = expand(load_plan(_plan(tmp_path, "tables = [2]\n" + text)))
     assert Counter(unit.stage for unit in units) == {"train": 4, "run": 32, "table": 1}
     seen: set[str] = set()

@@ -8,9 +8,11 @@ import torch
 
 from nnbench.tasks.policies.architectures import load_splits
 from nnbench.tasks.policies.mlp import PolicyActor
-from nnbench.tasks.simulation.engine import Engine, make_environment
+from nnbench.tasks.registry import TASKS
+from nnbench.tasks.simulation.engine import Engine
+from nnbench.tasks.simulation.scene import make_environment
 from nnbench.tasks.simulation.speed import measure_speed, wild_actor
-from nnbench.tasks.simulation.workers import SCENES_PER_WORKER, TASKS, Rollout, Simulator
+from nnbench.tasks.simulation.workers import SCENES_PER_WORKER, Rollout, Simulator
 from nnbench.tasks.zoo.zoo import Zoo
 
 

@@ -5,8 +5,8 @@ import warnings
 import numpy as np
 import pytest
 
-from nnbench.tasks.simulation.engine import make_environment
-from nnbench.tasks.simulation.workers import TASKS
+from nnbench.tasks.registry import TASKS
+from nnbench.tasks.simulation.scene import make_environment
 
 
 def test_gymnasiums_environment_checker_passes() -> None:

@@ -4,7 +4,7 @@ import torch
 
 from nnbench.tasks.policies.mlp import PolicyActor, random_policy
 from nnbench.tasks.policies.standardiser import LEAST_SCALE, Standardiser
-from nnbench.tasks.simulation.workers import TASKS
+from nnbench.tasks.registry import TASKS
 
 
 def test_observations_become_as_large_as_each_other_and_what_stands_still_is_not_blown_up() -> None:

@@ -1,7 +1,5 @@
 import errno
-import json
 import os
-import platform
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,19 +8,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
 from nnbench.protocol import Protocol, Unit
-from nnbench.store.results import (
-    EPISODE_SCHEMA,
-    POLICY_SCHEMA,
-    ROLLOUT_SCHEMA,
-    Journal,
-    Store,
-    StoreError,
-    this_machine,
-)
+from nnbench.store.errors import StoreError
+from nnbench.store.schemas import EPISODE_SCHEMA, POLICY_SCHEMA, ROLLOUT_SCHEMA
+from nnbench.store.store import Store
 from nnbench.tasks.files import write_atomically
 from nnbench.tasks.policies.mlp import Weights, random_policy, weights_sha256
 
@@ -337,41 +330,6 @@ def _episodes(start: int, stop: int) -> pa.Table:
     return _rows().select(ROLLOUT_SCHEMA.names).slice(start, stop - start)
 
 
-def test_a_journal_survives_and_is_removed(tmp_path: Path) -> None:
-    journal = Store(tmp_path).journal(UNIT)
-    assert journal.read() is None
-    journal.append(_episodes(0, 3))
-    journal.append(_episodes(3, 4))
-    resumed = Store(tmp_path).journal(UNIT)
-    resumed.append(_episodes(4, 9))
-    assert resumed.read() == _episodes(0, 9).cast(ROLLOUT_SCHEMA)
-    assert Store(tmp_path).journal(replace(UNIT, generator_seed=1)).read() is None
-    resumed.clear()
-    assert journal.read() is None and not (tmp_path / "partial" / UNIT.key).exists()
-    journal.clear()
-
-
-def test_parts_keep_their_order_beyond_ten(tmp_path: Path) -> None:
-    journal = Store(tmp_path).journal(UNIT)
-    for episode in range(12):
-        journal.append(_episodes(episode, episode + 1))
-    assert journal.read() == _episodes(0, 12).cast(ROLLOUT_SCHEMA)
-
-
-def test_two_processes_at_one_unit_keep_parts_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ours, theirs = (Store(tmp_path).journal(UNIT) for _ in range(2))
-    found = Journal._parts(ours)  # both look before either writes
-    monkeypatch.setattr(Journal, "_parts", lambda self: found)
-    ours.append(_episodes(0, 3))
-    monkeypatch.setattr("nnbench.store.results._PROCESS", "another")
-    theirs.append(_episodes(1, 4))
-    monkeypatch.undo()
-    kept = Store(tmp_path).journal(UNIT).read()
-    assert kept is not None and sorted(kept["episode_seed"].to_pylist()) == sorted(
-        [*_episodes(0, 3)["episode_seed"].to_pylist(), *_episodes(1, 4)["episode_seed"].to_pylist()]
-    )
-
-
 def test_two_processes_that_finish_one_unit_at_once_leave_it_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -387,7 +345,7 @@ def test_two_processes_that_finish_one_unit_at_once_leave_it_whole(
             others = 1
             store.write(UNIT, theirs, _policies(), _weights(), {"whose": "theirs"})
 
-    monkeypatch.setattr("nnbench.store.results.write_atomically", write)
+    monkeypatch.setattr("nnbench.store.store.write_atomically", write)
     store.write(UNIT, _rows(), _policies(), _weights(), {"whose": "ours"})
     assert others == 1 and store.finished(UNIT)
     rows = _conformed(_rows() if store.info(UNIT)["whose"] == "ours" else theirs)
@@ -398,67 +356,10 @@ def _conformed(rows: pa.Table) -> pa.Table:
     return rows.select(EPISODE_SCHEMA.names).cast(EPISODE_SCHEMA)
 
 
-def test_an_unfinished_part_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    journal = Store(tmp_path).journal(UNIT)
-    journal.append(_episodes(0, 3))
-    (journal.directory / ".000001.parquet.1.tmp").write_bytes(b"PAR1")
-    assert journal.read() == _episodes(0, 3).cast(ROLLOUT_SCHEMA)
-    journal.clear()
-    assert not journal.directory.exists()
-
-
-def test_a_process_killed_while_writing_a_part_loses_only_that_part(tmp_path: Path) -> None:
-    journal = Store(tmp_path).journal(UNIT)
-    journal.append(_episodes(0, 3))
-    program = (
-        "import os, sys, pathlib; from nnbench.store.results import Journal\n"
-        "journal = Journal(pathlib.Path(sys.argv[1])); episodes = journal.read()\n"
-        "os.fsync = lambda descriptor: os.kill(os.getpid(), 9)\n"
-        "journal.append(episodes)"
-    )
-    killed = subprocess.run([sys.executable, "-c", program, str(journal.directory)], check=False)
-    assert killed.returncode == -9
-    assert journal.read() == _episodes(0, 3).cast(ROLLOUT_SCHEMA)
-    journal.append(_episodes(3, 4))
-    assert journal.read() == _episodes(0, 4).cast(ROLLOUT_SCHEMA)
-
-
-def test_a_corrupt_part_is_named_with_the_remedy(tmp_path: Path) -> None:
-    journal = Store(tmp_path).journal(UNIT)
-    journal.append(_episodes(0, 3))
-    (journal.directory / "000000.parquet").write_bytes(b"PAR1")
-    with pytest.raises(StoreError, match="000000.parquet: corrupt.*delete 000000.parquet"):
-        journal.read()
-
-
 def test_partial_results_are_no_rows(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.journal(UNIT).append(_episodes(0, 3))
     assert store.rows().num_rows == 0 and not store.finished(UNIT)
-
-
-def test_a_machine_names_the_gpu_it_computes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    assert "gpu" not in this_machine()
-    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    monkeypatch.setattr("torch.cuda.get_device_name", lambda: "NVIDIA H200")
-    assert this_machine()["gpu"] == "NVIDIA H200"
-
-
-def test_a_machine_names_its_make_of_processor() -> None:
-    processor = this_machine()["processor"]
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    assert processor == (names[0] if names else platform.machine())
-
-
-def test_manifest_holds_no_machine_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "sys.argv", ["/my/nnbench", "run", "--results", "/my/rows", "--plugin=/my/a.py", "--out", "b/c"]
-    )
-    _written(tmp_path)
-    manifest = json.loads((tmp_path / f"{UNIT.key}.json").read_text())
-    assert manifest["command"] == ["nnbench", "run", "--results", "rows", "--plugin=a.py", "--out", "b/c"]
 
 
 def test_merging_copies_what_is_new_and_refuses_a_contradiction(tmp_path: Path) -> None:
@@ -559,3 +460,46 @@ def test_weights_of_another_version_of_the_protocol_are_refused(tmp_path: Path) 
     older = replace(UNIT, protocol=replace(UNIT.protocol, version=UNIT.protocol.version - 1))
     with pytest.raises(StoreError, match="of the protocol, which read observations in another way"):
         _written(tmp_path, older).weights(older)
+
+
+def test_columns_can_be_chosen(tmp_path: Path) -> None:
+    store = _written(tmp_path)
+    _written(tmp_path, replace(UNIT, method="sane", generator_seed=1))
+    names = ["method", "generator_seed", "return", "stage"]
+    whole, part = store.rows(), store.rows(columns=names)
+    assert set(part.column_names) == set(names) and part.equals(whole.select(part.column_names))
+    assert store.policies(columns=["method"]).equals(store.policies().select(["method"]))
+
+
+def test_columns_of_a_published_file_are_those_that_it_holds(tmp_path: Path) -> None:
+    """Some columns are taken from the manifest instead: they are what the file says."""
+    store = _written(tmp_path)
+    stored = pq.read_table(tmp_path / f"{UNIT.key}.parquet")
+    assert store.rows().equals(_conformed(stored)) and store.unit_rows(UNIT).equals(_conformed(stored))
+
+
+def test_an_archive_is_decompressed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _written(tmp_path / "ours").publish(tmp_path / "published")
+    rows = Store(tmp_path / "published").rows()
+    monkeypatch.setattr("lzma.decompress", None)
+    assert Store(tmp_path / "published").rows().equals(rows) and rows.num_rows == _rows().num_rows
+
+
+def test_reading_imports_no_torch(tmp_path: Path) -> None:
+    _written(tmp_path)
+    program = (
+        "import pathlib, sys; from nnbench.store.store import Store\n"
+        "from nnbench.store import alignment, round_trips\n"
+        "store = Store(pathlib.Path(sys.argv[1])); store.protocol(), store.policies()\n"
+        "print(store.rows().num_rows, 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(_rows().num_rows), "False"]
+
+
+def test_facts_of_the_method_are_kept(tmp_path: Path) -> None:
+    store = _written(tmp_path)
+    assert store.facts(UNIT) is None and "facts" not in store.manifests()[0]
+    facts = {"name": "nnit", "role": "generator"}
+    store.write(UNIT, _rows(), _policies(), _weights(), {}, facts)
+    assert store.facts(UNIT) == facts == store.manifests()[0]["facts"]

@@ -22,10 +22,10 @@ from nnbench.presentation.tables import (
     table6,
     verdict,
 )
-from nnbench.presentation.text import render
+from nnbench.presentation.text import Table, render
 from nnbench.protocol import Protocol
 from nnbench.registry import list_methods
-from nnbench.store.results import EPISODE_SCHEMA, POLICY_SCHEMA
+from nnbench.store.schemas import EPISODE_SCHEMA, POLICY_SCHEMA
 from nnbench.tasks.policies.architectures import Architecture, architecture_name, load_splits
 
 PROTOCOL = Protocol(samples=6, top=2, selection_episodes=3, screening_episodes=2, test_episodes=40)
@@ -109,7 +109,7 @@ def _mean_row(cells: list[Row], method: str, partition: str = "unseen") -> Row:
 
 def _printed(rows: pa.Table, **options: Any) -> str:
     grid, _ = table2(_scores(rows), PROTOCOL, TASK, **options)
-    return render([grid], [], "text", 120)
+    return render([Table(grid, [])], "text", 120)
 
 
 def test_numbers_of_a_finished_partition() -> None:
@@ -357,7 +357,7 @@ def test_table_4_has_the_papers_architectures_and_floors_below() -> None:
     claims = {line.arch: line.reported for line in lines if line.method == "nnit" and line.metric == "return"}
     assert claims["32-32-16-64"] == 37.75 and claims["32-16-16-16"] == 38.53
     assert {line.split for line in lines if line.arch == "32-16-16-16"} == {"outside"}
-    assert max(map(len, render([grid], [], "text", 120).splitlines())) <= 120
+    assert max(map(len, render([Table(grid, [])], "text", 120).splitlines())) <= 120
 
 
 def test_table_3_is_of_what_a_method_chose() -> None:
@@ -376,7 +376,7 @@ def test_table_3_is_of_what_a_method_chose() -> None:
     (line,) = [line for line in lines if line.metric == "return"]
     assert (line.measured, line.reported, line.split) == (32.5, 38.85, "joint")
     assert grid.rows[0][0:2] == [TASK, "nnit"] and grid.rows[0][-1] == "33/33/17/17"
-    text = render([grid], [], "text", 120)
+    text = render([Table(grid, [])], "text", 120)
     assert max(map(len, text.splitlines())) <= 120 and "…" not in text
 
 
@@ -388,7 +388,7 @@ def test_novelty_stands_beside_success() -> None:
     assert nnit["success"] == 0.5 and nnit["failed_alike"] == 1.0 and nnit["passing"] == 0.0
     assert nnit["failed_as_ghn"] == 0.0  # of its distinct networks none ever fails
     assert ghn["failed_alike"] is None and ghn["ghn_spread"] == 30
-    text = render([grid], [], "text", 120)
+    text = render([Table(grid, [])], "text", 120)
     assert max(map(len, text.splitlines())) <= 120 and "…" not in text
 
 
@@ -444,8 +444,8 @@ def test_methods_are_compared_in_pairs_that_say_something() -> None:
     assert found["nnit", "ghn"].measured == -0.5
     equal = found["nnit", "nearest"]
     assert equal.measured == 0 and equal.lo == equal.hi == 0  # the same outcomes on the same episodes
-    assert "sane" in render([grid], [], "text", 120)
-    assert render([differences_table({}, PROTOCOL, [TASK])[0]], [], "text", 120).count("—") == 7
+    assert "sane" in render([Table(grid, [])], "text", 120)
+    assert render([Table(differences_table({}, PROTOCOL, [TASK])[0], [])], "text", 120).count("—") == 7
 
 
 def test_a_variant_is_compared_with_what_it_was_made_of() -> None:

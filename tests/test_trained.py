@@ -20,7 +20,8 @@ from nnbench.harness import trained as training
 from nnbench.harness.code import hash_code
 from nnbench.harness.trained import CheckpointError, find, find_budget, obtain, train
 from nnbench.registry import MethodSource
-from nnbench.tasks.zoo.zoo import HeldOutAccess, Zoo
+from nnbench.tasks.policies.training_set import HeldOutAccess
+from nnbench.tasks.zoo.zoo import Zoo
 
 
 class Remembers(Generator):

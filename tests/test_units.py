@@ -8,7 +8,7 @@ from nnbench.harness.trained import Trained
 from nnbench.harness.units import run_units
 from nnbench.protocol import Protocol, Unit
 from nnbench.registry import MethodSource
-from nnbench.store.results import Store
+from nnbench.store.store import Store
 from nnbench.tasks.zoo.zoo import Zoo
 
 PROTOCOL = Protocol(samples=2, top=1, selection_episodes=2, screening_episodes=1, test_episodes=1)

@@ -18,13 +18,13 @@ from safetensors.torch import load_file
 from nnbench.tasks.files import file_sha256
 from nnbench.tasks.policies.architectures import load_splits
 from nnbench.tasks.policies.mlp import check_weights, flatten_weights
+from nnbench.tasks.policies.training_set import HeldOutAccess
 from nnbench.tasks.simulation.workers import Simulator
+from nnbench.tasks.task import Filter
 from nnbench.tasks.zoo.distillation import DaggerConfig, DistillationConfig, PoolConfig
 from nnbench.tasks.zoo.ghn import GHNConfig
 from nnbench.tasks.zoo.zoo import (
     SHIPPED,
-    Filter,
-    HeldOutAccess,
     Zoo,
     ZooError,
     _keep_best,
@@ -193,7 +193,8 @@ def test_a_killed_build_goes_on_and_ends_with_the_same_zoo(simulator: Simulator,
         import sys
         from pathlib import Path
         sys.path.insert(0, {str(Path(__file__).parent)!r})
-        from nnbench.tasks.simulation.workers import Simulator, load_task
+        from nnbench.tasks.simulation.workers import Simulator
+        from nnbench.tasks.registry import load_task
         from test_zoo import EXPERT, LENIENT, TASK, TINY, build_zoo
         if __name__ == "__main__":
             with Simulator(load_task(TASK), 1) as simulator:

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import combinations
 
+from nnbench.analysis.lines import Line
 from nnbench.presentation.tables import DIRECT, FLOORS, VARIANTS
-from nnbench.presentation.text import Line
 
 _CLAIMED_UNSEEN = 0.85
 """The paper's abstract: over 85 % success on architectures that were never trained on."""

@@ -1,19 +1,33 @@
-"""What the NNiT paper printed in its tables, as data; nothing in here was measured by nnbench.
+"""What the NNiT paper printed in its tables; nothing in here was measured by nnbench.
 
-`reported.json` holds the transcription and notes on what the paper leaves undefined.
+Kim, Mehta, Hsu, Ryu, Liu, Pajic: NNiT: Width-Agnostic Neural Network Generation with Structurally Aligned Weight
+Spaces. The numbers are facts of a task, `Task.reported`. What they are, and what the paper leaves undefined:
+
+1. 35 policies of hidden widths 256-256-256 on PickCube-v1, written by GHNs or trained directly (SGD). `nearest_l2` and
+   `nearest_cosine` are to the nearest other of the 35. The paper does not say how either side was trained, nor on how
+   many episodes it was scored.
+2. Mean return and success of the top 10 of 100 generated policies, each evaluated over 50 episodes. The paper does not
+   say what its ± is: neither over what (policies, architectures, episodes, seeds) nor which statistic. It prints no
+   partition for the Dataset row, which is filed under `train`, the architectures that its dataset is made of. Success
+   is printed in whole percent.
+3. As table 2, the method choosing the architecture too. The text says 99-100 % for the first two tasks.
+4. Functional networks of single architectures, sampled jointly with their weights. The paper does not name the task;
+   the returns are of PickCube-v1's range. Nor does it say how many networks a row is. It files 32-16-16-16 under
+   unseen, which lies outside the space that it defines.
+6. Mean distance and cosine similarity of each of 100 training policies to its nearest neighbour, for a fixed
+   architecture that the paper does not name.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
-from typing import Any
 
-_FILE = Path(__file__).parent / "reported.json"
+from nnbench.tasks.registry import TASKS
 
-ARXIV_ID: str = json.loads(_FILE.read_text("utf-8"))["arxiv"]
+ARXIV_ID = "2603.00180v1"
 """The version of the paper that the values are from."""
+
+_KEYS = ("method", "partition", "arch")
 
 
 @dataclass(frozen=True)
@@ -45,17 +59,12 @@ def reported(
 
 @cache
 def reported_cells(table: int, task: str) -> tuple[Reported, ...]:
-    """The paper's cells of one table and task, in the paper's order."""
-    found: dict[str, Any] = json.loads(_FILE.read_text("utf-8"))["tables"][str(table)]
-    return tuple(
-        Reported(
-            table,
-            task,
-            row.get("method"),
-            row.get("partition"),
-            row.get("arch"),
-            dict(zip(found["columns"], row["cells"][task], strict=True)),
-        )
-        for row in found["rows"]
-        if task in row["cells"]
-    )
+    """The paper's cells of one table and task, in the paper's order; none for a task that does not ship."""
+    rows = TASKS[task].reported.get(table, ()) if task in TASKS else ()
+    return tuple(_cell(table, task, row) for row in rows)
+
+
+def _cell(table: int, task: str, row: Mapping[str, str | float]) -> Reported:
+    method, partition, arch = (str(row[key]) if key in row else None for key in _KEYS)
+    values = {name: float(value) for name, value in row.items() if name not in _KEYS}
+    return Reported(table, task, method, partition, arch, values)

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from nnbench.analysis.statistics import Interval, Resampled, hierarchical_interval, resample, reselected_interval
 from nnbench.protocol import JOINT, Protocol
-from nnbench.tasks.zoo.filter import FILTERS
+from nnbench.tasks.registry import TASKS
 
 
 class TableError(ValueError):
@@ -284,7 +284,7 @@ def _read(
     selection["return"][place] = columns["return"][~testing]
     selection["success"][place] = success[~testing]
     screened = slice(protocol.screening_episodes)
-    passing, wanted = math.nan, FILTERS.get(unit.task)
+    passing, wanted = math.nan, TASKS[unit.task].filter if unit.task in TASKS else None
     if wanted is not None:
         returns = selection["return"][:, screened].mean(axis=1)
         passing = float(

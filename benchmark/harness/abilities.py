@@ -42,8 +42,8 @@ def examine() -> list[Finding]:
 def _cpu_physics() -> tuple[bool, str]:
     import numpy as np
 
+    from nnbench.tasks.registry import load_task
     from nnbench.tasks.simulation.engine import Engine
-    from nnbench.tasks.simulation.workers import load_task
 
     task = load_task("PickCube-v1")
     engine = Engine(task, 1)

@@ -31,7 +31,7 @@ from nnbench.harness.novelty import nearest_by_weights
 from nnbench.tasks.pick_cube import PICK_CUBE
 from nnbench.tasks.policies.architectures import Architecture, load_splits
 from nnbench.tasks.policies.mlp import Weights, nearest_neighbours, random_policy, weights_sha256
-from nnbench.tasks.zoo.zoo import HeldOutAccess
+from nnbench.tasks.policies.training_set import HeldOutAccess
 
 _NETWORKS = 4
 
@@ -164,7 +164,7 @@ def writes_architectures_it_never_saw(subject: Subject) -> None:
 
 
 def chooses_architectures(subject: Subject) -> None:
-    """`generate_joint`, where there is one, returns policies that fit their architectures; equal calls, equal choices."""
+    """`generate_joint`, where there is one, returns policies that fit their architectures, and repeats itself."""
     if isinstance(subject.fitted, JointGenerator):
         first, again = ([weights_sha256(sample) for sample in subject.samples(None, 4, seed=3)] for _ in range(2))
         if first != again:
@@ -172,7 +172,7 @@ def chooses_architectures(subject: Subject) -> None:
 
 
 def reconstructs_policies(subject: Subject) -> None:
-    """`reconstruct`, where there is one, returns as many policies as it is given; equal calls, equal policies."""
+    """`reconstruct`, where there is one, returns as many policies as it is given, and repeats itself."""
     if isinstance(subject.fitted, Autoencoder):
         seeds = list(subject.training.networks(subject.arch))
         try:

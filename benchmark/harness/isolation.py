@@ -22,8 +22,9 @@ from nnbench.api import Autoencoder, Generator, JointGenerator
 from nnbench.registry import MethodSource
 from nnbench.tasks.policies.architectures import MAX_WIDTH, Architecture, architecture_name
 from nnbench.tasks.policies.mlp import InvalidWeights, Weights, check_weights
+from nnbench.tasks.policies.training_set import TrainingSet
 from nnbench.tasks.simulation.workers import end_with_parent
-from nnbench.tasks.zoo.zoo import TrainingSet, Zoo
+from nnbench.tasks.zoo.zoo import Zoo
 
 PATIENCE_S = 3600.0
 """A call of `generate` that takes longer hangs."""

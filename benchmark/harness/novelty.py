@@ -20,7 +20,8 @@ from torch import Tensor
 from nnbench.tasks.policies.architectures import Architecture, architecture_name
 from nnbench.tasks.policies.mlp import Weights, architecture_of, flatten_weights, nearest_neighbours, weights_sha256
 from nnbench.tasks.policies.rebasin import align
-from nnbench.tasks.zoo.zoo import TrainingSet, Zoo
+from nnbench.tasks.policies.training_set import TrainingSet
+from nnbench.tasks.zoo.zoo import Zoo
 
 _SPREAD_WEIGHTS = 8
 _SPREAD_ACTIONS = 100

@@ -15,7 +15,6 @@ from nnbench.tasks.files import file_sha256, read_rows, write_json, write_rows
 from nnbench.tasks.policies.architectures import Architecture, architecture_name
 from nnbench.tasks.policies.mlp import Weights, flatten_weights
 from nnbench.tasks.simulation.workers import Simulator
-from nnbench.tasks.zoo.filter import FILTERS
 from nnbench.tasks.zoo.zoo import Zoo, score_policies, used_versions
 
 
@@ -46,7 +45,7 @@ def measure(
     the method does not answer with policies.
     """
     training = zoo.training_set()
-    policy_filter = replace(FILTERS[zoo.task.name], episodes=episodes)
+    policy_filter = replace(zoo.task.filter, episodes=episodes)
     for arch in archs:
         networks = training.networks(arch)
         asked = {

@@ -21,7 +21,7 @@ from safetensors import safe_open
 import nnbench.methods
 from nnbench.harness.code import hash_code
 from nnbench.registry import MethodSource
-from nnbench.store.results import this_machine
+from nnbench.store.provenance import this_machine
 from nnbench.tasks.files import file_sha256, write_json
 from nnbench.tasks.zoo.zoo import SHIPPED as SHIPPED_ZOOS
 from nnbench.tasks.zoo.zoo import Zoo

@@ -12,7 +12,8 @@ from nnbench.harness.outcome import Outcome
 from nnbench.harness.trained import Trained
 from nnbench.protocol import Unit
 from nnbench.registry import MethodSource
-from nnbench.store.results import Store, StoreError
+from nnbench.store.errors import StoreError
+from nnbench.store.store import Store
 from nnbench.tasks.simulation.workers import Simulator
 from nnbench.tasks.zoo.zoo import Zoo
 
@@ -40,7 +41,7 @@ def run_units(
     facts = {name: asdict(Facts.of(sources[name].load())) for name in names}
     with ExitStack() as stack:
         methods = {
-            name: stack.enter_context(Isolated(sources[name], trained[name].folder, zoo.task.name, zoo.directory))
+            name: stack.enter_context(Isolated(sources[name], trained[name].folder, zoo.task.source, zoo.directory))
             for name in names
         }
         simulator, novelty = stack.enter_context(Simulator(zoo.task, workers)), Novelty(zoo)

@@ -4,7 +4,7 @@ They are drawn in black and grey, to be read in print. S policies, U units of al
 """
 
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, NullLocator
 
+from nnbench.analysis.results import Results
 from nnbench.analysis.scores import Scores, UnitName
 from nnbench.protocol import JOINT, Protocol
 from nnbench.tasks.files import write_atomically
@@ -127,20 +128,31 @@ class Material:
     scores: Mapping[UnitName, Scores]
     alignment: Sequence[Mapping[str, Any]]
     """Rows of `tasks.alignment.compare`, or none."""
+    open_zoo: "Callable[[], Zoo | None]"
 
     @cached_property
     def zoo(self) -> "Zoo":
         """The task's zoo, opened when a figure first needs it. Raises FigureError, or ZooError if it is damaged."""
-        from nnbench.tasks.zoo.zoo import SHIPPED, Zoo
-
-        if not (SHIPPED / self.task).exists():
+        found = self.open_zoo()
+        if found is None:
             raise FigureError(
                 f"no zoo of {self.task} comes with this version; `nnbench zoo build --task {self.task}` makes one"
             )
-        return Zoo.open(self.task)
+        return found
 
 
-def draw(name: str, material: Material, archs: Sequence[Architecture] = (), method: str = "nnit") -> Drawing:
+def draw(name: str, results: Results, task: str, archs: Sequence[Architecture] = (), method: str = "nnit") -> Drawing:
+    """One of `NAMES` for a task, of other architectures than its own where `archs` are given; `method` is for figure 6.
+
+    Raises FigureError where something is missing, ZooError where the task's zoo is damaged.
+    """
+    scores = results.scores(task) if name in ("6", "novelty") else {}
+    alignment = results.alignment(task) if name == "3" else []
+    material = Material(task, results.protocol, scores, alignment, partial(results.zoo, task))
+    return draw_from(name, material, archs, method)
+
+
+def draw_from(name: str, material: Material, archs: Sequence[Architecture] = (), method: str = "nnit") -> Drawing:
     """One of `NAMES`, of other architectures than its own where `archs` are given; `method` is for figure 6.
 
     Raises FigureError where something is missing, ZooError where the task's zoo is damaged.

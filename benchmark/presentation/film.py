@@ -14,13 +14,15 @@ from PIL.PngImagePlugin import PngInfo
 from tqdm import tqdm
 
 from nnbench.protocol import JOINT, Protocol, Unit
-from nnbench.store.results import Store
+from nnbench.store.store import Store
 from nnbench.tasks.files import write_atomically
 from nnbench.tasks.policies.architectures import Architecture, architecture_name, load_splits
-from nnbench.tasks.policies.mlp import Actor, GaussianActor, PolicyActor, Weights
-from nnbench.tasks.policies.standardiser import Standardiser, load_standardiser
+from nnbench.tasks.policies.mlp import GaussianActor, PolicyActor, Weights
+from nnbench.tasks.policies.standardiser import Standardiser
+from nnbench.tasks.registry import load_task
 from nnbench.tasks.simulation.camera import Camera
 from nnbench.tasks.simulation.workers import Rollout, Simulator
+from nnbench.tasks.task import Actor
 from nnbench.tasks.zoo.expert import SCORING_SEEDS, load_expert
 from nnbench.tasks.zoo.zoo import Zoo, read_index, verify
 
@@ -132,7 +134,7 @@ def stored_subjects(store: Store, units: Sequence[Unit], places: Sequence[Place]
     """
     subjects = []
     for unit in units:
-        protocol, standardiser = unit.protocol, load_standardiser(unit.task)
+        protocol, standardiser = unit.protocol, load_task(unit.task).standardiser
         _check_episodes(episodes, protocol.test_episodes)
         samples = store.weights(unit)
         tested = [row for row in store.unit_rows(unit).to_pylist() if row["stage"] == "test"]

@@ -11,12 +11,16 @@ from dataclasses import asdict, dataclass
 from html import escape
 from typing import Any
 
+from tqdm import tqdm
+
 from nnbench.analysis.claims import findings, ranking
+from nnbench.analysis.lines import Line
 from nnbench.analysis.reported import ARXIV_ID
+from nnbench.analysis.results import Results
 from nnbench.harness.trained import Budget
-from nnbench.presentation.figures import Drawing, as_svg
-from nnbench.presentation.tables import protocol_note
-from nnbench.presentation.text import Grid, Line, html_table
+from nnbench.presentation.figures import NAMES, Drawing, FigureError, as_svg, draw
+from nnbench.presentation.tables import build, protocol_note
+from nnbench.presentation.text import Grid, Table, html_table
 from nnbench.protocol import Protocol
 
 _STYLE = """
@@ -79,8 +83,22 @@ class Undrawn:
     reason: str
 
 
-def page(
-    tables: Sequence[tuple[Grid, Sequence[Line]]],
+def page(results: Results, budgets: Sequence[Budget] = ()) -> str:
+    """The whole page; `budgets` are those of the trained methods that were measured."""
+    tables = build(("2", "differences", "3", "4", "6", "1", "novelty", "roundtrip"), results)
+    figures: list[Drawing | Undrawn] = []
+    for name, task in tqdm([(name, task) for name in NAMES for task in results.tasks], desc="figures", disable=None):
+        try:
+            figures.append(draw(name, results, task))
+        except FigureError as error:
+            figures.append(Undrawn(name, str(error)))
+    zoos = {task: results.zoo_manifest(task) for task in results.tasks}
+    alignment = results.alignment_manifest("PickCube-v1")
+    return compose(tables, figures, results.manifests, budgets, zoos, alignment, results.protocol)
+
+
+def compose(
+    tables: Sequence[Table],
     figures: Sequence[Drawing | Undrawn],
     manifests: Sequence[Mapping[str, Any]],
     budgets: Sequence[Budget],
@@ -94,10 +112,10 @@ def page(
     task's, None where it has none; `alignment` is that of table 1.
     """
     tasks = ", ".join(zoos)
-    lines = [line for _, found in tables for line in found]
+    lines = [line for table in tables for line in table.lines]
     sections = {
         "Findings": _findings(lines),
-        "Tables": _tables([grid for grid, _ in tables]),
+        "Tables": _tables([table.grid for table in tables]),
         "Figures": "".join(map(_figure, figures)) + _undrawn(figures),
         "What training cost": _budgets(budgets),
         "What was not measured": _gaps(lines),

@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from nnbench.analysis.lines import Line
 from nnbench.analysis.reported import ARXIV_ID, Reported, reported, reported_cells
+from nnbench.analysis.results import Results
 from nnbench.analysis.scores import Measured, Scores, TableError, UnitName, failed_overlap_with, measure, resample_test
 from nnbench.analysis.statistics import Interval, hierarchical_interval
-from nnbench.presentation.text import Grid, Line
+from nnbench.presentation.text import Grid, Table
 from nnbench.protocol import JOINT, Protocol
 from nnbench.tasks.policies.architectures import architecture_name, load_splits, parse_architecture
 
@@ -73,6 +75,47 @@ class Row:
     measured: Measured | None
     """None unless all expected units are finished."""
     reported: Reported | None
+
+
+NAMES = ("1", "2", "3", "4", "6", "differences", "novelty", "roundtrip")
+"""What `build` builds."""
+
+_PAPERS_TASK = "PickCube-v1"
+"""The paper prints tables 1 and 4 for one task."""
+
+
+def build(names: Sequence[str], results: Results, *, per_architecture: bool = False) -> list[Table]:
+    """The tables of these `NAMES`, in this order; some have one table per task.
+
+    `per_architecture` lists the architectures of table 2 for people too. Raises TableError where rows do not belong
+    together.
+    """
+    found: list[tuple[Grid, list[Line]]] = []
+    tasks, protocol = results.tasks, results.protocol
+
+    def scores(*of: str) -> dict[UnitName, Scores]:
+        return {unit: one for task in of for unit, one in results.scores(task).items()}
+
+    for name in names:
+        if name == "1":
+            found.append(table1(results.alignment(_PAPERS_TASK), _PAPERS_TASK))
+        elif name == "2":
+            found += [table2(scores(task), protocol, task, per_architecture=per_architecture) for task in tasks]
+        elif name == "3":
+            found.append(table3(scores(*tasks), protocol, tasks))
+        elif name == "4":
+            found.append(table4(scores(_PAPERS_TASK), protocol, _PAPERS_TASK))
+        elif name == "6":
+            found.append(table6({task: results.zoo_index(task) for task in tasks}))
+        elif name == "differences":
+            found.append(differences_table(scores(*tasks), protocol, tasks))
+        elif name == "novelty":
+            found.append(novelty_table(scores(*tasks), protocol, tasks))
+        elif name == "roundtrip":
+            found += [roundtrip_table(results.roundtrips(task), task) for task in tasks]
+        else:
+            raise TableError(f"table {name!r}: expected one of {', '.join(NAMES)}")
+    return [Table(grid, lines) for grid, lines in found]
 
 
 def table2_cells(scores: Mapping[UnitName, Scores], protocol: Protocol, task: str) -> list[Row]:

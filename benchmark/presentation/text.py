@@ -10,33 +10,13 @@ from typing import Literal
 
 from rich import box
 from rich.console import Console
-from rich.table import Table
+from rich.table import Table as Layout
 from rich.text import Text
 from tabulate import tabulate
 
+from nnbench.analysis.lines import Line
+
 Format = Literal["text", "md", "latex", "csv", "json"]
-
-
-@dataclass(frozen=True)
-class Line:
-    """One number of a table, for machines."""
-
-    table: str
-    task: str
-    split: str
-    method: str
-    generator_seeds: str
-    """Those that it is the mean of, `0+1+2`."""
-    arch: str | None
-    """None for the mean over a split's architectures."""
-    metric: str
-    measured: float | None
-    lo: float | None
-    hi: float | None
-    reported: float | None
-    verdict: str
-    against: str | None = None
-    """The method whose number was subtracted, on the same episodes."""
 
 
 @dataclass
@@ -60,19 +40,22 @@ class Grid:
         self.rows.append(list(cells))
 
 
-def render(grids: Sequence[Grid], lines: Sequence[Line], form: Format, width: int | None = None) -> str:
-    """The grids for people, or the lines for machines, as one string that ends in a line break.
+@dataclass(frozen=True)
+class Table:
+    """One table, for people and for machines."""
+
+    grid: Grid
+    lines: Sequence[Line]
+
+
+def render(tables: Sequence[Table], form: Format, width: int | None = None) -> str:
+    """The tables as one string that ends in a line break: their grids for people, their lines as csv and json.
 
     `width` is the terminal's, in characters, for text only.
     """
-    if form == "json":
-        return json.dumps([asdict(line) for line in lines], indent=1) + "\n"
-    if form == "csv":
-        buffer = io.StringIO()
-        writer = csv.DictWriter(buffer, [f.name for f in fields(Line)], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(asdict(line) for line in lines)
-        return buffer.getvalue()
+    if form in ("csv", "json"):
+        return _lines([line for table in tables for line in table.lines], form)
+    grids = [table.grid for table in tables]
     parts = []
     for grid in grids:
         if form == "text":
@@ -90,6 +73,16 @@ def render(grids: Sequence[Grid], lines: Sequence[Line], form: Format, width: in
             body = body.replace("±", r"$\pm$").replace("—", "---")
             parts.append(f"\\begin{{table}}\n\\caption{{{caption}}}\n{body}\n\\end{{table}}\n")
     return "\n".join(parts)
+
+
+def _lines(lines: Sequence[Line], form: Format) -> str:
+    if form == "json":
+        return json.dumps([asdict(line) for line in lines], indent=1) + "\n"
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, [f.name for f in fields(Line)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(line) for line in lines)
+    return buffer.getvalue()
 
 
 def html_table(grid: Grid) -> str:
@@ -135,7 +128,7 @@ def _joined(header: str) -> str:
 
 
 def _text(grid: Grid, width: int | None) -> str:
-    table = Table(
+    table = Layout(
         title=grid.title,
         caption=Text(grid.caption),
         caption_justify="left",

@@ -1,1 +1,1 @@
-"""Results on disk."""
+"""Results on disk: finished units, units under way, archives, round trips, alignment."""

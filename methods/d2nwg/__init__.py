@@ -31,7 +31,7 @@ from nnbench.methods.d2nwg.vectors import devectorise, vector_size, vectorise
 from nnbench.methods.nnit.tokens import HIDDEN_LAYERS, encode_architecture
 from nnbench.tasks.policies.architectures import Architecture
 from nnbench.tasks.policies.mlp import Weights
-from nnbench.tasks.zoo.zoo import TrainingSet
+from nnbench.tasks.policies.training_set import TrainingSet
 
 
 class Method(Generator):
@@ -52,7 +52,7 @@ class Method(Generator):
     def fit(cls, training: TrainingSet, *, seed: int, directory: Path, config: Config | None = None) -> Self:
         """Train on the zoo, resuming from what a killed run left in the directory.
 
-        Raises ResumeError if that belongs to another run, InputError if an architecture has no symbols, and
+        Raises TrainingStateError if that belongs to another run, InputError if an architecture has no symbols, and
         TrainingError if the loss diverges.
         """
         config = config or (cls.rehearsal if training.rehearsal else cls.config)

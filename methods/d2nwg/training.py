@@ -18,7 +18,7 @@ from nnbench.methods.d2nwg.config import Config
 from nnbench.methods.d2nwg.model import VAE, UNet, principal_components
 from nnbench.methods.d2nwg.vectors import vectorise
 from nnbench.methods.nnit.tokens import encode_architecture
-from nnbench.tasks.zoo.zoo import TrainingSet
+from nnbench.tasks.policies.training_set import TrainingSet
 
 ENCODE_BATCH = 64
 

@@ -21,7 +21,7 @@ from nnbench.methods.nnit.config import Config
 from nnbench.methods.nnit.model import NNiT
 from nnbench.methods.nnit.tokens import encode_architecture, patchify, positions, valid_patches
 from nnbench.tasks.policies.architectures import Architecture
-from nnbench.tasks.zoo.zoo import TrainingSet
+from nnbench.tasks.policies.training_set import TrainingSet
 
 
 @dataclass(frozen=True)

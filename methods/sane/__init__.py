@@ -26,7 +26,7 @@ from nnbench.methods.sane.training import build_corpus, canonical_networks, trai
 from nnbench.tasks.policies.architectures import Architecture
 from nnbench.tasks.policies.mlp import Weights
 from nnbench.tasks.policies.rebasin import match, permute
-from nnbench.tasks.zoo.zoo import TrainingSet
+from nnbench.tasks.policies.training_set import TrainingSet
 
 GENERATE_BATCH = 50
 
@@ -50,7 +50,7 @@ class Method(Generator):
     def fit(cls, training: TrainingSet, *, seed: int, directory: Path, config: Config | None = None) -> Self:
         """Train on the zoo, resuming from what a killed run left in the directory.
 
-        Raises ResumeError if that belongs to another run, InputError if an architecture does not fit the model, and
+        Raises TrainingStateError if that belongs to another run, InputError if an architecture does not fit the model, and
         TrainingError if the loss diverges.
         """
         config = config or (rehearsal(cls.config) if training.rehearsal else cls.config)

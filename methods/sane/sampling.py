@@ -12,7 +12,7 @@ from torch import Tensor
 from nnbench.errors import InputError
 from nnbench.tasks.policies.architectures import Architecture, architecture_name
 from nnbench.tasks.policies.resizing import doublings, nearest_architectures
-from nnbench.tasks.zoo.zoo import TrainingSet
+from nnbench.tasks.policies.training_set import TrainingSet
 
 Latents = Callable[[Architecture], dict[int, Tensor]]
 """Training architecture to GHN seed to the latents of that policy, (T, Z)."""

@@ -20,7 +20,7 @@ from nnbench.methods.sane.tokens import LAYERS, layout, tokenise
 from nnbench.tasks.policies.architectures import Architecture
 from nnbench.tasks.policies.mlp import Weights, architecture_of
 from nnbench.tasks.policies.rebasin import align, permute
-from nnbench.tasks.zoo.zoo import TrainingSet
+from nnbench.tasks.policies.training_set import TrainingSet
 
 _NOISE = 0.1
 _CONTRAST = 0.05

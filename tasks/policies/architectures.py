@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from nnbench.errors import InputError
+
 Architecture = tuple[int, ...]
 
 MAX_WIDTH = 64
@@ -47,13 +49,13 @@ def load_splits() -> Splits:
 
 
 def parse_architecture(text: str) -> Architecture:
-    """`"32-16-64-32"` to `(32, 16, 64, 32)`. Raises ValueError naming the text where it is no list of widths."""
+    """`"32-16-64-32"` to `(32, 16, 64, 32)`. Raises InputError where the text is no list of widths."""
     try:
         arch = tuple(int(width) for width in text.split("-"))
     except ValueError:
         arch = ()
     if not arch or min(arch) < 1:
-        raise ValueError(f"architecture {text!r}: expected hidden widths joined by '-', for example 32-16-64-32")
+        raise InputError(f"architecture {text!r}: expected hidden widths joined by '-', for example 32-16-64-32")
     return arch
 
 
@@ -75,3 +77,26 @@ def parameter_shapes(arch: Architecture, observation_dim: int, action_dim: int) 
         shapes[f"{2 * layer}.weight"] = (widths[layer + 1], widths[layer])
         shapes[f"{2 * layer}.bias"] = (widths[layer + 1],)
     return shapes
+
+
+def architectures_of(split: str, only: str | None = None) -> tuple[Architecture, ...]:
+    """The architectures that a split's rows are about, or those of them that `only` names (comma between them).
+
+    `only="all"` stands for the 64 training architectures, of which the split `seen` has 8. Raises InputError for an
+    unknown split and for an architecture that is not in it.
+    """
+    splits = load_splits()
+    known = {"seen": splits.seen, "unseen": splits.unseen, "outside": splits.outside}
+    if split not in known:
+        raise InputError(f"unknown split {split!r}: expected one of {', '.join(known)}")
+    if only is None:
+        return known[split]
+    allowed = splits.train if split == "seen" else known[split]
+    if only == "all":
+        return allowed
+    chosen = tuple(parse_architecture(name) for name in only.split(","))
+    for arch in chosen:
+        if arch not in allowed:
+            expected = ", ".join(map(architecture_name, allowed))
+            raise InputError(f"{architecture_name(arch)} is not in the split {split}: expected some of {expected}")
+    return chosen

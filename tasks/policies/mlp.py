@@ -9,19 +9,20 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from nnbench.errors import InputError, NnbenchError
 from nnbench.tasks.policies.architectures import Architecture, architecture_name, parameter_shapes
 from nnbench.tasks.policies.standardiser import Standardiser
+from nnbench.tasks.task import Actor
 
 Weights = dict[str, Tensor]
 
 
-class InvalidWeights(ValueError):
+class InvalidWeights(NnbenchError, ValueError):
     """Generated weights that are no policy of the requested architecture."""
 
 
@@ -85,12 +86,6 @@ def nearest_neighbours(policies: Sequence[Weights]) -> tuple[Tensor, Tensor]:
     return distances.min(dim=1).values, cosines.max(dim=1).values
 
 
-class Actor(Protocol):
-    """What the simulator asks for actions: observations (K, O) in, actions (K, A) out, both float32."""
-
-    def __call__(self, observations: np.ndarray) -> np.ndarray: ...
-
-
 @dataclass(frozen=True)
 class PolicyActor:
     """One policy a row: row k acts with `policies[index[k]]`. Policies may differ in architecture.
@@ -128,9 +123,9 @@ class PolicyActor:
         return cls(tuple(weights), tuple(biases), np.asarray(index))
 
     def __call__(self, observations: np.ndarray) -> np.ndarray:
-        """Raises ValueError where the policies read observations of another size."""
+        """Raises InputError where the policies read observations of another size."""
         if observations.shape[1] != self.weights[0].shape[2]:
-            raise ValueError(
+            raise InputError(
                 f"the policies read {self.weights[0].shape[2]} numbers, the task's observation has "
                 f"{observations.shape[1]}; are they policies of another task?"
             )

@@ -6,7 +6,7 @@ import torch
 
 from nnbench.tasks.policies.architectures import Architecture, parameter_shapes
 from nnbench.tasks.policies.mlp import Weights
-from nnbench.tasks.zoo.zoo import TrainingSet
+from nnbench.tasks.policies.training_set import TrainingSet
 
 
 def nearest_networks(arch: Architecture, training: TrainingSet) -> dict[tuple[Architecture, int], Weights]:

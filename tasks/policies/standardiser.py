@@ -1,25 +1,23 @@
 """What a policy reads: the task's observations, each number standardised by constants of the task.
 
-Joint positions of some radians that vary by tenths make a policy's action the small difference of large numbers. Of 5 %
-noise on its weights a policy of PickCube-v1 that reads observations as they are then keeps hardly any success; one that
-reads them standardised keeps most. Every policy of a task, distilled or generated, reads the same.
+Joint positions are some radians and vary by tenths. A policy that reads them as they are makes its action of small
+differences between large numbers. 5 % noise on the weights of such a policy of PickCube-v1 costs it almost all success;
+a policy that reads standardised observations keeps most of it. All policies of a task read the same, whether distilled
+or generated.
 """
 
 import hashlib
-import json
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 
 import numpy as np
 
 LEAST_SCALE = 0.05
 """In the observations' units: metres, radians, rad/s. What hardly moves must not be blown up where it does."""
 
-_FILE = Path(__file__).parent / "standardisers.json"
+_LINE = 120
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Standardiser:
     """(observation - mean) / scale."""
 
@@ -42,9 +40,17 @@ class Standardiser:
         """Its identity: the hash of its numbers."""
         return hashlib.sha256(np.concatenate([self.mean, self.scale]).astype("<f8").tobytes()).hexdigest()
 
+    def literal(self) -> str:
+        """Python source that makes this standardiser, for the file of its task."""
+        mean, scale = (_array_literal(values) for values in (self.mean, self.scale))
+        return f"Standardiser(\n    mean={mean},\n    scale={scale},\n)  # fmt: skip"
 
-@cache
-def load_standardiser(task_name: str) -> Standardiser:
-    """Of a task; `nnbench expert observations` measured it."""
-    numbers = json.loads(_FILE.read_text())[task_name]
-    return Standardiser(np.array(numbers["mean"]), np.array(numbers["scale"]))
+
+def _array_literal(values: np.ndarray) -> str:
+    lines = [""]
+    for value in values.tolist():
+        word = f"{value!r},"
+        if len(lines[-1]) + len(word) + 9 > _LINE:
+            lines.append("")
+        lines[-1] += f" {word}" if lines[-1] else word
+    return "\n".join(["np.array([", *(f"        {line}" for line in lines), "    ])"])

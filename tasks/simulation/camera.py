@@ -11,9 +11,11 @@ from typing import Any, Self
 import numpy as np
 from pebble import ProcessExpired, ProcessPool
 
-from nnbench.tasks.simulation.engine import Scene, Task
+from nnbench.tasks.registry import load_task
+from nnbench.tasks.simulation.scene import Scene
 from nnbench.tasks.simulation.vulkan import Driver, RenderError
-from nnbench.tasks.simulation.workers import end_with_parent, load_task
+from nnbench.tasks.simulation.workers import end_with_parent
+from nnbench.tasks.task import Task
 
 _NEAR_M, _FAR_M = 0.01, 100.0
 
@@ -27,7 +29,7 @@ class Camera:
         """Pixels across and up."""
         self._driver = driver
         self._pool = ProcessPool(1, context=multiprocessing.get_context("spawn"))
-        self._opened = self._pool.schedule(_open, (task.name, driver, size))
+        self._opened = self._pool.schedule(_open, (task.source, driver, size))
 
     def __enter__(self) -> Self:
         return self
@@ -57,12 +59,12 @@ _scene: Scene
 _lens: Any
 
 
-def _open(task_name: str, driver: Driver, size: int) -> None:
+def _open(task_source: str, driver: Driver, size: int) -> None:
     end_with_parent()
     driver.choose()
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # drivers tell there what they do not know, a line a call
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # drivers print there a line per call that they do not support
     global _scene, _lens
-    task = load_task(task_name)
+    task = load_task(task_source)
     _scene = Scene(task, visuals=True)
     import sapien.render
     from mani_skill.utils.sapien_utils import look_at

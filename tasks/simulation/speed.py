@@ -11,8 +11,9 @@ from statistics import median
 import numpy as np
 
 from nnbench.tasks.policies.mlp import GaussianActor
-from nnbench.tasks.simulation.engine import Engine, Task
+from nnbench.tasks.simulation.engine import Engine
 from nnbench.tasks.simulation.workers import SCENES_PER_WORKER, Rollout, Simulator
+from nnbench.tasks.task import Task
 
 
 def measure_speed(task: Task, rounds: int = 7) -> dict[str, float]:

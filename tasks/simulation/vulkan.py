@@ -10,6 +10,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from nnbench.errors import NnbenchError
+
 _CHOICES = ("VK_DRIVER_FILES", "VK_ICD_FILENAMES")
 """With these, Vulkan's loader is told which drivers there are."""
 
@@ -44,7 +46,7 @@ print(scene.render_system.device.name)
 """
 
 
-class RenderError(RuntimeError):
+class RenderError(NnbenchError, RuntimeError):
     """Pictures cannot be taken. Names the reason and the remedy."""
 
 

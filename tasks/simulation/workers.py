@@ -15,11 +15,10 @@ from typing import Self
 import numpy as np
 from pebble import ProcessExpired, ProcessPool
 
-from nnbench.tasks.pick_cube import PICK_CUBE
-from nnbench.tasks.policies.mlp import Actor
-from nnbench.tasks.push_cube import PUSH_CUBE
-from nnbench.tasks.simulation.engine import Engine, Episodes, SimulationError, Task
-from nnbench.tasks.stack_cube_easy import STACK_CUBE_EASY
+from nnbench.tasks.registry import load_task
+from nnbench.tasks.simulation.engine import Engine, SimulationError
+from nnbench.tasks.simulation.episodes import Episodes
+from nnbench.tasks.task import Actor, Task
 
 SCENES_PER_WORKER = 25
 """Episodes a worker simulates at a time; a work unit is at most this long."""
@@ -29,17 +28,6 @@ HANG_S = 300.0
 
 _START_S = 120.0
 """A worker builds its scenes in a second or two."""
-
-
-TASKS = {task.name: task for task in (PICK_CUBE, PUSH_CUBE, STACK_CUBE_EASY)}
-"""By environment id."""
-
-
-def load_task(name: str) -> Task:
-    """The task of an environment id. Raises ValueError listing the known ones."""
-    if name not in TASKS:
-        raise ValueError(f"unknown task {name!r}: expected one of {', '.join(TASKS)}")
-    return TASKS[name]
 
 
 @dataclass(frozen=True)
@@ -80,7 +68,7 @@ class Simulator:
             self.workers,
             context=multiprocessing.get_context("spawn"),
             initializer=_start_worker,
-            initargs=(self.task.name,),
+            initargs=(self.task.source,),
         )
         pool.schedule(os.getpid)  # the workers start now, while the caller prepares their work
         return pool
@@ -181,13 +169,13 @@ _initial_states: dict[int, np.ndarray] = {}
 """The worker's bank: what ManiSkill's reset made of each episode seed it has met. A reset costs 5 ms."""
 
 
-def _start_worker(task_name: str) -> None:
+def _start_worker(task_source: str) -> None:
     from threadpoolctl import threadpool_limits
 
     end_with_parent()
     threadpool_limits(1)  # one process a core: more threads would only wait for one another
     global _engine
-    _engine = Engine(load_task(task_name), SCENES_PER_WORKER)
+    _engine = Engine(load_task(task_source), SCENES_PER_WORKER)
 
 
 def end_with_parent() -> None:

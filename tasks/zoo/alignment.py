@@ -26,7 +26,7 @@ from nnbench.tasks.policies.mlp import Weights, nearest_neighbours
 from nnbench.tasks.simulation.workers import Simulator
 from nnbench.tasks.zoo.distillation import DistillationConfig, LabelledStates, PoolConfig, learn_from
 from nnbench.tasks.zoo.ghn import GHNConfig, GHNEnsemble
-from nnbench.tasks.zoo.zoo import FILTERS, refuse_other_work, score_policies, used_versions
+from nnbench.tasks.zoo.zoo import refuse_other_work, score_policies, used_versions
 
 Side = Literal["conv1x1", "upsample", "sgd"]
 
@@ -100,7 +100,7 @@ def compare(
         )
     made_with = {"config": asdict(config), "pool_sha256": file_sha256(pool_file)}
     refuse_other_work(work, made_with)
-    pool, policy_filter = LabelledStates.load(pool_file), replace(FILTERS[task.name], episodes=config.episodes)
+    pool, policy_filter = LabelledStates.load(pool_file), replace(task.filter, episodes=config.episodes)
     rows = []
     for side in SIDES:
         policies = _train(pool, side, work, config)

@@ -20,12 +20,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from nnbench.errors import InputError
 from nnbench.tasks.files import write_atomically
 from nnbench.tasks.policies.architectures import Architecture, load_splits
 from nnbench.tasks.policies.mlp import GaussianActor, MixtureActor, PolicyActor, Weights
+from nnbench.tasks.simulation.episodes import join_episodes
 from nnbench.tasks.simulation.workers import SCENES_PER_WORKER, Rollout, Simulator
+from nnbench.tasks.task import Task
 from nnbench.tasks.training_state import load_training_state, save_training_state
-from nnbench.tasks.zoo.expert import join_episodes
 from nnbench.tasks.zoo.ghn import GHNConfig, GHNEnsemble, act
 
 _SIDE_BY_SIDE = 8
@@ -86,7 +88,7 @@ class DistillationConfig:
     seed: int = 0
 
 
-def preset(name: Literal["cpu", "paper"], task_name: str) -> tuple[int, DistillationConfig]:
+def preset(name: Literal["cpu", "paper"], task: Task) -> tuple[int, DistillationConfig]:
     """How many GHNs, and how they are trained.
 
     `paper` is its appendix A and table 5, where every GHN has a buffer of its own. Those leave the episodes and the
@@ -94,15 +96,16 @@ def preset(name: Literal["cpu", "paper"], task_name: str) -> tuple[int, Distilla
     """
     if name == "cpu":
         return 32, DistillationConfig()
-    stack = task_name == "StackCubeEasy-v1"
-    architectures = 16 if stack else 8
+    numbers = task.paper_dagger
+    if numbers is None:
+        raise InputError(f"{task.name}: the paper trains no hypernetworks on this task; choose the preset cpu")
     dagger = DaggerConfig(
-        iterations=1500 if stack else 500,
+        iterations=numbers.iterations,
         episodes=64,
-        beta=0.98 if stack else 0.97,
+        beta=numbers.beta,
         updates=100,
-        architectures=architectures,
-        batch=4096 // architectures,
+        architectures=numbers.architectures,
+        batch=4096 // numbers.architectures,
         learning_rate=1e-3,
         final_learning_rate=7e-4,
     )

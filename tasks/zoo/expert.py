@@ -23,10 +23,11 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from nnbench.tasks.files import write_atomically
-from nnbench.tasks.policies.mlp import Actor, GaussianActor, MixtureActor, Weights
+from nnbench.tasks.policies.mlp import GaussianActor, MixtureActor, Weights
 from nnbench.tasks.policies.standardiser import Standardiser
-from nnbench.tasks.simulation.engine import Episodes
+from nnbench.tasks.simulation.episodes import Episodes
 from nnbench.tasks.simulation.workers import SCENES_PER_WORKER, Rollout, Simulator
+from nnbench.tasks.task import Actor
 from nnbench.tasks.training_state import load_training_state, save_training_state
 
 VALIDATION_SEEDS = range(500_000, 500_200)

@@ -6,9 +6,8 @@ and a manifest with the hash of every file. Policies are not stored: the GHNs wr
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
@@ -18,20 +17,21 @@ import torch
 from safetensors.torch import load_file, save, save_file
 from tqdm import tqdm
 
+from nnbench.errors import NnbenchError
 from nnbench.tasks.files import file_sha256, read_rows, write_atomically, write_json, write_rows
 from nnbench.tasks.policies.architectures import Architecture, architecture_name, load_splits, parse_architecture
 from nnbench.tasks.policies.mlp import PolicyActor, Weights, flatten_weights, nearest_neighbours, weights_sha256
-from nnbench.tasks.simulation.engine import Task
-from nnbench.tasks.simulation.workers import SCENES_PER_WORKER, Rollout, Simulator, load_task
+from nnbench.tasks.policies.training_set import TrainingSet
+from nnbench.tasks.registry import load_task
+from nnbench.tasks.simulation.episodes import join_episodes
+from nnbench.tasks.simulation.workers import SCENES_PER_WORKER, Rollout, Simulator
+from nnbench.tasks.task import Filter, Task
 from nnbench.tasks.zoo.distillation import DistillationConfig, build_pool, distil, sample_states
-from nnbench.tasks.zoo.expert import join_episodes, load_expert
-from nnbench.tasks.zoo.filter import FILTERS, Filter
+from nnbench.tasks.zoo.expert import load_expert
 from nnbench.tasks.zoo.ghn import GHNConfig, GHNEnsemble
 
 SHIPPED = Path(__file__).parents[1] / "zoos"
 """The zoos that come with the package, one folder a task."""
-
-NORMALISED_STD = 0.538
 
 _SPREAD = {"return": 1.7, "success_once": 0.13, "success_at_end": 0.13}
 """Standard deviation of an episode's score where a rounding error makes it another one. PhysX takes reciprocals and
@@ -43,51 +43,8 @@ _STATES = 1024
 _FILES = ("ghns.safetensors", "expert.safetensors", "states.safetensors", "index.parquet")
 
 
-class ZooError(ValueError):
+class ZooError(NnbenchError, ValueError):
     """A zoo that is missing, damaged or of another version."""
-
-
-class HeldOutAccess(PermissionError):
-    """A generator asked for networks that it must not have seen."""
-
-
-@dataclass(frozen=True)
-class TrainingSet:
-    """What a generator learns from: the validated policies of the 64 training architectures, and nothing else."""
-
-    task: Task
-    sha256: str
-    """Identity of the zoo: the hash of its manifest."""
-    architectures: tuple[Architecture, ...]
-    _networks: Callable[[Architecture], dict[int, Weights]]
-    _hypernetworks: Callable[[Architecture], dict[int, Weights]] | None
-    changed: Callable[[], list[Architecture]] = list
-    """Architectures whose networks, which are shared, somebody wrote into."""
-    rehearsal: bool = False
-    """True in `nnbench check`: a few seconds of training are enough."""
-
-    def networks(self, arch: Architecture) -> dict[int, Weights]:
-        """GHN seed to that seed's validated policy. Raises HeldOutAccess for any but a training architecture."""
-        if arch not in self.architectures:
-            raise HeldOutAccess(
-                f"{architecture_name(arch)} is no training architecture: generators learn from `.architectures` only"
-            )
-        return self._networks(arch)
-
-    @cached_property
-    def scale(self) -> float:
-        """What to multiply weights by before diffusion: all parameters of all networks then have the standard
-        deviation 0.538 (G.pt's; paper, appendix A: "normalized to a target standard deviation")."""
-        policies = (policy for arch in self.architectures for policy in self.networks(arch).values())
-        return NORMALISED_STD / float(torch.cat([flatten_weights(policy) for policy in policies]).std())
-
-    def hypernetwork_policies(self, arch: Architecture) -> dict[int, Weights]:
-        """GHN seed to what that GHN writes for any architecture, for methods whose `reads` name `hypernetworks`."""
-        if self._hypernetworks is None:
-            raise HeldOutAccess(
-                'this method asks the hypernetworks but does not declare it: add "hypernetworks" to its `reads`'
-            )
-        return self._hypernetworks(arch)
 
 
 class Zoo:
@@ -272,7 +229,7 @@ def build_zoo(
     Raises ZooError where they were made from another expert or with other numbers.
     """
     task, expert = simulator.task, load_expert(expert_path)
-    config, policy_filter = config or DistillationConfig(), policy_filter or FILTERS[task.name]
+    config, policy_filter = config or DistillationConfig(), policy_filter or task.filter
     ensemble = build_ghns(simulator, expert_path, work, ghn_seeds, config)
     # What ships is rounded to bfloat16, so that is what is validated.
     tensors = {key: value.to(torch.bfloat16).contiguous() for key, value in ensemble.state_dict().items()}

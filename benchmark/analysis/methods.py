@@ -1,0 +1,27 @@
+"""Which methods are compared with which, from their facts."""
+
+from collections.abc import Iterable, Mapping
+
+from nnbench.facts import Facts, Role
+
+
+class Methods:
+    """The facts of methods by name; a method of which nothing is known counts as a generator."""
+
+    def __init__(self, facts: Mapping[str, Facts]) -> None:
+        self._facts = dict(facts)
+
+    def __getitem__(self, name: str) -> Facts:
+        return self._facts.get(name) or Facts(name=name)
+
+    def of_role(self, role: Role, names: Iterable[str]) -> list[str]:
+        """Those of the names that have this role, in their order."""
+        return [name for name in names if self[name].role == role]
+
+    def references(self, names: Iterable[str]) -> list[str]:
+        """Those that wrote the zoo and answer for any architecture: what a generator might as well have asked."""
+        return [name for name in self.of_role("source", names) if not self[name].seen_only]
+
+    def variants(self) -> list[Facts]:
+        """The methods that are made of another one, by name."""
+        return [self._facts[name] for name in sorted(self._facts) if self._facts[name].variant_of is not None]

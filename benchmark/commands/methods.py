@@ -1,0 +1,73 @@
+"""`nnbench methods`, `train` and `check`: the weight generators themselves."""
+
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from nnbench.commands.options import TASK, print_json
+
+
+def methods(plugin: tuple[Path, ...] = (), json: bool = False) -> None:
+    """List the methods: role, what each reads, and what it is in one line. Imports none of them.
+
+    Args:
+        plugin: Python files with further methods.
+        json: Print the list as JSON.
+    """
+    import nnbench
+
+    found = nnbench.list_methods(plugin)
+    if json:
+        print_json(found)
+        return
+    for listed in found:
+        reads = "+".join(listed.facts.reads)
+        print(f"{listed.facts.name:18} {listed.facts.role:10} {reads:14} {listed.summary}  [{listed.where}]")
+
+
+def train(
+    method: str,
+    task: str = TASK,
+    seed: int = 0,
+    zoo: Path | None = None,
+    plugin: tuple[Path, ...] = (),
+    json: bool = False,
+) -> None:
+    """Train a method on the zoo, into ./runs/methods. Goes on where an interrupted training stopped.
+
+    Args:
+        method: One of `nnbench methods`.
+        task: ManiSkill environment, or a Python file that defines a task.
+        seed: Seed of the training.
+        zoo: Folder of a zoo that `nnbench zoo build` wrote, default the one that ships.
+        plugin: Python files with further methods.
+        json: Print the checkpoint's folder and identity as JSON.
+    """
+    import nnbench
+
+    trained = nnbench.train(method, task=task, seed=seed, zoo=zoo, plugins=plugin)
+    if json:
+        print_json(trained)
+    else:
+        print(f"{method}: {trained.folder}")
+
+
+def check(method: Annotated[str, tyro.conf.Positional], plugin: tuple[Path, ...] = (), json: bool = False) -> None:
+    """Examine whether a method keeps the contract, on a toy zoo, in under a minute. Exit code 1 where it does not.
+
+    Args:
+        method: One of `nnbench methods`.
+        plugin: Python files with further methods.
+        json: Print the checks as JSON.
+    """
+    import nnbench
+    from nnbench.harness.conformance import CheckFailed
+
+    results = nnbench.check(method, plugins=plugin)
+    if json:
+        print_json(results)
+    else:
+        print(*results, sep="\n")
+    if failed := sum(not result.passed for result in results):
+        raise CheckFailed(f"{method}: {failed} checks failed, each for the reason printed above")

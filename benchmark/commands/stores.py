@@ -1,0 +1,75 @@
+"""`nnbench merge`, `publish` and `rescore`: folders of results."""
+
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from nnbench.commands.options import RESULTS, print_json
+
+
+def merge(
+    folders: Annotated[tuple[Path, ...], tyro.conf.Positional], results: Path = RESULTS, json: bool = False
+) -> None:
+    """Copy the finished units of other folders into one. Refuses two different results of one unit.
+
+    Args:
+        folders: Where the units are.
+        results: Where they go.
+        json: Print the counts as JSON.
+    """
+    from nnbench.errors import InputError
+    from nnbench.store.store import Store
+
+    counts = {}
+    for folder in folders:
+        if not folder.is_dir():
+            raise InputError(f"{folder}: no such folder; name folders that `nnbench run` wrote to")
+        new, known = Store(results).merge(Store(folder))
+        counts[str(folder)] = {"new": new, "known": known}
+        if not json:
+            print(f"{folder}: {new} units copied, {known} were there already")
+    if json:
+        print_json(counts)
+
+
+def publish(out: Annotated[Path, tyro.conf.Positional], results: Path = RESULTS, json: bool = False) -> None:
+    """Pack finished units, without their weights, into archives, one per method and task.
+
+    Tables and reports read such a folder like any other. A unit that is in it already with another result is refused.
+
+    Args:
+        out: Where the archives are, or shall be.
+        results: Folder that `nnbench run` wrote to.
+        json: Print the counts as JSON.
+    """
+    from nnbench.store.store import Store
+
+    new, known = Store(results).publish(out)
+    if json:
+        print_json({"new": new, "known": known})
+    else:
+        print(f"{out}: {new} units published, {known} were there already")
+
+
+def rescore(results: Path = RESULTS, zoo: Path | None = None) -> None:
+    """Compute the novelty of finished units anew from their stored weights, without simulating.
+
+    Args:
+        results: Folder that `nnbench run` wrote to.
+        zoo: Folder of a zoo that `nnbench zoo build` wrote, default the one that ships.
+    """
+    from tqdm import tqdm
+
+    from nnbench.harness import evaluation
+    from nnbench.harness.novelty import Novelty
+    from nnbench.protocol import Unit
+    from nnbench.store.store import Store
+    from nnbench.zoos import open_zoo
+
+    store = Store(results)
+    units = [Unit.from_fields(manifest["unit"]) for manifest in store.manifests()]
+    novelties = {task: Novelty(open_zoo(task, zoo)) for task in {unit.task for unit in units}}
+    for unit in tqdm(units, unit="unit", disable=None):
+        evaluation.rescore(unit, novelties[unit.task], store)
+    print(f"{results}: {len(units)} units scored anew")

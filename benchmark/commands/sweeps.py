@@ -1,0 +1,87 @@
+"""`nnbench sweep` and `nnbench status`: plans of many units."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from nnbench.commands.options import RESULTS, print_json
+
+
+def sweep(
+    plan: Annotated[Path, tyro.conf.Positional],
+    cluster: Literal["slurm", "local", "debug"] | None = None,
+    profile: str | None = None,
+    dry_run: bool = False,
+    retry_failed: bool = False,
+) -> None:
+    """Do what is missing of a plan, packed into jobs: on SLURM (submits and returns) or on this machine (waits).
+
+    Args:
+        plan: A TOML file, or one that ships: cpu.toml, paper.toml.
+        cluster: Default SLURM where one answers, else local; debug runs the jobs in this process.
+        profile: A TOML file with what jobs ask for, or one that ships: cpu (default on SLURM), gpu, local.
+        dry_run: Print jobs, units and estimated hours, and submit nothing.
+        retry_failed: Do failed units once more too.
+    """
+    from nnbench.slurm import dispatch
+    from nnbench.slurm.profile import load_profile
+    from nnbench.slurm.status import describe_status
+    from nnbench.slurm.sweep import Sweep, SweepError
+
+    opened = Sweep.open(plan)
+    chosen = cluster if dry_run and cluster else dispatch.choose_cluster(cluster)
+    resources = load_profile(profile or ("cpu" if chosen == "slurm" else "local"))
+    units = dispatch.to_do(opened, retry_failed=retry_failed)
+    arrays, problems = dispatch.pack(units, resources), dispatch.check(opened, units)
+    print("\n".join(dispatch.describe(opened, arrays, chosen)) if units else "nothing to do")
+    if dry_run:
+        print("".join(f"not yet: {problem}\n" for problem in problems), end="")
+        return
+    if problems:
+        raise SweepError("\nnnbench: ".join(problems))
+    for line in dispatch.submit(opened, arrays, resources, chosen):
+        print(line, flush=True)
+    print("\n".join(describe_status(opened)))
+    if chosen != "slurm" and (left := dispatch.to_do(opened, retry_failed=True)):
+        raise SweepError(f"{len(left)} units are not done; the same command does them, with --retry-failed the failed")
+
+
+def status(
+    plan: Annotated[Path | None, tyro.conf.Positional] = None, results: Path = RESULTS, json: bool = False
+) -> None:
+    """What is done, running, failed and missing of a sweep; without a plan, what a folder of results holds.
+
+    Args:
+        plan: What `nnbench sweep` was given.
+        results: Folder that `nnbench run` wrote to.
+        json: Print it as JSON.
+    """
+    if plan is None:
+        _print_folder(results, json)
+        return
+    from nnbench.slurm.status import describe_status, unit_states
+    from nnbench.slurm.sweep import Sweep
+
+    opened = Sweep.open(plan)
+    if json:
+        print_json(unit_states(opened))
+    else:
+        print("\n".join(describe_status(opened)))
+
+
+def _print_folder(results: Path, json: bool) -> None:
+    from nnbench.store.store import Store
+
+    store = Store(results)
+    finished, unfinished = store.counts(), store.unfinished()
+    if json:
+        print_json({"finished": finished, "unfinished": unfinished})
+        return
+    for row in finished:
+        print(
+            f"finished   protocol {row['protocol']}  {row['task']}  {row['method']} s{row['generator_seed']}: "
+            f"{row['architectures']} architectures"
+        )
+    for key, episodes in unfinished.items():
+        print(f"under way  {key}: {episodes} episodes kept")

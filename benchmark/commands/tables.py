@@ -1,0 +1,106 @@
+"""`nnbench table`, `report` and `figure`: show stored results."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from nnbench.commands.options import RESULTS, TASK, TableName, print_json, print_tables, tasks_of
+
+
+def table(
+    names: Annotated[tuple[TableName, ...], tyro.conf.Positional] = ("2", "3", "4"),
+    task: str = TASK,
+    results: Path = RESULTS,
+    zoo: Path | None = None,
+    plugin: tuple[Path, ...] = (),
+    format: Literal["text", "md", "latex", "csv"] = "text",
+    per_architecture: bool = False,
+    protocol: str | None = None,
+    json: bool = False,
+) -> None:
+    """Print tables of the paper from stored rows: measured with intervals, beside what the paper reports.
+
+    Args:
+        names: The paper's numbers of the tables, differences, novelty, or roundtrip.
+        task: ManiSkill environment, a Python file that defines a task, or `all`.
+        results: Folder that `nnbench run` wrote to.
+        zoo: Folder of a zoo that `nnbench zoo build` wrote, default the one that ships.
+        plugin: Python files with methods, whose facts the tables need if they are not in the rows.
+        format: For people, for papers, or CSV with one number per line.
+        per_architecture: Table 2 also with one row per architecture.
+        protocol: First digits of a protocol's hash, where the folder has rows of several.
+        json: Print the numbers as JSON.
+    """
+    import nnbench
+
+    found = nnbench.tables(
+        names,
+        task=task,
+        results=results,
+        zoo=zoo,
+        plugins=plugin,
+        per_architecture=per_architecture,
+        protocol=protocol,
+    )
+    if json:
+        print_json([line for table in found for line in table.lines])
+    else:
+        print_tables(found, format)
+
+
+def report(
+    results: Path = RESULTS,
+    task: str = "all",
+    zoo: Path | None = None,
+    plugin: tuple[Path, ...] = (),
+    out: Path = Path("report.html"),
+    protocol: str | None = None,
+) -> None:
+    """Write one HTML page of a folder of results: all tables and figures, and where the numbers come from.
+
+    Args:
+        results: Folder that `nnbench run` wrote to.
+        task: ManiSkill environment, a Python file that defines a task, or `all`.
+        zoo: Folder of a zoo that `nnbench zoo build` wrote, default the one that ships.
+        plugin: Python files with methods, whose facts the page needs if they are not in the rows.
+        out: The page; it needs no other file and no network.
+        protocol: First digits of a protocol's hash, where the folder has rows of several.
+    """
+    import nnbench
+
+    print(nnbench.report(out, task=task, results=results, zoo=zoo, plugins=plugin, protocol=protocol))
+
+
+def figure(
+    name: Annotated[Literal["3", "4", "5", "6", "novelty"], tyro.conf.Positional],
+    task: str = TASK,
+    results: Path = RESULTS,
+    zoo: Path | None = None,
+    archs: str | None = None,
+    method: str = "nnit",
+    out: Path | None = None,
+    protocol: str | None = None,
+) -> None:
+    """Draw a figure of the paper, or novelty against success, and print its caption.
+
+    Args:
+        name: The paper's number of the figure, or novelty.
+        task: ManiSkill environment, or a Python file that defines a task.
+        results: Folder that `nnbench run` wrote to.
+        zoo: Folder of a zoo that `nnbench zoo build` wrote, default the one that ships.
+        archs: Other architectures than the figure's own, as in 32-32-16-64; several, with commas, for figure 4.
+        method: Whose policies figure 6 compares.
+        out: The file, by its suffix PNG, SVG or PDF; default figure-NAME.png.
+        protocol: First digits of a protocol's hash, where the folder has rows of several.
+    """
+    from nnbench.presentation.figures import draw, save
+    from nnbench.reading import open_results
+    from nnbench.tasks.policies.architectures import parse_architecture
+
+    chosen = [parse_architecture(part) for part in archs.split(",")] if archs else []
+    opened = open_results(task, results=results, zoo=zoo, protocol=protocol)
+    drawing = draw(name, opened, tasks_of(task)[0], chosen, method)
+    path = out or Path(f"figure-{name}.png")
+    save(drawing, path)
+    print(f"{path}: {drawing.title}\n{drawing.caption}")

@@ -1,0 +1,152 @@
+"""`nnbench zoo ...`: the policies that generators learn from."""
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Literal
+
+from nnbench.commands.options import RESULTS, RUNS, TASK, print_json
+
+
+def build(
+    task: str = TASK,
+    preset: Literal["cpu", "paper"] = "cpu",
+    hypernetworks: int | None = None,
+    held_out: bool = False,
+    expert: Path | None = None,
+    workers: int | None = None,
+    work: Path = RUNS / "distillation",
+    out: Path = RUNS / "zoo",
+    json: bool = False,
+) -> None:
+    """Distil an expert into hypernetworks and validate the policies they write. Goes on where a killed build stopped.
+
+    `--zoo runs/zoo` then makes other commands use what this one built.
+
+    Args:
+        task: ManiSkill environment, or a Python file that defines a task.
+        preset: The paper's numbers, for a cluster, or those for two cores.
+        hypernetworks: How many, default the preset's; their seeds are 0, 1, ...
+        held_out: Let the hypernetworks learn the held-out architectures too.
+        expert: An expert.safetensors, default the one that `nnbench expert train` wrote, else the one that ships.
+        workers: Simulation processes, default one per core.
+        work: Folder for what is needed only while building.
+        out: Folder for zoos, one folder per task.
+        json: Print what the finished zoo holds as JSON.
+    """
+    from nnbench.errors import InputError
+    from nnbench.tasks.registry import load_task
+    from nnbench.tasks.simulation.workers import Simulator
+    from nnbench.tasks.zoo import distillation
+    from nnbench.tasks.zoo.zoo import build_zoo, expert_file
+
+    loaded = load_task(task)
+    count, config = distillation.preset(preset, loaded)
+    config = replace(config, architectures="space" if held_out else "train")
+    if hypernetworks is not None and hypernetworks < 1:
+        raise InputError(f"--hypernetworks {hypernetworks}: expected at least 1")
+    with Simulator(loaded, workers) as simulator:
+        source = expert or expert_file(RUNS, loaded.name)
+        build_zoo(simulator, source, work / loaded.name, out / loaded.name, range(hypernetworks or count), config)
+    verify(task, out, workers=workers, json=json)
+
+
+def verify(
+    task: str = TASK, zoo: Path | None = None, policies: int = 16, workers: int | None = None, json: bool = False
+) -> None:
+    """Check a zoo's files against its manifest, and roll out some policies again to the recorded scores.
+
+    Args:
+        task: ManiSkill environment, or a Python file that defines a task.
+        zoo: Folder of the zoo, default the one that ships.
+        policies: How many policies are rolled out, 0 for none.
+        workers: Simulation processes, default one per core.
+        json: Print what was found as JSON.
+    """
+    from nnbench.tasks.registry import load_task
+    from nnbench.tasks.simulation.workers import Simulator
+    from nnbench.tasks.zoo.zoo import SHIPPED, roll_out_again
+    from nnbench.tasks.zoo.zoo import verify as verify_files
+    from nnbench.zoos import zoo_folder
+
+    loaded = load_task(task)
+    directory = zoo_folder(task, zoo) or SHIPPED / loaded.name
+    manifest = verify_files(directory, loaded)
+    found = {
+        "zoo": directory,
+        "hypernetworks": len(manifest["ghn_seeds"]),
+        "training_policies": manifest["policies"],
+        "valid_policies": manifest["valid_policies"],
+    }
+    again = None
+    if policies > 0:
+        with Simulator(loaded, workers) as simulator:
+            again = roll_out_again(simulator, directory, policies)
+    if json:
+        print_json(found | {"rolled_out_again": asdict(again) if again else None})
+        return
+    print(
+        f"{directory}: whole; {found['hypernetworks']} hypernetworks, {found['valid_policies']} of "
+        f"{found['training_policies']} training policies are valid"
+    )
+    if again:
+        print(again)
+
+
+def list_architectures(task: str = TASK, zoo: Path | None = None, json: bool = False) -> None:
+    """List a zoo's architectures: policies, how many are trained on, their mean return and success.
+
+    Args:
+        task: ManiSkill environment, or a Python file that defines a task.
+        zoo: Folder of the zoo, default the one that ships.
+        json: Print the list as JSON.
+    """
+    from nnbench.tasks.registry import load_task
+    from nnbench.tasks.zoo.zoo import SHIPPED
+    from nnbench.tasks.zoo.zoo import list_architectures as rows_of
+    from nnbench.zoos import zoo_folder
+
+    loaded = load_task(task)
+    rows = rows_of(zoo_folder(task, zoo) or SHIPPED / loaded.name, loaded)
+    if json:
+        print_json(rows)
+        return
+    for row in rows:
+        print(
+            f"{row['arch']:12} {row['partition']:8} {row['valid']:3} of {row['policies']:3} valid   "
+            f"return {row['return']:5.2f}   success at end {row['success_at_end']:.3f}"
+        )
+
+
+def alignment(
+    task: str = TASK,
+    workers: int | None = None,
+    pool: Path = RUNS / "distillation",
+    work: Path = RUNS / "alignment",
+    results: Path = RESULTS,
+    json: bool = False,
+) -> None:
+    """Train policies through hypernetworks and without one, and compare their scores and weights (the paper's table 1).
+
+    Args:
+        task: ManiSkill environment, or a Python file that defines a task.
+        workers: Simulation processes, default one per core.
+        pool: The `--work` folder of `nnbench zoo build`, whose states are learned from; gathered first if missing.
+        work: Folder for finished policies.
+        results: Folder for the rows.
+        json: Print the means as JSON.
+    """
+    from nnbench.tasks.registry import load_task
+    from nnbench.tasks.simulation.workers import Simulator
+    from nnbench.tasks.zoo.alignment import AlignmentConfig, compare, summarise
+    from nnbench.tasks.zoo.zoo import expert_file, gather_pool
+
+    with Simulator(load_task(task), workers) as simulator:
+        name = simulator.task.name
+        if not (pool / name / "pool.safetensors").exists():
+            gather_pool(simulator, expert_file(RUNS, name), pool / name)
+        means = summarise(compare(simulator, pool / name, work / name, results, AlignmentConfig()))
+    if json:
+        print_json(means)
+        return
+    for side, columns in means.items():
+        print(f"{side:9}" + "".join(f"  {name} {value:.3f}" for name, value in columns.items()))

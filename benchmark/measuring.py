@@ -1,0 +1,149 @@
+"""Measure weight generators: what `nnbench run`, `train`, `roundtrip` and `check` do, from Python.
+
+Everything that these functions finish is stored at once, and a second call does only what is missing.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from nnbench.api import Generator, JointGenerator
+from nnbench.errors import InputError
+from nnbench.harness.conformance import CheckResult, run_checks
+from nnbench.harness.outcome import Outcome
+from nnbench.harness.trained import Trained, obtain
+from nnbench.harness.trained import train as train_anew
+from nnbench.harness.units import run_units
+from nnbench.protocol import JOINT, Protocol, Unit
+from nnbench.registry import MethodSource
+from nnbench.store.store import Store
+from nnbench.tasks.policies.architectures import Architecture, architectures_of
+from nnbench.tasks.zoo.zoo import Zoo
+from nnbench.zoos import ZooFolder, open_zoo
+
+RESULTS = Path("results") / "runs"
+"""Where results are stored, below the current folder."""
+
+MethodName = str | type[Generator]
+"""A name that `nnbench methods` lists, or a class `Method` itself."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Units of one task that have no results yet. Iterate over it to measure them."""
+
+    units: Sequence[Unit]
+    trained: Mapping[str, Trained]
+    """The checkpoint of each method."""
+    sources: Mapping[str, MethodSource]
+    zoo: Zoo
+    store: Store
+    workers: int | None = None
+    full: bool = False
+
+    def __len__(self) -> int:
+        return len(self.units)
+
+    def __iter__(self) -> Iterator[Outcome]:
+        """Measure the units one after another. A method's error is in its outcome; the other units are measured."""
+        return run_units(
+            self.units, self.sources, self.trained, self.zoo, self.store, workers=self.workers, full=self.full
+        )
+
+
+def run(
+    method: MethodName | Sequence[MethodName],
+    *,
+    task: str = "PickCube-v1",
+    split: str = "unseen",
+    archs: str | None = None,
+    seed: int = 0,
+    protocol: Protocol | None = None,
+    zoo: ZooFolder = None,
+    results: str | Path = RESULTS,
+    plugins: Sequence[Path] = (),
+    workers: int | None = None,
+    full: bool = False,
+) -> Run:
+    """Train the methods where no checkpoint exists, and return what is left to measure.
+
+    Each item of the returned `Run` is an `Outcome`, one per method and architecture: the unit, counts, seconds, and
+    the error where the method failed.
+
+    Args:
+        method: One or several methods, by name or as classes.
+        task: ManiSkill environment, or a Python file that defines a task.
+        split: `seen`, `unseen`, `outside`, or `joint`, where the method chooses the architectures.
+        archs: Only these architectures of the split, with commas between them.
+        seed: Seed of training and of the samples.
+        protocol: Number of samples and episodes; default the benchmark's own.
+        zoo: Folder of a zoo that you built; default the one that ships.
+        results: Folder for the results.
+        plugins: Python files with further methods.
+        workers: Simulation processes; default one per core. Results do not depend on it.
+        full: Roll out every sample on all selection episodes.
+
+    Raises InputError for a method that cannot write the split, and what training and reading raise.
+    """
+    sources = _sources(method, plugins)
+    kinds = {name: source.load() for name, source in sources.items()}
+    for kind in kinds.values():
+        _check_split(kind, split)
+    asked: tuple[Architecture | None, ...] = (None,) if split == JOINT else architectures_of(split, archs)
+    if split == JOINT and archs is not None:
+        raise InputError("in the split joint the method chooses the architectures: leave --archs out")
+    opened, store = open_zoo(task, zoo), Store(Path(results))
+    trained = {name: obtain(source, opened, seed) for name, source in sources.items()}
+    units = [
+        Unit(
+            protocol=protocol or Protocol(),
+            task=opened.task.name,
+            method=name,
+            method_sha256=trained[name].sha256,
+            generator_seed=seed,
+            arch=arch,
+        )
+        for name in kinds
+        for arch in asked
+    ]
+    missing = [unit for unit in units if not store.finished(unit)]
+    return Run(missing, trained, sources, opened, store, workers, full)
+
+
+def train(
+    method: MethodName,
+    *,
+    task: str = "PickCube-v1",
+    seed: int = 0,
+    zoo: ZooFolder = None,
+    plugins: Sequence[Path] = (),
+) -> Trained:
+    """Train a method anew and keep its checkpoint in ./runs/methods; an interrupted training goes on.
+
+    Arguments are those of `run`.
+    """
+    ((_, source),) = _sources(method, plugins).items()
+    return train_anew(source, open_zoo(task, zoo), seed)
+
+
+def check(method: MethodName, *, plugins: Sequence[Path] = ()) -> list[CheckResult]:
+    """Examine on a toy zoo whether a method keeps the contract of `nnbench.api`; one result per check."""
+    ((_, source),) = _sources(method, plugins).items()
+    with TemporaryDirectory() as directory:
+        return list(run_checks(source.load(), Path(directory)))
+
+
+def _sources(method: MethodName | Sequence[MethodName], plugins: Sequence[Path]) -> dict[str, MethodSource]:
+    methods = [method] if isinstance(method, str | type) else list(method)
+    if not methods:
+        raise InputError("--method: no method is named; `nnbench methods` lists them")
+    found = [MethodSource.of(one, plugins) for one in methods]
+    return {source.name: source for source in found}
+
+
+def _check_split(kind: type[Generator], split: str) -> None:
+    if kind.seen_only and split not in ("seen", JOINT):
+        raise InputError(f"method {kind.name} writes only architectures it was trained on; use --split seen")
+    if split == JOINT and not issubclass(kind, JointGenerator):
+        raise InputError(f"method {kind.name} does not choose architectures (no `generate_joint`)")

@@ -1,0 +1,113 @@
+"""Read stored results: what `nnbench table` and `report` do, and rows as a pandas data frame.
+
+Nothing here simulates or imports torch.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from nnbench.analysis.results import Results
+from nnbench.protocol import Protocol
+from nnbench.store.store import Store
+from nnbench.tasks.files import write_atomically
+from nnbench.tasks.registry import TASKS, load_task
+from nnbench.zoos import ZooFolder, zoo_folder
+
+if TYPE_CHECKING:
+    import pandas
+
+    from nnbench.presentation.tables import Table
+
+RESULTS = Path("results") / "runs"
+"""Where `run` stores results, below the current folder."""
+
+
+def load_results(
+    results: str | Path = RESULTS,
+    rows: Literal["episodes", "policies"] = "episodes",
+    *,
+    task: str | None = None,
+    protocol: str | Protocol | None = None,
+) -> "pandas.DataFrame":
+    """Stored rows as a data frame, one row per policy and episode, or one per policy.
+
+    Columns are those of `nnbench.store.schemas`. Folders of archives, such as results/reference/127e5fbe783c, are read
+    like any other.
+
+    Args:
+        results: Folder that `run` wrote to, or a published one.
+        rows: `episodes`, or `policies` with the novelty of each.
+        task: Only this ManiSkill environment.
+        protocol: Only rows of this protocol; default the only one of the folder.
+
+    Raises StoreError where files are damaged or the folder has rows of several protocols.
+    """
+    store = Store(Path(results))
+    chosen = protocol if isinstance(protocol, Protocol) else store.protocol(protocol or "")
+    read = store.rows if rows == "episodes" else store.policies
+    return read(protocol=chosen, task=load_task(task).name if task else None).to_pandas()
+
+
+def tables(
+    names: Sequence[str] = ("2", "3", "4"),
+    *,
+    task: str = "PickCube-v1",
+    results: str | Path = RESULTS,
+    zoo: ZooFolder = None,
+    plugins: Sequence[Path] = (),
+    per_architecture: bool = False,
+    protocol: str | Protocol | None = None,
+) -> "list[Table]":
+    """Tables of stored rows: for people by `str(table)`, for machines as `table.lines`.
+
+    Args:
+        names: `1`, `2`, `3`, `4`, `6`, `differences`, `novelty`, `roundtrip`.
+        task: ManiSkill environment, a Python file that defines a task, or `all`.
+        results: Folder that `run` wrote to, or a published one.
+        zoo: Folder of a zoo that you built (table 6); default the one that ships.
+        plugins: Python files with methods, whose facts the tables need if they are not in the rows.
+        per_architecture: Table 2 also with one row per architecture.
+        protocol: A protocol, or the first digits of its hash, where the folder has rows of several.
+    """
+    from nnbench.presentation.tables import build
+
+    opened = open_results(task, results=results, zoo=zoo, plugins=plugins, protocol=protocol)
+    return build(names, opened, per_architecture=per_architecture)
+
+
+def report(
+    out: str | Path = "report.html",
+    *,
+    task: str = "all",
+    results: str | Path = RESULTS,
+    zoo: ZooFolder = None,
+    plugins: Sequence[Path] = (),
+    protocol: str | Protocol | None = None,
+) -> Path:
+    """Write one HTML page of a folder of results, and return its path. Arguments are those of `tables`."""
+    from nnbench.presentation.report import page
+
+    text = page(open_results(task, results=results, zoo=zoo, plugins=plugins, protocol=protocol))
+    write_atomically(Path(out), partial(_write_text, text))
+    return Path(out)
+
+
+def open_results(
+    task: str,
+    *,
+    results: str | Path = RESULTS,
+    zoo: ZooFolder = None,
+    plugins: Sequence[Path] = (),
+    protocol: str | Protocol | None = None,
+) -> Results:
+    """What tables, figures and the report are made from; read once. Arguments are those of `tables`."""
+    chosen = protocol if isinstance(protocol, Protocol) else Store(Path(results)).protocol(protocol or "")
+    tasks = list(TASKS) if task == "all" else [task]
+    zoos = {load_task(one).name: folder for one in tasks if (folder := zoo_folder(one, zoo)) is not None}
+    return Results.open(Path(results), [load_task(one) for one in tasks], chosen, zoos=zoos, plugins=plugins)
+
+
+def _write_text(text: str, path: Path) -> None:
+    path.write_text(text, "utf-8")

@@ -1,0 +1,12 @@
+"""What is raised where results cannot be stored or must not be read."""
+
+from nnbench.errors import NnbenchError
+
+
+class StoreError(NnbenchError, RuntimeError):
+    """Results that cannot be written or must not be read. Names the file and the remedy."""
+
+
+def remedy(name: str) -> str:
+    """What to do about a damaged file of a unit."""
+    return f"delete {name} and run the unit again"

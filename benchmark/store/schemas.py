@@ -1,0 +1,119 @@
+"""The columns of stored rows, and how they lie in parquet files."""
+
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nnbench.protocol import Unit
+from nnbench.store.errors import StoreError
+from nnbench.tasks.policies.architectures import architecture_name, load_splits
+
+
+def _required(name: str, kind: Any) -> Any:
+    return pa.field(name, kind, nullable=False)
+
+
+_STAGE = pa.dictionary(pa.int8(), pa.string())
+
+ROLLOUT_SCHEMA = pa.schema(
+    [
+        _required("weights_sha256", pa.string()),
+        _required("stage", _STAGE),
+        _required("episode_seed", pa.int64()),
+        _required("return", pa.float32()),
+        _required("success_once", pa.bool_()),
+        _required("success_at_end", pa.bool_()),
+    ]
+)
+"""A finished episode of a unit under way, before its samples are ranked."""
+
+_SAMPLE = [
+    _required("protocol", pa.string()),  # Protocol.short
+    _required("task", pa.string()),
+    _required("method", pa.string()),
+    _required("method_sha256", pa.string()),
+    _required("generator_seed", pa.int32()),
+    _required("joint", pa.bool_()),  # the method chose the architecture too
+    _required("arch", pa.string()),  # 32-16-64-32
+    _required("partition", pa.string()),  # train, unseen, outside or other
+    _required("sample", pa.int16()),  # 0 to samples - 1
+    _required("weights_sha256", pa.string()),
+]
+SAMPLE_COLUMNS = tuple(field.name for field in _SAMPLE)
+"""The columns that say which sample a row is about. Both schemas below begin with them."""
+
+EPISODE_SCHEMA = pa.schema(
+    [
+        *_SAMPLE,
+        _required("stage", _STAGE),  # selection or test
+        _required("episode_seed", pa.int64()),
+        _required("return", pa.float32()),  # sum of the normalised dense reward
+        _required("success_once", pa.bool_()),
+        _required("success_at_end", pa.bool_()),
+        _required("selected", pa.bool_()),  # among the top by mean return on the selection episodes
+        _required("rank", pa.int16()),  # among the selected, the best has 0; -1 for the others
+    ]
+)
+"""One row per policy and episode. Samples with equal weights have their own rows each."""
+
+POLICY_SCHEMA = pa.schema(
+    [
+        *_SAMPLE,
+        _required("rank", pa.int16()),
+        _required("ghn_seed", pa.int32()),  # hypernetwork whose policy of this architecture is nearest
+        _required("ghn_distance", pa.float32()),  # L2 to that policy, neurons matched
+        _required("ghn_spread", pa.float32()),  # how far the hypernetworks' policies are from their nearest
+        _required("other_l2", pa.float32()),  # to the nearest other sample of this architecture, NaN if there is none
+        _required("other_cosine", pa.float32()),  # of the most similar other sample
+        _required("action_arch", pa.string()),  # training policy whose actions are the most similar
+        _required("action_seed", pa.int32()),
+        _required("action_distance", pa.float32()),  # mean L2 distance of the actions
+        _required("action_spread", pa.float32()),  # the same between training policies of different hypernetworks
+        pa.field("top_l2", pa.list_(pa.float32())),  # of a selected policy to each of the selected, best first
+        pa.field("top_cosine", pa.list_(pa.float32())),
+    ]
+)
+"""One row per policy: how near it is to the zoo's policies and to the other samples."""
+
+
+def unit_columns(unit: Unit) -> dict[str, Any]:
+    """The columns that are equal in all rows of a unit, with their values."""
+    columns: dict[str, Any] = {
+        "protocol": unit.protocol.short,
+        "task": unit.task,
+        "method": unit.method,
+        "method_sha256": unit.method_sha256,
+        "generator_seed": unit.generator_seed,
+        "joint": unit.arch is None,
+    }
+    if unit.arch is not None:
+        columns |= {"arch": architecture_name(unit.arch), "partition": load_splits().partition(unit.arch)}
+    return columns
+
+
+def conform(table: pa.Table, schema: pa.Schema, owner: str) -> pa.Table:
+    """The table's columns in the order and types of the schema. Raises StoreError where that loses anything."""
+    check_names(table.column_names, schema, owner)
+    try:
+        return table.select(schema.names).cast(schema)
+    except (pa.ArrowException, ValueError) as error:
+        raise StoreError(f"{owner}: rows do not fit the schema: {error}") from error
+
+
+def check_names(names: list[str], schema: pa.Schema, owner: str) -> None:
+    """Raise StoreError unless these are the columns of the schema, in any order."""
+    missing, surplus = set(schema.names) - set(names), set(names) - set(schema.names)
+    if missing or surplus:
+        raise StoreError(f"{owner}: rows lack {sorted(missing)} and have unknown {sorted(surplus)} columns")
+
+
+def parquet_bytes(table: pa.Table) -> bytes:
+    """The table as the content of a parquet file. Equal tables have equal bytes.
+
+    Dictionaries, statistics and the Arrow schema, most of a file of a thousand rows, are left out: `conform` knows the
+    types when it reads.
+    """
+    buffer = pa.BufferOutputStream()
+    pq.write_table(table, buffer, compression="zstd", use_dictionary=False, write_statistics=False, store_schema=False)
+    return bytes(buffer.getvalue())

@@ -1,0 +1,213 @@
+"""Results on disk. A unit's files appear whole or not at all, and nothing half-written is ever read.
+
+Below the root a finished unit has four files: `<key>.safetensors` with all generated weights, `<key>.parquet` with one
+row per policy and episode, `<key>.policies.parquet` with one row per policy, and `<key>.json`, the manifest with the
+hashes of the others, written last. A unit under way has numbered parts in `partial/<key>/`. Two processes that work on
+the same unit do no harm: their parts have different names, and the files of a finished unit are always of one process.
+
+Published rows lie in archives, `<method>-<task>.tar.xz`: the same files of many units, without the weights.
+"""
+
+import json
+import random
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from nnbench.protocol import Protocol, Unit
+from nnbench.store.errors import StoreError
+from nnbench.store.folder import Folder, Manifest, content_sha256
+from nnbench.store.journal import Journal
+from nnbench.store.merging import merge, publish
+from nnbench.store.provenance import provenance
+from nnbench.store.reading import read_rows
+from nnbench.store.schemas import EPISODE_SCHEMA, POLICY_SCHEMA, conform, parquet_bytes
+from nnbench.store.validation import check_unit
+from nnbench.store.weights import parse_weights, weights_bytes
+from nnbench.tasks.files import write_atomically
+
+if TYPE_CHECKING:  # tables read no weights and need no torch
+    from nnbench.tasks.policies.mlp import Weights
+
+_ATTEMPTS = 8
+
+
+@dataclass(frozen=True)
+class Store:
+    """Finished units below a root folder."""
+
+    root: Path = Path("results") / "runs"
+
+    def finished(self, unit: Unit) -> bool:
+        """True if the manifest exists and the files are what it says. Raises StoreError on an unreadable manifest."""
+        path = self._path(unit, "json")
+        try:
+            manifest = Manifest.parse(path, path.read_bytes())
+        except FileNotFoundError:
+            return False
+        files = {path.with_name(name): sha256 for name, sha256 in manifest.sha256.items()}
+        return all(file.exists() and content_sha256(file.read_bytes()) == sha256 for file, sha256 in files.items())
+
+    def write(
+        self,
+        unit: Unit,
+        rows: pa.Table,
+        policies: pa.Table,
+        weights: Sequence["Weights"],
+        info: Mapping[str, Any],
+        facts: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Store a finished unit: its rows (EPISODE_SCHEMA, POLICY_SCHEMA), the weights of all samples, and `info`.
+
+        `info` goes into the manifest, for example the wall seconds of each stage, and so do the `nnbench.facts.Facts`
+        of the method, as JSON. Raises StoreError where rows or weights are not those of the whole unit, and WriteError
+        on a full disk; the unit is then not finished.
+        """
+        rows, policies = conform(rows, EPISODE_SCHEMA, unit.key), conform(policies, POLICY_SCHEMA, unit.key)
+        check_unit(unit, rows, policies, weights)
+        contents = {
+            self._path(unit, "safetensors"): weights_bytes(unit, weights),
+            self._path(unit, "parquet"): parquet_bytes(rows),
+            self._path(unit, "policies.parquet"): parquet_bytes(policies),
+        }
+        manifest = {
+            "unit": unit.fields,
+            "sha256": {path.name: content_sha256(content) for path, content in contents.items()},
+            "info": dict(info),
+            **({"facts": dict(facts)} if facts is not None else {}),
+            **provenance(),
+        }
+        contents[self._path(unit, "json")] = (json.dumps(manifest, indent=1) + "\n").encode()
+        self._replace(unit, contents)
+
+    def _replace(self, unit: Unit, contents: Mapping[Path, bytes]) -> None:
+        """Write a unit's files, the manifest last, until all of them are ours or all are another process's."""
+        path = self._path(unit, "json")
+        for attempt in range(_ATTEMPTS):
+            path.unlink(missing_ok=True)  # an old manifest would call the new files corrupt
+            for file, content in contents.items():
+                write_atomically(file, partial(Path.write_bytes, data=content))
+            if self.finished(unit):
+                return
+            # Another process wrote the same unit at the same moment, and the files are now of both.
+            time.sleep(random.uniform(0, 0.1 * 2**attempt))
+        raise StoreError(f"{path}: its files change while they are written; run the unit again")
+
+    def keys(self) -> set[str]:
+        """The keys of all units with a manifest and rows; opens no file but archives."""
+        return set(self._folder.keys())
+
+    def manifests(self) -> list[Mapping[str, Any]]:
+        """The manifests of all units with a manifest and rows, ordered by key. Raises StoreError."""
+        return [manifest.content for manifest in self._folder.manifests()]
+
+    def protocol(self, prefix: str = "") -> Protocol:
+        """The only protocol here whose hash begins so; the benchmark's own in an empty folder.
+
+        Raises StoreError where there are several, or none.
+        """
+        found = {manifest.protocol for manifest in self._folder.manifests()}
+        matching = [protocol for protocol in found if protocol.short.startswith(prefix)]
+        if not found and not prefix:
+            return Protocol()
+        if len(matching) != 1:
+            known = ", ".join(sorted(protocol.short for protocol in found)) or "none"
+            raise StoreError(f"{self.root}: {len(matching)} protocols match {prefix!r}, of {known}; name one")
+        return matching[0]
+
+    def rows(
+        self,
+        *,
+        protocol: Protocol | None = None,
+        task: str | None = None,
+        method: str | None = None,
+        generator_seed: int | None = None,
+        columns: Collection[str] | None = None,
+    ) -> pa.Table:
+        """The episode rows (EPISODE_SCHEMA) of all finished units, or of those that match what is given, by key.
+
+        With `columns` only these are read, in the schema's order, which is faster. The weights need not be there.
+        Raises StoreError naming the file where rows are not what their manifest says.
+        """
+        wanted = {"task": task, "method": method, "generator_seed": generator_seed}
+        return read_rows(self._folder, self._matching(protocol, wanted), "parquet", EPISODE_SCHEMA, columns)
+
+    def policies(
+        self, *, protocol: Protocol | None = None, task: str | None = None, columns: Collection[str] | None = None
+    ) -> pa.Table:
+        """The rows of the policies (POLICY_SCHEMA), as `rows`."""
+        manifests = self._matching(protocol, {"task": task})
+        return read_rows(self._folder, manifests, "policies.parquet", POLICY_SCHEMA, columns)
+
+    def unit_rows(self, unit: Unit) -> pa.Table:
+        """The episode rows of one finished unit (EPISODE_SCHEMA). Raises StoreError."""
+        return read_rows(self._folder, [self._folder.manifest(unit.key)], "parquet", EPISODE_SCHEMA)
+
+    def info(self, unit: Unit) -> dict[str, Any]:
+        """What was written as `info` with a finished unit, and by which command. Raises StoreError."""
+        manifest = self._folder.manifest(unit.key).content
+        return {"command": manifest["command"]} | manifest["info"]
+
+    def facts(self, unit: Unit) -> Mapping[str, Any] | None:
+        """The facts of the method that wrote a finished unit; None in older manifests. Raises StoreError."""
+        found: Mapping[str, Any] | None = self._folder.manifest(unit.key).content.get("facts")
+        return found
+
+    def weights(self, unit: Unit) -> list["Weights"]:
+        """The generated weights of a unit, sample by sample in layer order.
+
+        Raises StoreError if there are none, or none that this version's rollouts can read.
+        """
+        path, current = self._path(unit, "safetensors"), Protocol().version
+        if unit.protocol.version != current:
+            raise StoreError(
+                f"{path}: policies of version {unit.protocol.version} of the protocol, which read observations in "
+                f"another way than those of version {current}; run it again"
+            )
+        if not path.exists() or not path.with_suffix(".json").exists():
+            raise StoreError(f"{path}: no weights are stored for this unit; run it first")
+        content = self._folder.read_verified(path.name, self._folder.manifest(unit.key))
+        return parse_weights(content, unit.protocol.samples)
+
+    def journal(self, unit: Unit) -> Journal:
+        """Where the unit's episodes are kept until it is finished."""
+        return Journal(self.root / "partial" / unit.key)
+
+    def unfinished(self) -> dict[str, int]:
+        """Units under way, by key, and how many of their episodes are kept."""
+        found = {}
+        for directory in sorted((self.root / "partial").glob("*")):
+            kept = Journal(directory).read()
+            found[directory.name] = kept.num_rows if kept is not None else 0
+        return found
+
+    def merge(self, other: "Store") -> tuple[int, int]:
+        """Copy another folder's finished units; returns how many were new and how many were here already.
+
+        Raises StoreError where a unit is in both with different rows or weights, before anything is copied.
+        """
+        return merge(other._folder, self._folder)
+
+    def publish(self, folder: Path) -> tuple[int, int]:
+        """Add the finished units, without their weights, to the folder's archives; returns and raises as `merge`."""
+        return publish(self._folder, Folder(folder))
+
+    def _matching(self, protocol: Protocol | None, wanted: Mapping[str, Any]) -> list[Manifest]:
+        return [
+            manifest
+            for manifest in self._folder.manifests()
+            if (protocol is None or manifest.protocol == protocol)
+            and all(value is None or manifest.unit[name] == value for name, value in wanted.items())
+        ]
+
+    @cached_property
+    def _folder(self) -> Folder:
+        return Folder(self.root)
+
+    def _path(self, unit: Unit, kind: str) -> Path:
+        return self.root / f"{unit.key}.{kind}"

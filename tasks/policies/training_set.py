@@ -1,0 +1,58 @@
+"""What a generator learns from: validated policies of the training architectures, and nothing that is held out."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+
+from nnbench.errors import NnbenchError
+from nnbench.tasks.policies.architectures import Architecture, architecture_name
+from nnbench.tasks.policies.mlp import Weights, flatten_weights
+from nnbench.tasks.task import Task
+
+NORMALISED_STD = 0.538
+"""G.pt's (paper, appendix A: "normalized to a target standard deviation")."""
+
+
+class HeldOutAccess(NnbenchError, PermissionError):
+    """A generator asked for networks that it must not have seen."""
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """What a generator learns from: the validated policies of the 64 training architectures, and nothing else."""
+
+    task: Task
+    sha256: str
+    """Identity of the zoo: the hash of its manifest."""
+    architectures: tuple[Architecture, ...]
+    _networks: Callable[[Architecture], dict[int, Weights]]
+    _hypernetworks: Callable[[Architecture], dict[int, Weights]] | None
+    changed: Callable[[], list[Architecture]] = list
+    """Architectures whose networks, which are shared, somebody wrote into."""
+    rehearsal: bool = False
+    """True in `nnbench check`: a few seconds of training are enough."""
+
+    def networks(self, arch: Architecture) -> dict[int, Weights]:
+        """GHN seed to that seed's validated policy. Raises HeldOutAccess for any but a training architecture."""
+        if arch not in self.architectures:
+            raise HeldOutAccess(
+                f"{architecture_name(arch)} is no training architecture: generators learn from `.architectures` only"
+            )
+        return self._networks(arch)
+
+    @cached_property
+    def scale(self) -> float:
+        """What to multiply weights by before diffusion: all parameters of all networks then have the standard
+        deviation 0.538 (G.pt's; paper, appendix A: "normalized to a target standard deviation")."""
+        policies = (policy for arch in self.architectures for policy in self.networks(arch).values())
+        return NORMALISED_STD / float(torch.cat([flatten_weights(policy) for policy in policies]).std())
+
+    def hypernetwork_policies(self, arch: Architecture) -> dict[int, Weights]:
+        """GHN seed to what that GHN writes for any architecture, for methods whose `reads` name `hypernetworks`."""
+        if self._hypernetworks is None:
+            raise HeldOutAccess(
+                'this method asks the hypernetworks but does not declare it: add "hypernetworks" to its `reads`'
+            )
+        return self._hypernetworks(arch)

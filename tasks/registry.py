@@ -1,0 +1,56 @@
+"""The tasks that ship, and loading of any task by name or file."""
+
+import hashlib
+import importlib.util
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from nnbench.tasks.pick_cube import PICK_CUBE
+from nnbench.tasks.push_cube import PUSH_CUBE
+from nnbench.tasks.stack_cube_easy import STACK_CUBE_EASY
+from nnbench.tasks.task import Task, TaskError
+
+TASKS = {task.name: task for task in (PICK_CUBE, PUSH_CUBE, STACK_CUBE_EASY)}
+"""The tasks that ship, by environment id."""
+
+
+def load_task(source: str) -> Task:
+    """The task of an environment id that ships, or the `TASK` that a Python file defines.
+
+    A process runs the file once, and again after a change. Raises TaskError for a name that does not ship, and for a
+    file that is missing, fails, or defines no task of its own.
+    """
+    if source in TASKS:
+        return TASKS[source]
+    if not source.endswith(".py"):
+        raise TaskError(
+            f"unknown task {source!r}: expected one of {', '.join(TASKS)}, or the path of a Python file (.py) that "
+            "defines TASK"
+        )
+    return _load_file(Path(source).resolve())
+
+
+def _load_file(path: Path) -> Task:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise TaskError(f"{path}: cannot be read ({error.strerror or error}); check the path of the task") from error
+    # The name is the same in every process, so that what the file defines can be pickled.
+    name = f"nnbench_task_{hashlib.sha256(bytes(path) + content).hexdigest()[:16]}"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        try:
+            spec.loader.exec_module(module)
+        except Exception as error:
+            del sys.modules[name]
+            raise TaskError(f"{path}: running it failed ({type(error).__name__}: {error}); correct the file") from error
+    task = getattr(sys.modules[name], "TASK", None)
+    if not isinstance(task, Task):
+        raise TaskError(f"{path}: defines no task; expected `TASK = Task(...)` in it")
+    if task.name in TASKS:
+        raise TaskError(f"{path}: {task.name} is the name of a task that ships; give the task another name")
+    return replace(task, file=path)
