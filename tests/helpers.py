@@ -9,7 +9,7 @@ import torch
 from nnbench.methods import _optimisation
 from nnbench.tasks.policies.architectures import Architecture
 from nnbench.tasks.policies.mlp import Weights, flatten_weights, random_policy
-from nnbench.tasks.zoo.zoo import TrainingSet
+from nnbench.tasks.policies.training_set import TrainingSet
 
 OBSERVATION_DIM, ACTION_DIM = 42, 8
 NARROW, WIDE = TRAINED = ((16, 16, 16, 32), (16, 32, 16, 16))

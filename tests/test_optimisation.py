@@ -11,8 +11,10 @@ from torch import Tensor, nn
 
 from nnbench.harness.conformance import toy_training_set
 from nnbench.methods import _optimisation
-from nnbench.methods._optimisation import ResumeError, Run, TrainingError, optimise
+from nnbench.methods._optimisation import Run, TrainingError, optimise
 from nnbench.methods.d2nwg.config import Stage
+from nnbench.tasks.files import WriteError
+from nnbench.tasks.training_state import TrainingStateError
 
 TWENTY = Stage(batch=1, steps=20, peak_lr=0.1, warmup=2, ema=0.5)
 
@@ -74,7 +76,9 @@ def test_the_average_is_validated_after_each_tenth_also_of_a_run_that_was_killed
 def test_another_run_does_not_resume_from_what_this_one_left(tmp_path: Path) -> None:
     _train(tmp_path)
     for other in ({"seed": 1}, {"config": replace(TWENTY, batch=2)}):
-        with pytest.raises(ResumeError, match=r"line\.safetensors: expected the state of .*, found .*; delete it"):
+        with pytest.raises(
+            TrainingStateError, match=r"line\.safetensors: expected the state of .*, found .*; delete it"
+        ):
             _train(tmp_path, **other)
 
 
@@ -88,5 +92,5 @@ def test_a_full_disk_is_said_in_one_line(tmp_path: Path, monkeypatch: pytest.Mon
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(OSError, match=r"line\.safetensors: could not be written \(No space left on device\)"):
+    with pytest.raises(WriteError, match=r"line\.safetensors: could not be written \(No space left on device\)"):
         _train(tmp_path)

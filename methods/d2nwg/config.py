@@ -1,4 +1,4 @@
-"""D2NWG's numbers: those of its authors' code, and those that a CPU can train."""
+"""D2NWG's numbers: those that a CPU can train. docs/adaptations/d2nwg.md has the authors' beside them."""
 
 from dataclasses import dataclass
 from typing import Any, Self
@@ -32,8 +32,9 @@ class Config:
     features: tuple[int, ...]
     """What the linear layer makes of the vector."""
     principal: bool
-    """The linear layers are the principal components of the training vectors, not trained; and as many latents as
-    features, so that the autoencoder begins with the identity between them. The authors train both from random."""
+    """The linear layers are the principal components of the training vectors and are not trained, and there are as many
+    latents as features, so that the autoencoder begins with the identity between them. The authors train all layers
+    from random weights."""
     vae_width: int
     vae_multipliers: tuple[int, ...]
     """Channels of each level in units of the width; each level but the first has half the side of the one before."""
