@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -12,6 +12,7 @@ from nnbench.commands.options import RESULTS, SCALE, TASK, Scale, Split, print_j
 if TYPE_CHECKING:
     from nnbench.harness.outcome import Outcome
     from nnbench.measuring import Run
+    from nnbench.presentation.tables import Table
 
 
 def run(
@@ -106,8 +107,9 @@ def roundtrip(
     from tqdm import tqdm
 
     import nnbench
+    from nnbench.reading import Tables
 
-    tables = []
+    tables: list[Table[Any]] = []
     for one in tasks_of(task):
         trip = nnbench.roundtrip(
             method,
@@ -122,11 +124,8 @@ def roundtrip(
         )
         for _ in tqdm(trip, f"roundtrip {one}", len(trip), unit="arch", disable=None):
             pass
-        tables.append(trip.table())
-    if json:
-        print_json([line for table in tables for line in table.lines])
-    else:
-        print_tables(tables)
+        tables += trip.tables()
+    print_tables(Tables(tables), "json" if json else "text")
 
 
 def _measure(work: "Run", split: str) -> "Iterable[Outcome]":
