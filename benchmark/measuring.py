@@ -12,13 +12,13 @@ from nnbench.api import Generator, JointGenerator
 from nnbench.errors import InputError
 from nnbench.harness.conformance import CheckResult, run_checks
 from nnbench.harness.outcome import Outcome
-from nnbench.harness.trained import obtain
+from nnbench.harness.trained import Trained, obtain
 from nnbench.harness.trained import train as train_anew
 from nnbench.harness.units import run_units
-from nnbench.protocol import JOINT, Protocol, Unit, architectures_asked
+from nnbench.protocol import JOINT, Protocol, Unit
 from nnbench.registry import MethodSource
-from nnbench.store.checkpoints import Trained
 from nnbench.store.store import Store
+from nnbench.tasks.policies.architectures import Architecture, architectures_of
 from nnbench.tasks.zoo.zoo import Zoo
 from nnbench.zoos import ZooFolder, open_zoo
 
@@ -90,7 +90,9 @@ def run(
     kinds = {name: source.load() for name, source in sources.items()}
     for kind in kinds.values():
         _check_split(kind, split)
-    asked = architectures_asked(split, archs)
+    asked: tuple[Architecture | None, ...] = (None,) if split == JOINT else architectures_of(split, archs)
+    if split == JOINT and archs is not None:
+        raise InputError("in the split joint the method chooses the architectures: leave --archs out")
     opened, store = open_zoo(task, zoo), Store(Path(results))
     trained = {name: obtain(source, opened, seed) for name, source in sources.items()}
     units = [
