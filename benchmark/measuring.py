@@ -18,7 +18,7 @@ from nnbench.harness.trained import obtain
 from nnbench.harness.trained import train as train_anew
 from nnbench.harness.units import run_units
 from nnbench.presentation.tables.zoo import round_trip_table
-from nnbench.protocol import JOINT, Protocol, Unit, architectures_asked
+from nnbench.protocol import JOINT, Protocol, Unit
 from nnbench.reading import RESULTS, Tables
 from nnbench.registry import MethodSource
 from nnbench.store.checkpoints import Trained
@@ -94,7 +94,9 @@ def run(
     kinds = {name: source.load() for name, source in sources.items()}
     for kind in kinds.values():
         _check_split(kind, split)
-    asked = architectures_asked(split, archs)
+    asked: tuple[Architecture | None, ...] = (None,) if split == JOINT else architectures_of(split, archs)
+    if split == JOINT and archs is not None:
+        raise InputError("in the split joint the method chooses the architectures: leave --archs out")
     opened, store = open_zoo(task, zoo), Store(Path(results))
     trained = {name: obtain(source, opened, seed) for name, source in sources.items()}
     units = [

@@ -54,7 +54,10 @@ def test_methods_are_listed_with_a_plugin(tmp_path: Path) -> None:
         (["zoo", "build", "--hypernetworks", "0"], "--hypernetworks 0: expected at least 1"),
         (["expert", "score", "--expert", "nothing"], "nothing: no expert"),
         (["figure", "6"], "nnit on PickCube-v1, 16-64-64-32, was not measured with protocol "),
-        (["render", "--archs", "32-32-16-64"], "results/runs: nnit on PickCube-v1, 32-32-16-64, was not measured with "),
+        (
+            ["render", "--archs", "32-32-16-64"],
+            "results/runs: nnit on PickCube-v1, 32-32-16-64, was not measured with ",
+        ),
         (["figure", "novelty", "--task", "all"], "unknown task 'all': expected one of PickCube-v1"),
     ],
 )
