@@ -114,8 +114,8 @@ def optimise(
     """Minimise a loss, resuming from the state in the run's directory as if it had never stopped.
 
     `loss_of` draws a batch with the generator it is given, which is on the CPU, and returns the loss of `model` on it.
-    `validate` scores the averaged model at a tenth, two tenths, ... of the steps. Raises TrainingStateError if the state
-    belongs to another run, TrainingError if the loss diverges, and WriteError where the disk is full.
+    `validate` scores the averaged model at a tenth, two tenths, ... of the steps. Raises TrainingStateError if the
+    state belongs to another run, TrainingError if the loss diverges, and WriteError where the disk is full.
     """
     state = _State(run, model)
     clock = _Clock(state.step)

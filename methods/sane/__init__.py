@@ -50,8 +50,8 @@ class Method(Generator):
     def fit(cls, training: TrainingSet, *, seed: int, directory: Path, config: Config | None = None) -> Self:
         """Train on the zoo, resuming from what a killed run left in the directory.
 
-        Raises TrainingStateError if that belongs to another run, InputError if an architecture does not fit the model, and
-        TrainingError if the loss diverges.
+        Raises TrainingStateError if that belongs to another run, InputError if an architecture does not fit the model,
+        and TrainingError if the loss diverges.
         """
         config = config or (rehearsal(cls.config) if training.rehearsal else cls.config)
         run = Run(cls.name, training, config, seed, directory)
