@@ -8,12 +8,12 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from nnbench.harness.trained import Budget
 from nnbench.presentation.figures import Drawing
 from nnbench.presentation.report import Undrawn, compose
 from nnbench.presentation.tables import MISSING, novelty_table, table1, table2, table3, table4, table6
 from nnbench.presentation.text import Grid, Table, html_table
 from nnbench.protocol import Protocol, Unit
+from nnbench.store.checkpoints import Budget
 from nnbench.store.store import Store
 
 TASK = "PickCube-v1"

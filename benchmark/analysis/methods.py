@@ -14,6 +14,11 @@ class Methods:
     def __getitem__(self, name: str) -> Facts:
         return self._facts.get(name) or Facts(name=name)
 
+    @property
+    def names(self) -> list[str]:
+        """Of all methods that something is known of, sorted."""
+        return sorted(self._facts)
+
     def of_role(self, role: Role, names: Iterable[str]) -> list[str]:
         """Those of the names that have this role, in their order."""
         return [name for name in names if self[name].role == role]
@@ -24,4 +29,4 @@ class Methods:
 
     def variants(self) -> list[Facts]:
         """The methods that are made of another one, by name."""
-        return [self._facts[name] for name in sorted(self._facts) if self._facts[name].variant_of is not None]
+        return [self._facts[name] for name in self.names if self._facts[name].variant_of is not None]

@@ -27,6 +27,12 @@ from nnbench.tasks.registry import TASKS
 ARXIV_ID = "2603.00180v1"
 """The version of the paper that the values are from."""
 
+SUBJECT = "nnit"
+"""The method that the paper proposes: the only one of its tables 3 and 4."""
+
+CLAIMED_UNSEEN = 0.85
+"""Of the abstract: the success that the paper's method exceeds on architectures that it was not trained on."""
+
 _KEYS = ("method", "partition", "arch")
 
 
@@ -62,6 +68,11 @@ def reported_cells(table: int, task: str) -> tuple[Reported, ...]:
     """The paper's cells of one table and task, in the paper's order; none for a task that does not ship."""
     rows = TASKS[task].reported.get(table, ()) if task in TASKS else ()
     return tuple(_cell(table, task, row) for row in rows)
+
+
+def tasks_of(table: int) -> list[str]:
+    """The tasks that the paper prints a table for."""
+    return [name for name, task in TASKS.items() if table in task.reported]
 
 
 def _cell(table: int, task: str, row: Mapping[str, str | float]) -> Reported:

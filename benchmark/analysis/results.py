@@ -1,20 +1,28 @@
 """Everything that tables, figures and the report need of one folder of results, read once and when first asked for."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import nnbench.tasks
-from nnbench.analysis.scores import Scores, UnitName, read_scores
+from nnbench.analysis.comparisons import Comparison, compare
+from nnbench.analysis.methods import Methods
+from nnbench.analysis.rows import Row, conditioned_rows, joint_rows, single_rows
+from nnbench.analysis.scores import Scores, UnitName, episode_columns, read_scores
+from nnbench.facts import Facts, find_facts
 from nnbench.protocol import Protocol
+from nnbench.store.alignment import read_alignment, read_alignment_manifest
+from nnbench.store.roundtrip import read_roundtrips
 from nnbench.store.store import Store
 from nnbench.tasks.files import read_rows
-from nnbench.tasks.registry import load_task
+from nnbench.tasks.registry import TASKS, load_task
+from nnbench.tasks.task import Task
 
 if TYPE_CHECKING:  # opening a zoo takes torch, which tables do not need
     from nnbench.tasks.zoo.zoo import Zoo
+
+T = TypeVar("T")
 
 _SHIPPED = Path(nnbench.tasks.__path__[0]) / "zoos"
 
@@ -25,18 +33,19 @@ class Results:
     def __init__(
         self,
         store: Store,
-        tasks: Sequence[str],
+        tasks: Sequence[Task],
         protocol: Protocol,
-        zoos: Mapping[str, Path] | None = None,
-        plugins: Sequence[Path] = (),
+        zoos: Mapping[str, Path],
+        plugins: Sequence[Path],
     ) -> None:
         self.store = store
-        self.tasks = tuple(tasks)
+        self.tasks = tuple(task.name for task in tasks)
+        """The names of the tasks that are asked about."""
         self.protocol = protocol
         self.plugins = tuple(plugins)
-        self._zoos = dict(zoos or {})
-        self._scores: dict[str, Mapping[UnitName, Scores]] = {}
-        self._opened: dict[str, Zoo] = {}
+        self._tasks = TASKS | {task.name: task for task in tasks}
+        self._zoos = zoos
+        self._made: dict[tuple[str, str], Any] = {}
 
     @classmethod
     def open(
@@ -49,17 +58,18 @@ class Results:
     ) -> Self:
         """What a folder holds of some tasks; nothing but the manifests is read yet.
 
-        `protocol` may be the first digits of its hash, and may be left out where all rows are of one. `zoos` are the
-        folders of zoos by task, for other tasks the zoo that ships. `plugins` are the Python files of further methods,
-        whose facts are read. Raises StoreError where several protocols match or none does.
+        `tasks` are names or files, as `load_task` takes them. `protocol` may be the first digits of its hash, and may
+        be left out where all rows are of one. `zoos` are the folders of zoos by the name of their task, for other tasks
+        the zoo that ships. `plugins` are the Python files of further methods, whose facts are read. Raises TaskError
+        for an unknown task, and StoreError where several protocols match or none does.
         """
         store = Store(folder)
         if not isinstance(protocol, Protocol):
             protocol = store.protocol(protocol or "")
-        return cls(store, tasks, protocol, zoos, plugins)
+        return cls(store, [load_task(task) for task in tasks], protocol, dict(zoos or {}), plugins)
 
     @cached_property
-    def manifests(self) -> list[dict[str, Any]]:
+    def manifests(self) -> list[Mapping[str, Any]]:
         """Of the units of this protocol and these tasks, ordered by key."""
         return [
             manifest
@@ -67,29 +77,50 @@ class Results:
             if Protocol(**manifest["unit"]["protocol"]) == self.protocol and manifest["unit"]["task"] in self.tasks
         ]
 
+    @cached_property
+    def methods(self) -> Methods:
+        """The facts of every method: those of its class where that is found, else those kept with its units.
+
+        Raises FactsError where a plugin's facts cannot be read.
+        """
+        kept = {
+            manifest["unit"]["method"]: Facts.from_json(manifest["facts"])
+            for manifest in self.manifests
+            if manifest.get("facts") is not None
+        }
+        return Methods(kept | find_facts(self.plugins))
+
     def scores(self, task: str) -> Mapping[UnitName, Scores]:
         """The numbers of every unit of a task. Raises TableError where rows do not belong together."""
-        if task not in self._scores:
-            rows = self.store.rows(protocol=self.protocol, task=task)
-            policies = self.store.policies(protocol=self.protocol, task=task)
-            self._scores[task] = read_scores(rows, policies, self.protocol, [task])
-        return self._scores[task]
+        return self._kept("scores", task, lambda: self._read_scores(task))
 
-    def roundtrips(self, task: str) -> list[dict[str, Any]]:
-        """What `nnbench roundtrip` stored. Raises RoundTripError where a file is damaged."""
-        from nnbench.harness import roundtrip
+    def conditioned(self, task: str) -> Sequence[Row]:
+        """The rows of table 2."""
+        return self._kept("conditioned", task, lambda: conditioned_rows(self.scores(task), task, self.protocol.top))
 
-        return roundtrip.read(self.store.root, task)
+    def joint(self, task: str) -> Sequence[Row]:
+        """The rows of table 3."""
+        return self._kept("joint", task, lambda: joint_rows(self.scores(task), task, self.protocol.top))
+
+    def single(self, task: str) -> Sequence[Row]:
+        """The rows of table 4."""
+        return self._kept("single", task, lambda: single_rows(self.scores(task), task, self.protocol.top))
+
+    def comparisons(self, task: str) -> Sequence[Comparison]:
+        """Of the rows of table 2."""
+        return self._kept("comparisons", task, lambda: compare(self.conditioned(task), self.methods))
+
+    def round_trips(self, task: str) -> list[dict[str, Any]]:
+        """What `nnbench roundtrip` stored. Raises StoreError where a file is damaged."""
+        return read_roundtrips(self.store.root, task)
 
     def alignment(self, task: str) -> list[dict[str, Any]]:
         """What `nnbench zoo alignment` stored, or nothing."""
-        path = self._alignment_file(task)
-        return read_rows(path) if path.exists() else []
+        return read_alignment(self.store.root, task)
 
     def alignment_manifest(self, task: str) -> dict[str, Any] | None:
         """How it was made; None where there is none."""
-        path = self._alignment_file(task).with_suffix(".json")
-        return json.loads(path.read_bytes()) if path.exists() else None
+        return read_alignment_manifest(self.store.root, task)
 
     def zoo_folder(self, task: str) -> Path | None:
         """Where the task's zoo lies; None where it has none."""
@@ -104,18 +135,29 @@ class Results:
     def zoo(self, task: str) -> "Zoo | None":
         """The opened zoo; None where the task has none. Raises ZooError where it is damaged."""
         folder = self.zoo_folder(task)
-        if task not in self._opened and folder is not None:
-            from nnbench.tasks.zoo.zoo import Zoo
+        if folder is None:
+            return None
+        from nnbench.tasks.zoo.zoo import Zoo
 
-            self._opened[task] = Zoo.open(task, folder)
-        return self._opened.get(task)
+        return self._kept("zoo", task, lambda: Zoo.open(self._tasks[task].source, folder))
 
     def zoo_manifest(self, task: str) -> dict[str, Any] | None:
         """The manifest of the task's zoo, after its files were checked against it; None without a zoo."""
+        folder = self.zoo_folder(task)
+        if folder is None:
+            return None
         from nnbench.tasks.zoo.manifest import verify
 
-        folder = self.zoo_folder(task)
-        return None if folder is None else verify(folder, load_task(task))
+        return verify(folder, self._tasks[task])
 
-    def _alignment_file(self, task: str) -> Path:
-        return self.store.root / "alignment" / f"{task}.parquet"
+    def _read_scores(self, task: str) -> Mapping[UnitName, Scores]:
+        rows = self.store.rows(protocol=self.protocol, task=task, columns=episode_columns(self.protocol))
+        policies = self.store.policies(protocol=self.protocol, task=task)
+        return read_scores(rows, policies, self.protocol, {task: self._tasks[task].filter})
+
+    def _kept(self, kind: str, task: str, make: Callable[[], T]) -> T:
+        """What was made before, or else is made now."""
+        if (kind, task) not in self._made:
+            self._made[kind, task] = make()
+        found: T = self._made[kind, task]
+        return found

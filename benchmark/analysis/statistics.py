@@ -5,10 +5,13 @@ G generators, A architectures, C clusters of equal networks of one architecture,
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import NormalDist
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+
+from nnbench.errors import InputError
 
 
 class Interval(NamedTuple):
@@ -81,31 +84,32 @@ def resample(
     policies are drawn. Wilson's interval, where it is needed, is that of E trials, the number of distinct episodes, at
     this `level`.
 
-    Raises ValueError where a group is empty, episode counts differ, labels do not match, or a value is not finite.
+    Raises InputError where a group is empty, episode counts differ, labels do not match, or a value is not finite.
     """
     if clusters is None:
         clusters = [[range(len(policies)) for policies in group] for group in groups]
     values = _checked(groups, clusters)
-    mean = float(np.mean([np.mean([table.mean() for table in group]) for group in values]))
-
-    rng = np.random.default_rng(seed)
+    members = [[_membership(labels) for labels in group] for group in clusters]
     episodes = values[0][0].shape[1]
-    episode_draws = _draw_counts(rng, replicates, episodes).astype(float)  # (R, E)
-    if stream:
-        rng = np.random.default_rng([seed, stream])
+    sizes = tuple(tuple(map(len, group)) for group in members)
+    draws = _draw(seed, stream, replicates, episodes, sizes)
     means = np.zeros((replicates, len(values)))  # (R, G)
-    for g, (group, group_labels) in enumerate(zip(values, clusters, strict=True)):
+    for g, group in enumerate(values):
         total = np.zeros(replicates)
-        for table, labels in zip(group, group_labels, strict=True):
-            members = np.array([[label == other for other in labels] for label in dict.fromkeys(labels)], float)
-            drawn = _draw_counts(rng, replicates, len(members))  # (R, C)
-            sums = episode_draws @ (members @ table).T  # (R, C)
+        for table, belongs, drawn in zip(group, members[g], draws.clusters[g], strict=True):
+            sums = draws.episodes @ (belongs @ table).T  # (R, C)
             # Divided once, so that sums of zeros and ones stay exact.
-            total += (drawn * sums).sum(axis=1) / (episodes * (drawn @ members.sum(axis=1)))
+            total += (drawn * sums).sum(axis=1) / (episodes * (drawn @ belongs.sum(axis=1)))
         means[:, g] = total / len(group)
+    mean = mean_of(values)
     extremes = {float(end) for group in values for table in group for end in (table.min(), table.max())}
     outer = wilson(round(mean * episodes), episodes, level) if extremes in ({0.0}, {1.0}) else None
-    return Resampled(mean, _over_generators(means, rng), outer)
+    return Resampled(mean, _over_generators(means, draws.generators), outer)
+
+
+def mean_of(tables: Sequence[Sequence[np.ndarray]]) -> float:
+    """Mean over generators of the mean over architectures; `tables[g][a]` holds the values of policies and episodes."""
+    return float(np.mean([np.mean([table.mean() for table in group]) for group in tables]))
 
 
 def hierarchical_interval(
@@ -150,14 +154,13 @@ def reselected_interval(
             )  # (R, S)
             chosen = np.argpartition(-mean_return, top - 1, axis=1)[:, :top]
             means[:, g] += np.take_along_axis(mean_score, chosen, axis=1).mean(axis=1) / len(group)
-    return Interval(float(np.mean(point)), *_quantiles(_over_generators(means, rng), level))
+    drawn_generators = _draw_generators(rng, *means.shape)
+    return Interval(float(np.mean(point)), *_quantiles(_over_generators(means, drawn_generators), level))
 
 
-def _over_generators(means: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The mean over generators, drawn with replacement where there are several; (R, G) to (R,)."""
-    replicates, generators = means.shape
-    counts = _draw_counts(rng, replicates, generators) if generators > 1 else 1
-    mean: np.ndarray = (means * counts).sum(axis=1) / generators
+def _over_generators(means: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+    """The mean over generators, (R, G) to (R,); `drawn` says how often each was drawn."""
+    mean: np.ndarray = (means * drawn).sum(axis=1) / means.shape[1]
     return mean
 
 
@@ -170,10 +173,10 @@ def _quantiles(replicates: np.ndarray, level: float) -> tuple[float, float]:
 def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
     """Wilson's score interval of a share of n independent trials (Wilson 1927, JASA 22).
 
-    Raises ValueError unless 0 <= successes <= n and n >= 1.
+    Raises InputError unless 0 <= successes <= n and n >= 1.
     """
     if n < 1 or not 0 <= successes <= n:
-        raise ValueError(f"wilson: {successes} successes of {n}, expected 0 <= successes <= n and n >= 1")
+        raise InputError(f"wilson: {successes} successes of {n}, expected 0 <= successes <= n and n >= 1")
     z = NormalDist().inv_cdf((1 + level) / 2)
     share = successes / n
     center = (share + z**2 / (2 * n)) / (1 + z**2 / n)
@@ -189,24 +192,61 @@ def _checked(
 ) -> list[list[np.ndarray]]:
     """The groups as float64 tables (P, E)."""
     if not groups or not all(groups) or not all(policies for group in groups for policies in group):
-        raise ValueError(
-            "hierarchical_interval: expected at least one generator, one architecture of each, one policy of each"
-        )
+        raise InputError("bootstrap: expected at least one generator, one architecture of each, one policy of each")
     lengths = {len(policy) for group in groups for policies in group for policy in policies}
     if len(lengths) != 1 or lengths == {0}:
-        raise ValueError(
-            f"hierarchical_interval: policies have {sorted(lengths)} episodes, expected one number for all, 1 or more: "
+        raise InputError(
+            f"bootstrap: policies have {sorted(lengths)} episodes, expected one number for all, 1 or more: "
             "all policies meet the same episodes"
         )
     if [[len(p) for p in group] for group in groups] != [[len(labels) for labels in group] for group in clusters]:
-        raise ValueError("hierarchical_interval: expected one cluster label a policy")
+        raise InputError("bootstrap: expected one cluster label per policy")
     values = [[np.array(policies, np.float64) for policies in group] for group in groups]
     if not all(np.isfinite(table).all() for group in values for table in group):
-        raise ValueError("hierarchical_interval: values hold NaN or infinity, expected finite episode values")
+        raise InputError("bootstrap: values hold NaN or infinity, expected finite episode values")
     return values
 
 
+def _membership(labels: Sequence[Hashable]) -> np.ndarray:
+    """(C, P): 1 where the policy is of the cluster, clusters in the order of their first policies."""
+    return np.array([[label == other for other in labels] for label in dict.fromkeys(labels)], float)
+
+
+@dataclass(frozen=True)
+class _Draws:
+    """How often each of the items was drawn in each replicate."""
+
+    episodes: np.ndarray  # (R, E)
+    clusters: Sequence[Sequence[np.ndarray]]  # by generator and architecture, (R, C)
+    generators: np.ndarray  # (R, G), or (1, 1) where there is one
+
+
+@lru_cache(maxsize=8)
+def _draw(seed: int, stream: int, replicates: int, episodes: int, clusters: tuple[tuple[int, ...], ...]) -> _Draws:
+    """The draws of `resample`, which are the same for all numbers of one shape; `clusters[g][a]` is how many there are.
+
+    They are kept, because a method's return and success are drawn alike, and most methods have as many networks.
+    """
+    episode_draws, state = _draw_episodes(seed, replicates, episodes)
+    rng = np.random.default_rng([seed, stream] if stream else seed)
+    if not stream:
+        rng.bit_generator.state = state
+    drawn = [[_draw_counts(rng, replicates, count) for count in group] for group in clusters]
+    return _Draws(episode_draws, drawn, _draw_generators(rng, replicates, len(clusters)))
+
+
+@lru_cache(maxsize=2)
+def _draw_episodes(seed: int, replicates: int, episodes: int) -> tuple[np.ndarray, Any]:
+    """(R, E), and the state that drawing them leaves the random numbers in."""
+    rng = np.random.default_rng(seed)
+    return _draw_counts(rng, replicates, episodes).astype(float), rng.bit_generator.state
+
+
+def _draw_generators(rng: np.random.Generator, replicates: int, generators: int) -> np.ndarray:
+    return _draw_counts(rng, replicates, generators) if generators > 1 else np.ones((1, 1), int)
+
+
 def _draw_counts(rng: np.random.Generator, replicates: int, n: int) -> np.ndarray:
-    """How often each of n items comes up in n draws with replacement, a row a replicate."""  # (R, n)
+    """How often each of n items comes up in n draws with replacement, one row per replicate."""  # (R, n)
     drawn = rng.integers(n, size=(replicates, n)) + n * np.arange(replicates)[:, None]
     return np.bincount(drawn.ravel(), minlength=replicates * n).reshape(replicates, n)

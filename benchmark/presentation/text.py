@@ -1,12 +1,11 @@
-"""Tables as text for the terminal, Markdown, LaTeX, CSV, JSON or HTML."""
+"""Tables as text for the terminal, Markdown, LaTeX, CSV or JSON."""
 
 import csv
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
-from html import escape
-from typing import Literal
+from dataclasses import asdict, fields
+from typing import Any, Literal
 
 from rich import box
 from rich.console import Console
@@ -15,46 +14,18 @@ from rich.text import Text
 from tabulate import tabulate
 
 from nnbench.analysis.lines import Line
+from nnbench.presentation.tables.table import Grid, Table
 
 Format = Literal["text", "md", "latex", "csv", "json"]
 
 
-@dataclass
-class Grid:
-    """One table for people: cells are printed as they are."""
-
-    title: str
-    headers: Sequence[str]
-    """May have a line break."""
-    text_columns: int
-    """So many columns from the left are text, the others numbers."""
-    caption: str
-    rows: list[list[str]] = field(default_factory=list)
-    sections: set[int] = field(default_factory=set)
-    """Rows that a rule is drawn above."""
-
-    def add(self, *cells: str, section: bool = False) -> None:
-        """Append a row, with a rule above it where a section begins."""
-        if section and self.rows:
-            self.sections.add(len(self.rows))
-        self.rows.append(list(cells))
-
-
-@dataclass(frozen=True)
-class Table:
-    """One table, for people and for machines."""
-
-    grid: Grid
-    lines: Sequence[Line]
-
-
-def render(tables: Sequence[Table], form: Format, width: int | None = None) -> str:
+def render(tables: Sequence[Table[Any]], form: Format, width: int | None = None) -> str:
     """The tables as one string that ends in a line break: their grids for people, their lines as csv and json.
 
     `width` is the terminal's, in characters, for text only.
     """
     if form in ("csv", "json"):
-        return _lines([line for table in tables for line in table.lines], form)
+        return _lines([line for table in tables for line in table.lines()], form)
     grids = [table.grid for table in tables]
     parts = []
     for grid in grids:
@@ -83,43 +54,6 @@ def _lines(lines: Sequence[Line], form: Format) -> str:
     writer.writeheader()
     writer.writerows(asdict(line) for line in lines)
     return buffer.getvalue()
-
-
-def html_table(grid: Grid) -> str:
-    """One table of a page, in a box to scroll sideways in, without its title and caption.
-
-    The last text column heads its row; its header is of the class `stub`. Columns that are not measured are of the
-    class `reported`.
-    """
-    classes = []
-    for position, header in enumerate(grid.headers):
-        named = ["number"] if position >= grid.text_columns else []
-        classes.append(named + (["reported"] if header.startswith("reported") else []))
-    head = "".join(
-        f'<th scope="col"{_class(names + (["stub"] if position == grid.text_columns - 1 else []))}>'
-        f"{_lines_kept(header)}</th>"
-        for position, (header, names) in enumerate(zip(grid.headers, classes, strict=True))
-    )
-    body = []
-    for number, row in enumerate(grid.rows):
-        cells = []
-        for position, (cell, names) in enumerate(zip(row, classes, strict=True)):
-            tag = 'th scope="row"' if position == grid.text_columns - 1 else "td"
-            found = names + (["indented"] if cell.startswith(" ") else [])
-            cells.append(f"<{tag}{_class(found)}>{_lines_kept(cell.strip())}</{tag[:2]}>")
-        body.append(f"<tr{_class(['section'] if number in grid.sections else [])}>{''.join(cells)}</tr>\n")
-    return (
-        f'<div class="box" tabindex="0"><table><thead><tr>{head}</tr></thead>\n<tbody>\n{"".join(body)}</tbody>'
-        "</table></div>\n"
-    )
-
-
-def _class(names: Sequence[str]) -> str:
-    return f' class="{" ".join(names)}"' if names else ""
-
-
-def _lines_kept(text: str) -> str:
-    return escape(text.replace("-\n", "")).replace("\n", "<br>")
 
 
 def _joined(header: str) -> str:

@@ -1,0 +1,54 @@
+"""Figures 3 to 6 of the paper, and novelty against success: from stored rows and zoos to matplotlib figures."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from nnbench.analysis.reported import SUBJECT
+from nnbench.analysis.results import Results
+from nnbench.presentation.figures.drawing import Drawing, FigureError, as_svg, save
+from nnbench.presentation.figures.magnitudes import WIDEST, draw_hypernetworks, draw_seeds
+from nnbench.presentation.figures.novelty import draw_novelty
+from nnbench.presentation.figures.similarity import draw_selected_pairs, draw_training_pairs
+from nnbench.tasks.policies.architectures import Architecture, parse_architecture
+
+if TYPE_CHECKING:  # torch takes a second to import, and some figures need none of it
+    from nnbench.tasks.zoo.zoo import Zoo
+
+__all__ = ["NAMES", "Drawing", "FigureError", "as_svg", "draw", "save"]
+
+NAMES = ("3", "4", "5", "6", "novelty")
+"""What `draw` draws."""
+
+_PAPER_FIGURE6 = parse_architecture("16-64-64-32")
+
+
+def draw(name: str, results: Results, task: str, archs: Sequence[Architecture] = (), method: str = SUBJECT) -> Drawing:
+    """One of `NAMES` for a task, of other architectures than its own where `archs` are given; `method` is for figure 6.
+
+    Raises FigureError where something is missing, ZooError where the task's zoo is damaged.
+    """
+    if name not in NAMES:
+        raise FigureError(f"figure {name!r}: expected one of {', '.join(NAMES)}")
+    if archs and name in ("3", "novelty"):
+        raise FigureError(f"figure {name}: its architectures are those measured; leave --arch out")
+    if len(archs) > 1 and name in ("5", "6"):
+        raise FigureError(f"figure {name}: {len(archs)} architectures, expected one; it is drawn for one at a time")
+    if name == "3":
+        return draw_seeds(results.alignment(task), lambda: _zoo(results, task), task)
+    if name == "4":
+        return draw_hypernetworks(_zoo(results, task), task, archs)
+    if name == "5":
+        return draw_training_pairs(_zoo(results, task), task, archs[0] if archs else WIDEST)
+    if name == "6":
+        arch = archs[0] if archs else _PAPER_FIGURE6
+        return draw_selected_pairs(results.scores(task), results.protocol, task, arch, method)
+    return draw_novelty(results.scores(task), results.protocol, task, results.methods)
+
+
+def _zoo(results: Results, task: str) -> "Zoo":
+    found = results.zoo(task)
+    if found is None:
+        raise FigureError(
+            f"no zoo of {task} comes with this version; `nnbench zoo build --task {task}` makes one, and --zoo names it"
+        )
+    return found

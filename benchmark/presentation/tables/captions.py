@@ -1,0 +1,32 @@
+"""What is said below tables of measured rows, and about protocols."""
+
+from dataclasses import replace
+
+from nnbench.analysis.reported import ARXIV_ID
+from nnbench.presentation.tables.table import MISSING
+from nnbench.protocol import Protocol
+
+
+def protocol_note(protocol: Protocol) -> str:
+    """What a reader must know first where the numbers are not of the benchmark's protocol; empty where they are."""
+    if replace(protocol, version=Protocol.version) != Protocol():
+        return "NOT THE BENCHMARK'S PROTOCOL, a first look only."
+    if protocol.version != Protocol.version:
+        return f"MEASURED BY VERSION {protocol.version} of the protocol, which is now at {Protocol.version}."
+    return ""
+
+
+def explain_columns(protocol: Protocol) -> str:
+    """The caption of tables 2 to 4."""
+    return (
+        f"{protocol_note(protocol)} Protocol {protocol.short}: {protocol.samples} samples per architecture; the top "
+        f"{protocol.top} by mean return on {protocol.selection_episodes} selection episodes are scored on "
+        f"{protocol.test_episodes} test episodes, which chose nothing. The row of a split is the mean over its "
+        "architectures. [low, high]: 95% bootstrap interval over test episodes, distinct networks and generator seeds. "
+        "selection %: the same policies on the episodes that chose them, which is optimistic. "
+        f"all {protocol.samples} %: every sample on the first {protocol.screening_episodes} of those, nothing "
+        "selected. L2 to GHN: median distance of the top to the nearest hypernetwork policy, neurons matched. "
+        "networks, GHN seeds: distinct among the top. reported: printed in the table of this number of arXiv "
+        f"{ARXIV_ID}, not measured here; the paper does not define its ±. verdict: is the measured interval of "
+        f"return/success above the reported number, below it, or around it. {MISSING}: not measured, or not reported."
+    ).strip()

@@ -1,0 +1,120 @@
+"""Methods beside one another, and how new the policies are that they write."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from nnbench.analysis.comparisons import Comparison
+from nnbench.analysis.measured import Estimate, Measured
+from nnbench.analysis.rows import Row
+from nnbench.analysis.statistics import Interval
+from nnbench.presentation.tables.captions import protocol_note
+from nnbench.presentation.tables.generation import name_with_seeds
+from nnbench.presentation.tables.table import MISSING, Entry, Label, Number, Table, interval, point
+from nnbench.protocol import Protocol
+
+
+def differences_table(comparisons: Sequence[Comparison], protocol: Protocol) -> Table[Comparison]:
+    """Methods beside one another on the same test episodes, of all tasks."""
+    return Table(
+        "differences",
+        "Differences between methods on the same test episodes",
+        "The first method's mean over the split's architectures less the second's, of table 2. [low, high]: 95% "
+        "bootstrap interval over test episodes, drawn for both alike, and over networks and generator seeds, drawn for "
+        "each by itself. verdict: better or worse by success where the interval does not hold 0, undecided where it "
+        f"does. {protocol_note(protocol)}".strip(),
+        [
+            Label("task", lambda found: found.first.task, once=True),
+            Label("split", lambda found: found.first.partition, once=True),
+            Label("method", lambda found: name_with_seeds(found.first)),
+            Label("minus", lambda found: name_with_seeds(found.other)),
+            Number("measured\nreturn", "return", lambda found: _known(found.returns), interval(1)),
+            Number("measured\nsuccess, points", "success", lambda found: _known(found.success), interval(1, 100)),
+            Label("verdict", lambda found: found.verdict, right=True),
+        ],
+        [
+            Entry(
+                data=found,
+                task=found.first.task,
+                split=found.first.partition,
+                method=found.first.method,
+                generator_seeds=found.first.generator_seeds,
+                against=found.other.method,
+                verdict=found.verdict,
+            )
+            for found in comparisons
+        ],
+        section=lambda found: (found.first.task, found.first.partition),
+    )
+
+
+@dataclass(frozen=True)
+class NoveltyRow:
+    """A measured row of table 2 or 3."""
+
+    row: Row
+    found: Measured
+    failed_as_source: Sequence[float]
+    """Of each of its units that the source was measured on too: the overlap of their failures."""
+
+
+def novelty_table(rows: Sequence[NoveltyRow], protocol: Protocol, source: str) -> Table[NoveltyRow]:
+    """How new the selected policies are, beside how good, of all tasks; `source` wrote the zoo."""
+    return Table(
+        "novelty",
+        "Novelty of the selected policies",
+        f"Of the top {protocol.top} on {protocol.test_episodes} test episodes; mean over architectures. passing %: of "
+        f"all {protocol.samples} samples, those that meet the filter of the training set, judged on "
+        f"{protocol.screening_episodes} episodes. distinct %: of all samples, different networks. L2 to GHN: median "
+        "distance to the nearest hypernetwork policy of the architecture, held out or not, neurons matched. GHNs "
+        "apart: the same between hypernetworks; far below it is a copy. actions to zoo: median distance of the actions "
+        "to those of the training policy, of any architecture, whose actions are the most similar, and zoo apart the "
+        "same between training policies of different hypernetworks. GHN seeds: distinct among the nearest. L2, cosine "
+        "to other: mean to the nearest other of the top, neurons as they are, as in figure 6 of the paper. fail as "
+        "other: overlap (intersection over union) of the failed episodes of two of the top. fail as GHN: the largest "
+        f"overlap with one of the top of `{source}`, another network. {MISSING}: not measured, or nothing to measure.",
+        [
+            Label("task", lambda here: here.row.task, once=True),
+            Label("split", lambda here: here.row.partition, once=True),
+            Label("method", lambda here: name_with_seeds(here.row)),
+            _number("success\n%", "success", lambda found: found.success.mean, 1, 100),
+            _number("passing\n%", "passing", lambda found: found.passing, 0, 100),
+            _number("distinct\n%", "distinct", lambda found: found.distinct, 0, 100),
+            _number("L2 to\nGHN", "ghn_distance", lambda found: found.ghn_distance, 2),
+            _number("GHNs\napart", "ghn_spread", lambda found: found.ghn_spread, 2),
+            _number("actions\nto zoo", "action_distance", lambda found: found.action_distance, 3),
+            _number("zoo\napart", "action_spread", lambda found: found.action_spread, 3),
+            _number("GHN\nseeds", "ghn_seeds", lambda found: found.ghn_seeds, 2),
+            _number("L2 to\nother", "other_l2", lambda found: found.other_l2, 2),
+            _number("cosine\nto other", "other_cosine", lambda found: found.other_cosine, 2),
+            _number("fail as\nother", "failed_alike", lambda found: found.failed_alike, 2),
+            Number("fail as\nGHN", "failed_as_ghn", lambda here: _mean(here.failed_as_source), point(2)),
+        ],
+        [
+            Entry(
+                data=here,
+                task=here.row.task,
+                split=here.row.partition,
+                method=here.row.method,
+                generator_seeds=here.row.generator_seeds,
+            )
+            for here in rows
+        ],
+        section=lambda here: (here.row.task, here.row.partition),
+    )
+
+
+def _number(
+    header: str, metric: str, read: Callable[[Measured], float], digits: int, scale: float = 1
+) -> Number[NoveltyRow]:
+    return Number(header, metric, lambda here: read(here.found), point(digits, scale))
+
+
+def _known(found: Interval) -> Estimate:
+    return Estimate(found.mean, lambda: found)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if values else math.nan

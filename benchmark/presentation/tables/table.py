@@ -1,0 +1,200 @@
+"""A table as a list of columns: what people see and what machines read come from the same ones."""
+
+import math
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Generic, TypeVar
+
+from nnbench.analysis.lines import Line
+from nnbench.analysis.measured import Estimate
+
+R = TypeVar("R")
+
+MISSING = "—"
+
+_ROUNDING = 0.005
+"""What the paper prints is rounded to two digits."""
+
+
+@dataclass(frozen=True)
+class Label(Generic[R]):
+    """A column of words, or of numbers that were not measured here; it is not for machines."""
+
+    header: str
+    """May have a line break."""
+    text: Callable[[R], str]
+    once: bool = False
+    """Left blank where it, and all columns to its left, say the same as in the row above."""
+    right: bool = False
+    """Aligned as numbers are."""
+
+
+@dataclass(frozen=True)
+class Number(Generic[R]):
+    """A column of one measured metric."""
+
+    header: str | None
+    """None where people do not see it."""
+    metric: str
+    """Its name in the lines."""
+    read: Callable[[R], Estimate | float | None]
+    """None where it was not measured."""
+    format: Callable[[Estimate], str] = str
+    missing: Callable[[R], str] = lambda _: MISSING
+    """What stands in its place."""
+    optional: bool = False
+    """There is no line where it was not measured."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry(Generic[R]):
+    """One row, and what its lines say."""
+
+    data: R
+    task: str
+    split: str
+    method: str
+    generator_seeds: tuple[int, ...] = ()
+    arch: str | None = None
+    claims: Mapping[str, float] = field(default_factory=dict)
+    """Metric to what the paper reports."""
+    against: str | None = None
+    verdict: str | None = None
+    """Instead of where the measured interval lies to the claim."""
+    shown: bool = True
+    """False for a row that only machines read."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """One table for people: cells are printed as they are."""
+
+    title: str
+    headers: Sequence[str]
+    """May have a line break."""
+    text_columns: int
+    """So many columns from the left are text, the others numbers."""
+    caption: str
+    rows: Sequence[Sequence[str]]
+    sections: frozenset[int]
+    """Rows that a rule is drawn above."""
+
+
+@dataclass(frozen=True)
+class Table(Generic[R]):
+    """One table. Cells and lines are computed when asked for."""
+
+    name: str
+    """In the lines: the paper's number, or a word."""
+    title: str
+    caption: str
+    columns: Sequence[Label[R] | Number[R]]
+    entries: Sequence[Entry[R]]
+    section: Callable[[R], Hashable] = lambda _: None
+    """A rule is drawn where this changes."""
+
+    @cached_property
+    def grid(self) -> Grid:
+        """For people. A table without rows has one of dashes."""
+        columns = [column for column in self.columns if column.header is not None]
+        shown = [entry.data for entry in self.entries if entry.shown]
+        rows = [[_cell(column, data) for column in columns] for data in shown] or [[MISSING] * len(columns)]
+        keys = [self.section(data) for data in shown]
+        text = [isinstance(column, Label) and not column.right for column in columns]
+        return Grid(
+            self.title,
+            [column.header or "" for column in columns],
+            text.index(False),
+            self.caption,
+            [_blanked(columns, above, row) for above, row in zip([None, *rows], rows, strict=False)],
+            frozenset(place for place in range(1, len(keys)) if keys[place] != keys[place - 1]),
+        )
+
+    def lines(self, metrics: Collection[str] | None = None, *, shown: bool = False) -> list[Line]:
+        """For machines: every number of every entry, or only those of these metrics, or of rows that people see too.
+
+        Intervals are computed for these lines alone.
+        """
+        found = []
+        numbers = [column for column in self.columns if isinstance(column, Number)]
+        for entry in self.entries:
+            for number in numbers if entry.shown or not shown else []:
+                if metrics is None or number.metric in metrics:
+                    estimate = _read(number, entry.data)
+                    if estimate is not None or not number.optional:
+                        found.append(self._line(entry, number.metric, estimate))
+        return found
+
+    def _line(self, entry: Entry[R], metric: str, estimate: Estimate | None) -> Line:
+        mean, low, high = estimate.interval if estimate else (None, math.nan, math.nan)
+        claim = entry.claims.get(metric)
+        return Line(
+            table=self.name,
+            task=entry.task,
+            split=entry.split,
+            method=entry.method,
+            generator_seeds="+".join(map(str, entry.generator_seeds)),
+            arch=entry.arch,
+            metric=metric,
+            measured=mean,
+            lo=None if math.isnan(low) else low,
+            hi=None if math.isnan(high) else high,
+            reported=claim,
+            verdict=entry.verdict or verdict(estimate, claim),
+            against=entry.against,
+        )
+
+
+def verdict(measured: Estimate | None, claim: float | None) -> str:
+    """Where the measured interval lies to what the paper prints, which it rounds to two digits."""
+    if measured is None:
+        return "not measured"
+    if claim is None:
+        return "no claim"
+    if measured.interval.low > claim + _ROUNDING:
+        return "above"
+    return "below" if measured.interval.high < claim - _ROUNDING else "inside"
+
+
+def point(digits: int, scale: float = 1) -> Callable[[Estimate], str]:
+    """Formats the mean alone, times `scale`."""
+    return lambda estimate: f"{scale * estimate.mean:.{digits}f}"
+
+
+def interval(digits: int, scale: float = 1) -> Callable[[Estimate], str]:
+    """Formats the mean and its interval, times `scale`."""
+
+    def text(estimate: Estimate) -> str:
+        mean, low, high = (f"{scale * value:.{digits}f}" for value in estimate.interval)
+        return f"{mean} [{low}, {high}]"
+
+    return text
+
+
+def count(estimate: Estimate) -> str:
+    """Formats the mean of counts, which is a count where all are alike."""
+    return f"{estimate.mean:.3g}"
+
+
+def _read(column: Number[R], data: R) -> Estimate | None:
+    found = column.read(data)
+    estimate = Estimate(found) if isinstance(found, float | int) else found
+    return None if estimate is None or math.isnan(estimate.mean) else estimate
+
+
+def _cell(column: Label[R] | Number[R], data: R) -> str:
+    if isinstance(column, Label):
+        return column.text(data)
+    estimate = _read(column, data)
+    return column.missing(data) if estimate is None else column.format(estimate)
+
+
+def _blanked(columns: Sequence[Label[R] | Number[R]], above: Sequence[str] | None, row: Sequence[str]) -> list[str]:
+    """The row, without what it repeats."""
+    cells = list(row)
+    for place, column in enumerate(columns):
+        if above is None or not (isinstance(column, Label) and column.once) or above[place] != row[place]:
+            break
+        cells[place] = ""
+    return cells
