@@ -13,9 +13,22 @@ from nnbench.tasks.registry import load_task
 from nnbench.tasks.simulation.camera import Camera
 from nnbench.tasks.simulation.vulkan import RenderError, find_driver
 from nnbench.tasks.simulation.workers import Simulator
+from nnbench.tasks.task import Filter
+from nnbench.tasks.zoo.build import build_zoo
+from nnbench.tasks.zoo.ghn import GHNConfig
+from nnbench.tasks.zoo.manifest import SHIPPED
+from nnbench.tasks.zoo.presets import DaggerConfig, DistillationConfig, PoolConfig
 from nnbench.tasks.zoo.zoo import Zoo
 
 SLURM = Path(__file__).parent / "slurm" / "slurm_local.sh"
+
+TINY = DistillationConfig(
+    dagger=DaggerConfig(iterations=1, episodes=10, updates=2, batch=8),
+    pool=PoolConfig(episodes=9, updates=4, batch=8, architectures=4),
+    ghn=GHNConfig(channels=16),
+)
+LENIENT = Filter(min_return=0.0, min_success=0.0, episodes=1)
+"""With these two a zoo is built in seconds."""
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +40,20 @@ def simulator() -> Iterator[Simulator]:
 @pytest.fixture(scope="session")
 def zoo() -> Zoo:
     return Zoo.open("PickCube-v1")
+
+
+@pytest.fixture(scope="session")
+def tiny_numbers() -> tuple[DistillationConfig, Filter]:
+    return TINY, LENIENT
+
+
+@pytest.fixture(scope="session")
+def tiny_zoo(simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A zoo of two hypernetworks that learned next to nothing; what it was built with is in `work` beside it."""
+    folder = tmp_path_factory.mktemp("tiny")
+    expert = SHIPPED / simulator.task.name / "expert.safetensors"
+    build_zoo(simulator, expert, folder / "work", folder / "zoo", [0, 1], TINY, LENIENT)
+    return folder / "zoo"
 
 
 @pytest.fixture(scope="session")

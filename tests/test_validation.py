@@ -1,0 +1,76 @@
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from nnbench.tasks.files import file_sha256
+from nnbench.tasks.simulation.workers import Simulator
+from nnbench.tasks.task import Filter
+from nnbench.tasks.zoo.manifest import ZooError
+from nnbench.tasks.zoo.validation import keep_best, roll_out_again
+
+
+def _with_other_records(tiny_zoo: Path, copy: Path, name: str, change: float, rows: slice) -> Path:
+    """A copy of the zoo whose index, and the hash of it, were changed."""
+    shutil.copytree(tiny_zoo, copy)
+    index = pq.read_table(tiny_zoo / "index.parquet").to_pylist()
+    for row in index[rows]:
+        row[name] += change
+    pq.write_table(pa.Table.from_pylist(index), copy / "index.parquet")
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["files"]["index.parquet"] = file_sha256(copy / "index.parquet")
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    return copy
+
+
+def test_policies_roll_out_again_to_their_records(simulator: Simulator, tiny_zoo: Path) -> None:
+    again = roll_out_again(simulator, tiny_zoo, 5)
+    assert again.policies == again.exact == 5  # rolled out on the machine that recorded them
+    assert again.return_difference < 1e-4 and again.success_difference == 0
+    assert abs(again.return_mean) < 1e-4 and again.success_mean == 0
+
+
+def test_a_record_that_no_rounding_error_explains_is_refused(
+    simulator: Simulator, tiny_zoo: Path, tmp_path: Path
+) -> None:
+    one = _with_other_records(tiny_zoo, tmp_path / "one", "return", 10.0, slice(1))
+    with pytest.raises(ZooError, match="index.parquet: GHN 0 on .* scored .*, recorded is"):
+        roll_out_again(simulator, one, 5)
+    unsolved = _with_other_records(tiny_zoo, tmp_path / "unsolved", "success_at_end", 1.0, slice(1))
+    with pytest.raises(ZooError, match="index.parquet: GHN 0 on .* scored .*, recorded is"):
+        roll_out_again(simulator, unsolved, 5)
+    # What one policy's luck would explain, all of them cannot have.
+    every = _with_other_records(tiny_zoo, tmp_path / "every", "return", 6.0, slice(None))
+    with pytest.raises(
+        ZooError, match=r"5 policies scored \{'return': -[56]\..* more than recorded in the mean; use the"
+    ):
+        roll_out_again(simulator, every, 5)
+    roll_out_again(simulator, _with_other_records(tiny_zoo, tmp_path / "near", "return", 2.0, slice(None)), 5)
+
+
+def test_the_filter_keeps_the_best_and_says_why_not_the_others() -> None:
+    def row(seed: int, total: float, success: float, partition: str = "train") -> dict[str, Any]:
+        return {"arch": "a", "ghn_seed": seed, "return": total, "success_at_end": success, "partition": partition}
+
+    rows = [
+        row(0, 36, 0.95),
+        row(1, 39, 0.85),
+        row(2, 34.99, 1),
+        row(3, 38, 0.9),
+        row(4, 37, 1),
+        row(5, 40, 1, "unseen"),
+    ]
+    judged = keep_best(rows, Filter(best=2))
+    assert [row["reason"] for row in judged] == [
+        "not among the best 2",
+        "success 0.850 < 0.9",
+        "return 34.99 < 35",
+        "",
+        "",
+        "held out",
+    ]
+    assert [row["valid"] for row in judged] == [False, False, False, True, True, False]
