@@ -18,10 +18,10 @@ if __name__ != "nnbench":
 
 if TYPE_CHECKING:
     from nnbench.errors import NnbenchError
+    from nnbench.facts import list_methods
     from nnbench.measuring import check, roundtrip, run, train
     from nnbench.protocol import Protocol
     from nnbench.reading import load_results, report, tables
-    from nnbench.registry import list_methods
     from nnbench.zoos import open_zoo
 
 __all__ = [
@@ -42,7 +42,7 @@ _HOME = {
     "NnbenchError": "nnbench.errors",
     "Protocol": "nnbench.protocol",
     "check": "nnbench.measuring",
-    "list_methods": "nnbench.registry",
+    "list_methods": "nnbench.facts",
     "load_results": "nnbench.reading",
     "open_zoo": "nnbench.zoos",
     "report": "nnbench.reading",

@@ -73,27 +73,27 @@ class Generator(Protocol):
     @classmethod
     @abstractmethod
     def load(cls, directory: Path, training: TrainingSet) -> Self:
-        """Read what `save` wrote. Raises ValueError naming the file where it does not fit."""
+        """Read what `save` wrote. Raises an error that names the file where it does not fit."""
         ...
 
 
 @runtime_checkable
 class JointGenerator(Protocol):
-    """What a `Generator` has besides that chooses architectures too (the split `joint`)."""
+    """A `Generator` with this method also chooses architectures (the split `joint`)."""
 
     def generate_joint(self, n: int, *, seed: int = 0) -> list[tuple[Architecture, Weights]]:
-        """n architectures, each with a policy of it. A function of its arguments alone."""
+        """n architectures, each with one policy. A function of its arguments alone."""
         ...
 
 
 @runtime_checkable
 class Autoencoder(Protocol):
-    """What a `Generator` has besides that encodes policies and decodes them again (`nnbench roundtrip`)."""
+    """A `Generator` with this method encodes policies and decodes them again (`nnbench roundtrip`)."""
 
     def reconstruct(self, policies: list[Weights], arch: Architecture) -> list[Weights]:
-        """What is left of each policy of an architecture, its neurons in the order they were in.
+        """Each policy of an architecture, encoded and decoded, its neurons in the order they were in.
 
-        A function of its arguments alone: where encoding is random, its mean.
+        A function of its arguments alone: where encoding is random, take its mean.
         """
         ...
 

@@ -94,6 +94,39 @@ def find_facts(plugins: Sequence[Path] = ()) -> dict[str, Facts]:
     return found
 
 
+@dataclass(frozen=True)
+class Listed:
+    """One method of the list."""
+
+    name: str
+    where: str
+    """The file, or the entry point of an installed package."""
+    summary: str
+    """The first line of its docstring."""
+    facts: Facts | None
+    """None where there is a problem."""
+    problem: str | None
+    """Why it cannot be used, and what to do."""
+
+
+def list_methods(plugins: Sequence[Path] = ()) -> list[Listed]:
+    """All methods that ship, are installed, or are given as plugin files, sorted by name; none is imported.
+
+    Raises RegistryError as `find_methods`.
+    """
+    listed = []
+    for location in find_methods(plugins):
+        facts, problem = None, location.problem
+        if problem is None:
+            try:
+                facts = read_facts(location)
+            except FactsError as error:
+                problem = str(error)
+        summary = read_summary(location) if facts else ""
+        listed.append(Listed(location.name, location.where, summary, facts, problem))
+    return listed
+
+
 def read_facts(location: Location) -> Facts:
     """The facts of a method as its source states them. Raises FactsError."""
     try:

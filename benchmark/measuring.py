@@ -6,24 +6,28 @@ Everything that these functions finish is stored at once, and a second call does
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from nnbench.api import Generator, JointGenerator
+from nnbench.analysis.round_trips import average
+from nnbench.api import Autoencoder, Generator, JointGenerator
 from nnbench.errors import InputError
 from nnbench.harness.conformance import CheckResult, run_checks
+from nnbench.harness.isolation import Isolated
 from nnbench.harness.outcome import Outcome
-from nnbench.harness.trained import Trained, obtain
+from nnbench.harness.roundtrip import Reconstruction, RoundTrip, measure
+from nnbench.harness.trained import obtain
 from nnbench.harness.trained import train as train_anew
 from nnbench.harness.units import run_units
+from nnbench.presentation.tables.zoo import round_trip_table
 from nnbench.protocol import JOINT, Protocol, Unit
+from nnbench.reading import RESULTS, Tables
 from nnbench.registry import MethodSource
+from nnbench.store.checkpoints import Trained
+from nnbench.store.roundtrip import read_roundtrips
 from nnbench.store.store import Store
 from nnbench.tasks.policies.architectures import Architecture, architectures_of
+from nnbench.tasks.simulation.workers import Simulator
 from nnbench.tasks.zoo.zoo import Zoo
 from nnbench.zoos import ZooFolder, open_zoo
-
-RESULTS = Path("results") / "runs"
-"""Where results are stored, below the current folder."""
 
 MethodName = str | type[Generator]
 """A name that `nnbench methods` lists, or a class `Method` itself."""
@@ -111,6 +115,73 @@ def run(
     return Run(missing, trained, sources, opened, store, workers, full)
 
 
+@dataclass(frozen=True)
+class RoundTrips:
+    """Training policies to encode and decode. Iterate over it to measure them; what is stored is not done again."""
+
+    trained: Mapping[str, Trained]
+    sources: Mapping[str, MethodSource]
+    zoo: Zoo
+    archs: Sequence[Architecture]
+    episodes: int
+    seed: int
+    results: Path
+    workers: int | None = None
+
+    def __len__(self) -> int:
+        return len(self.trained) * len(self.archs)
+
+    def __iter__(self) -> Iterator[RoundTrip]:
+        """One item per method and architecture. Raises MethodError where a method does not answer with policies."""
+        with Simulator(self.zoo.task, self.workers) as simulator:
+            for name, trained in self.trained.items():
+                asked = Reconstruction(
+                    method=name,
+                    method_sha256=trained.sha256,
+                    generator_seed=self.seed,
+                    archs=self.archs,
+                    episodes=self.episodes,
+                )
+                where = trained.folder, self.zoo.task.source, self.zoo.directory
+                with Isolated(self.sources[name], *where) as method:
+                    yield from measure(asked, method, self.zoo, simulator, self.results)
+
+    def tables(self) -> Tables:
+        """One table of these round trips; those of other trainings or numbers of episodes would not average."""
+        task, asked = self.zoo.task.name, {(trained.sha256, self.episodes) for trained in self.trained.values()}
+        stored = read_roundtrips(self.results, task)
+        rows = [row for row in stored if (row["method_sha256"], row["episodes"]) in asked]
+        return Tables([round_trip_table(average(rows, task), task)])
+
+
+def roundtrip(
+    method: MethodName | Sequence[MethodName],
+    *,
+    task: str = "PickCube-v1",
+    archs: str | None = None,
+    episodes: int = 64,
+    seed: int = 0,
+    zoo: ZooFolder = None,
+    results: str | Path = RESULTS,
+    plugins: Sequence[Path] = (),
+    workers: int | None = None,
+) -> RoundTrips:
+    """Train the methods where no checkpoint exists, and return the round trips of training policies to measure.
+
+    `archs` names training architectures, with commas between them, or `all`; `episodes` are validation episodes per
+    policy. The other arguments are those of `run`. Raises InputError for a method without an autoencoder.
+    """
+    sources = _sources(method, plugins)
+    for name, source in sources.items():
+        if not issubclass(source.load(), Autoencoder):
+            raise InputError(f"method {name} does not encode policies (no `reconstruct`)")
+    if episodes < 1:
+        raise InputError(f"--episodes {episodes}: expected at least 1")
+    chosen, opened = architectures_of("seen", archs), open_zoo(task, zoo)
+    trained = {name: obtain(source, opened, seed) for name, source in sources.items()}
+    return RoundTrips(trained, sources, opened, chosen, episodes, seed, Path(results), workers)
+
+
 def train(
     method: MethodName,
     *,
@@ -130,8 +201,7 @@ def train(
 def check(method: MethodName, *, plugins: Sequence[Path] = ()) -> list[CheckResult]:
     """Examine on a toy zoo whether a method keeps the contract of `nnbench.api`; one result per check."""
     ((_, source),) = _sources(method, plugins).items()
-    with TemporaryDirectory() as directory:
-        return list(run_checks(source.load(), Path(directory)))
+    return list(run_checks(source.load(), plugins))
 
 
 def _sources(method: MethodName | Sequence[MethodName], plugins: Sequence[Path]) -> dict[str, MethodSource]:

@@ -6,7 +6,7 @@ Nothing here simulates or imports torch.
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from nnbench.analysis.results import Results
 from nnbench.protocol import Protocol
@@ -19,9 +19,29 @@ if TYPE_CHECKING:
     import pandas
 
     from nnbench.presentation.tables import Table
+    from nnbench.presentation.text import Format
 
 RESULTS = Path("results") / "runs"
 """Where `run` stores results, below the current folder."""
+
+
+class Tables(tuple["Table[Any]", ...]):
+    """Tables: `print` shows them to people, `frame` has their numbers."""
+
+    def __str__(self) -> str:
+        return self.render("text", 120)
+
+    def render(self, form: "Format", width: int | None = None) -> str:
+        """As one string; `width` in characters is for text, default that of the terminal."""
+        from nnbench.presentation.text import render
+
+        return render(self, form, width)
+
+    def frame(self) -> "pandas.DataFrame":
+        """One row per number: table, task, split, method, metric, measured, lo, hi, reported, ..."""
+        import pandas
+
+        return pandas.DataFrame([line for table in self for line in table.lines()])
 
 
 def load_results(
@@ -59,8 +79,8 @@ def tables(
     plugins: Sequence[Path] = (),
     per_architecture: bool = False,
     protocol: str | Protocol | None = None,
-) -> "list[Table]":
-    """Tables of stored rows: for people by `str(table)`, for machines as `table.lines`.
+) -> Tables:
+    """Tables of stored rows, measured beside reported.
 
     Args:
         names: `1`, `2`, `3`, `4`, `6`, `differences`, `novelty`, `roundtrip`.
@@ -74,7 +94,7 @@ def tables(
     from nnbench.presentation.tables import build
 
     opened = open_results(task, results=results, zoo=zoo, plugins=plugins, protocol=protocol)
-    return build(names, opened, per_architecture=per_architecture)
+    return Tables(build(names, opened, per_architecture=per_architecture))
 
 
 def report(
@@ -110,7 +130,7 @@ def open_results(
     chosen = protocol if isinstance(protocol, Protocol) else Store(Path(results)).protocol(protocol or "")
     tasks = list(TASKS) if task == "all" else [task]
     zoos = {load_task(one).name: folder for one in tasks if (folder := zoo_folder(one, zoo)) is not None}
-    return Results.open(Path(results), [load_task(one) for one in tasks], chosen, zoos=zoos, plugins=plugins)
+    return Results.open(Path(results), tasks, chosen, zoos=zoos, plugins=plugins)
 
 
 def _write_text(text: str, path: Path) -> None:

@@ -18,7 +18,7 @@ import cloudpickle
 
 from nnbench.api import Generator
 from nnbench.discovery import Location, RegistryError, find_methods
-from nnbench.facts import Facts, FactsError, read_facts, read_summary
+from nnbench.facts import Facts, FactsError
 
 _REQUIRED = tuple(
     dict.fromkeys([*Generator.__annotations__, *(name for name in vars(Generator) if not name.startswith("_"))])
@@ -48,39 +48,6 @@ class MethodSource:
             return load_method(self.name, self.plugins)
         method: type[Generator] = cloudpickle.loads(self.pickled)
         return method
-
-
-@dataclass(frozen=True)
-class Listed:
-    """One method of the list."""
-
-    name: str
-    where: str
-    """The file, or the entry point of an installed package."""
-    summary: str
-    """The first line of its docstring."""
-    facts: Facts | None
-    """None where there is a problem."""
-    problem: str | None
-    """Why it cannot be used, and what to do."""
-
-
-def list_methods(plugins: Sequence[Path] = ()) -> list[Listed]:
-    """All methods that ship, are installed, or are given as plugin files, sorted by name; none is imported.
-
-    Raises RegistryError as `nnbench.discovery.find_methods`.
-    """
-    listed = []
-    for location in find_methods(plugins):
-        facts, problem = None, location.problem
-        if problem is None:
-            try:
-                facts = read_facts(location)
-            except FactsError as error:
-                problem = str(error)
-        summary = read_summary(location) if facts else ""
-        listed.append(Listed(location.name, location.where, summary, facts, problem))
-    return listed
 
 
 def load_method(name: str, plugins: Sequence[Path] = ()) -> type[Generator]:

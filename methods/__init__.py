@@ -1,4 +1,4 @@
-"""Weight generators: one file a method, found by its file name and imported only when named."""
+"""Weight generators: one file or folder per method, found by its name and imported only when asked for."""
 
 if __name__ != "nnbench.methods":
     raise ImportError("import nnbench.methods (pip install -e .), not the folder 'methods'")

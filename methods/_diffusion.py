@@ -1,4 +1,4 @@
-"""Gaussian diffusion of one modality at its own timestep: forward process, what is predicted, losses, samplers.
+"""Gaussian diffusion: the forward process, what is predicted, losses, samplers. Each modality has its own timestep.
 
 Timesteps run from 1 to T; 0 is clean data, where the signal level alpha-bar is 1 and the target noise 0. Sections,
 equations and appendices are those of NNiT's paper (arXiv 2603.00180v1).
@@ -33,7 +33,7 @@ _HALF_BIN = 1 / 255
 
 @dataclass(frozen=True)
 class Process:
-    """A schedule of noise, and all that follows from it."""
+    """A noise schedule, and all that follows from it."""
 
     timesteps: int
     target: Target
@@ -41,8 +41,7 @@ class Process:
     schedule: Schedule = "linear"
     draw: Draw = "uniform"
     """Which timesteps are trained on: all alike, or nine of ten among those at which a network of thousands of weights
-    can still be told from the others. At later ones there is only the mean of all to learn, and noise to learn it from.
-    """
+    can still be told from the others. At later timesteps only the mean of all networks can be learned."""
 
     @cached_property
     def levels(self) -> Tensor:
@@ -56,7 +55,7 @@ class Process:
         return self.levels.to(t.device, torch.float32)[t, None, None]
 
     def draw_timesteps(self, batch: int, rng: torch.Generator) -> Tensor:
-        """Random timesteps from 1 to T, (B,), one in each of B equally likely parts, so of less variance by step."""
+        """Random timesteps from 1 to T, (B,), one in each of B equally likely parts for less variance."""
         spread = (torch.arange(batch) + torch.rand(batch, generator=rng)) / batch
         t = spread * self.timesteps
         if self.draw == "legible":
@@ -72,7 +71,7 @@ class Process:
         return level.sqrt() * x0 + (1 - level).sqrt() * noise
 
     def wanted(self, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-        """What the network is to predict; at t = 0 the noise to predict is 0 (appendix C)."""
+        """The target of the network; at t = 0 the target noise is 0 (appendix C)."""
         noise = noise * (t > 0)[:, None, None]
         if self.target == "noise":
             return noise
@@ -100,13 +99,14 @@ class Process:
     ) -> Tensor:
         """Eq. 5 of one modality, a mean over its numbers: the squared error, and L_vb where the variance is learned.
 
-        Where `log_expected` (B,) says what squared error the network expects, that of every sample is divided by it,
-        and the loss is least where the expectation is right (Kendall et al. 2018, Karras et al. 2024).
+        `log_expected` (B,) is the logarithm of the squared error that the network expects of each sample. The error is
+        then divided by it, and the loss is least where the expectation is right (Kendall et al. 2018, Karras et al.
+        2024).
         """
         predicted, interpolation = self.split(output)
         error = (predicted - self.wanted(x0, noise, t)).square()
         if self.target == "x0":
-            error = error * (t > 0)[:, None, None]  # what is given clean is not to be predicted
+            error = error * (t > 0)[:, None, None]  # what is given clean need not be predicted
         if log_expected is None:
             mean_error = error.mean()
         else:
@@ -133,7 +133,7 @@ class Process:
     def variational_bound(
         self, predicted: Tensor, interpolation: Tensor, x0: Tensor, x: Tensor, t: Tensor, *, discrete: bool
     ) -> Tensor:
-        """L_vb in bits a number, (B,): KL(q(x_{t-1} | x_t, x_0) || p), at t = 1 the likelihood of x_0.
+        """L_vb in bits per number, (B,): KL(q(x_{t-1} | x_t, x_0) || p), at t = 1 the likelihood of x_0.
 
         `discrete` values lie between -1 and 1 on a grid of 256; others have a density.
         """
@@ -158,13 +158,13 @@ class Process:
         return mean, self._smaller_log_variance(t, before)
 
     def learned_log_variance(self, interpolation: Tensor, t: Tensor, before: Tensor) -> Tensor:
-        """Between those of q(x_before | x_t, x_0) and q(x_t | x_before) (Nichol and Dhariwal 2021, eq. 15)."""
+        """Between the variances of q(x_before | x_t, x_0) and q(x_t | x_before) (Nichol and Dhariwal 2021, eq. 15)."""
         share = (interpolation + 1) / 2
         larger = (1 - self.level(t) / self.level(before)).log()
         return share * larger + (1 - share) * self._smaller_log_variance(t, before)
 
     def _smaller_log_variance(self, t: Tensor, before: Tensor) -> Tensor:
-        # At t = 1 it is 0, whose logarithm is not: that of t = 2 stands in, as is usual.
+        # At t = 1 the variance is 0, which has no logarithm: that of t = 2 stands in, as is usual.
         later = (t + 1).clamp(max=self.timesteps)
         t, before = torch.where(before == 0, later, t), torch.where(before == 0, before + 1, before)
         level, earlier = self.level(t), self.level(before)
@@ -193,10 +193,10 @@ def sample(
     steps: int,
     rng: Callable[[Tensor], Tensor] | None = None,
 ) -> list[Tensor]:
-    """From noise, a tensor a modality, to clean data, all modalities at one timestep (section 5.4).
+    """From noise to clean data; one tensor per modality, all at the same timestep (section 5.4).
 
-    `predict(x, t)` gives the network's outputs. Without `rng` by DDIM (Song et al. 2021, eq. 12, no noise added); with
-    it by ancestral steps, whose noise it draws in the shape of its argument.
+    `predict(x, t)` gives the network's outputs. Without `rng` the steps are DDIM's (Song et al. 2021, eq. 12, no noise
+    added); with it they are ancestral, and `rng(x)` draws noise in the shape of x.
     """
     x = noise
     times = respaced(process.timesteps, steps)
@@ -222,10 +222,9 @@ def sample(
 
 
 def noise_sources(n: int, key: tuple[int, ...], name: str) -> Iterable[list[torch.Generator]]:
-    """The noise of n samples, of each its own, in the batches they are drawn in.
+    """One noise source per sample, in batches, with a progress bar of this name.
 
-    A sample depends on the key and its number alone, so asking for fewer gives the first of them. The progress bar has
-    the name.
+    A source depends on the key and the sample's number alone, so asking for fewer samples gives the first of them.
     """
     sources = []
     for index in range(n):
@@ -244,7 +243,7 @@ def draw_samples(
     sampler: Sampler,
     device: torch.device,
 ) -> list[Tensor]:
-    """`sample`, of each modality one of this shape for each source."""
+    """`sample`, with one network per source. The shapes are those of the modalities, (tokens, numbers)."""
 
     def draw(shape: tuple[int, ...]) -> Tensor:
         return torch.stack([torch.randn(shape, generator=source) for source in sources]).to(device)
@@ -265,7 +264,7 @@ def sinusoids(t: Tensor) -> Tensor:
 
 
 class Timestep(nn.Module):
-    """A timestep, 0 for clean data, as sinusoids and through a perceptron."""
+    """Embeds a timestep, 0 for clean data: sinusoids, then a perceptron."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from nnbench.errors import NnbenchError
 from nnbench.tasks.files import write_atomically
 from nnbench.tasks.policies.training_set import TrainingSet
-from nnbench.tasks.training_state import load_training_state, save_training_state
+from nnbench.tasks.training_state import TrainingStateError, load_training_state, save_training_state
 
 CHECKPOINT_EVERY = 250
 _FIRST_PACE = 20
@@ -34,10 +34,6 @@ Model = TypeVar("Model", bound=nn.Module)
 
 class TrainingError(NnbenchError, FloatingPointError):
     """The loss diverged."""
-
-
-class ResumeError(NnbenchError, ValueError):
-    """A training state that another run left."""
 
 
 class Schedule(Protocol):
@@ -118,8 +114,8 @@ def optimise(
     """Minimise a loss, resuming from the state in the run's directory as if it had never stopped.
 
     `loss_of` draws a batch with the generator it is given, which is on the CPU, and returns the loss of `model` on it.
-    `validate` scores the averaged model at a tenth, two tenths, ... of the steps. Raises ResumeError if the state
-    belongs to another run, TrainingError if the loss diverges, and WriteError where the disk is full.
+    `validate` scores the averaged model at a tenth, two tenths, ... of the steps. Raises TrainingStateError if the
+    state belongs to another run, TrainingError if the loss diverges, and WriteError where the disk is full.
     """
     state = _State(run, model)
     clock = _Clock(state.step)
@@ -164,7 +160,7 @@ class _State(Generic[Model]):
     def _resume(self) -> None:
         progress = load_training_state(self._path, self._parts, self._optimizer, self._rng)
         if (found := progress["run"]) != self._identity:
-            raise ResumeError(
+            raise TrainingStateError(
                 f"{self._path}: expected the state of {self._identity}, found {found}; delete it to start anew"
             )
         self.step, self.loss, self.seconds = progress["step"], progress["loss"], progress["seconds"]

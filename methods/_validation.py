@@ -29,7 +29,7 @@ def validate(training: TrainingSet, generate: Callable[[Architecture, int], list
 def score(training: TrainingSet, policies: list[Weights]) -> list[dict[str, float]]:
     """Per policy, the means over eight validation episodes. Needs the simulator."""
     from nnbench.tasks.simulation.workers import Simulator
-    from nnbench.tasks.zoo.zoo import score_policies
+    from nnbench.tasks.zoo.validation import score_policies
 
     with Simulator(training.task, 1) as simulator:
         return score_policies(simulator, policies, _EPISODES)

@@ -1,7 +1,7 @@
-"""The floor `average`: the mean of two training networks, weight by weight.
+"""The baseline `average`: the mean of two training networks, weight by weight.
 
-Two networks that compute the same function with their neurons in another order average to nothing. Where the average
-works, weights of different hypernetworks mean the same thing, which is what the paper says of them (section 6.1).
+The average of two networks whose neurons are in different orders computes nothing. Where it works, the weights of
+different hypernetworks mean the same thing, as the paper says (section 6.1).
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from nnbench.tasks.policies.resizing import nearest_architectures, resize
 
 
 class Method(Untrained):
-    """Pairs of networks of one of the nearest architectures."""
+    """Averages pairs of networks of one of the nearest architectures."""
 
     name: ClassVar[str] = "average"
 
@@ -25,7 +25,7 @@ class Method(Untrained):
 
 def pairs(arch: Architecture, n: int, seed: int, training: TrainingSet) -> Iterator[tuple[Weights, Weights]]:
     """n random pairs, made to fit `arch`: two hypernetworks' policies of one training architecture."""
-    # Of one architecture: what one hypernetwork writes for two of them is nearly the same.
+    # Pairs within one architecture: what one hypernetwork writes for two architectures is nearly the same.
     sources = [
         list(training.networks(near).values())
         for near in nearest_architectures(arch, training)

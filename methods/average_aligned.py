@@ -1,6 +1,6 @@
-"""The floor `average_aligned`: `average`, with the neurons of one network put in the order of the other's first.
+"""The baseline `average_aligned`: `average`, after the neurons of one network are put in the order of the other's.
 
-What it gains on `average` is what the order of the neurons hides.
+What it scores above `average` is what the order of the neurons costs.
 """
 
 from typing import ClassVar
@@ -11,7 +11,7 @@ from nnbench.tasks.policies.rebasin import align
 
 
 class Method(Untrained):
-    """The pairs of `average`, aligned."""
+    """Averages the pairs of `average`, aligned."""
 
     name: ClassVar[str] = "average_aligned"
     reference: ClassVar[str | None] = (

@@ -1,9 +1,9 @@
-"""The ablation `d2nwg_flat`: D2NWG with the parameters in the order of the state dict, one after the other.
+"""`d2nwg` with the parameters in the order of the state dict, one after the other.
 
-So are they in its authors' code, whose networks are all of one architecture. Where there are several, a parameter's
-place depends on the widths of all layers before it, and an architecture that was never trained on shifts what the
-decoder learned of places. What this scores below `d2nwg` on seen architectures is what there is more to learn; what it
-loses from seen to unseen is what the shift costs.
+This is the layout of the authors' code, whose networks are all of one architecture. With several architectures, a
+parameter's place depends on the widths of all layers before it, so an architecture that was never trained on shifts the
+places that the decoder learned. On seen architectures this scores below `d2nwg` because there is more to learn in
+equally many steps, and they are too few; what it loses from seen to unseen is what the shift costs.
 """
 
 from dataclasses import replace

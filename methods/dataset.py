@@ -1,6 +1,6 @@
-"""The row `dataset`: the training networks themselves, on the architectures that have some.
+"""The training networks themselves, on the architectures that have some.
 
-What a generator learns from, under the same protocol as what it writes. The paper's Dataset row is this one.
+They are what a generator learns from, measured under the same protocol as what it writes: the paper's Dataset row.
 """
 
 from typing import ClassVar
@@ -13,14 +13,14 @@ from nnbench.methods.nearest import copies
 
 
 class Method(Untrained):
-    """The training networks of the architecture asked for, in an order drawn anew each round."""
+    """Hands out the training networks of the architecture asked for, in an order drawn anew in each round."""
 
     name: ClassVar[str] = "dataset"
     role: ClassVar[Role] = "source"
     seen_only: ClassVar[bool] = True
 
     def generate(self, arch: Architecture, n: int, *, seed: int = 0) -> list[Weights]:
-        """n policies, each used once before any is used again. HeldOutAccess for what was not trained on."""
+        """n policies, each used once before any is used again. Raises HeldOutAccess for other architectures."""
         networks = list(self.training.networks(arch).values())
         return copies(networks, n, np.random.default_rng((seed, *arch)))
 

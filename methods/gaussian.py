@@ -1,7 +1,7 @@
-"""The floor `gaussian`: every weight by itself, drawn from the normal distribution of the training networks' weights.
+"""The baseline `gaussian`: every weight drawn for itself, from a normal distribution fitted to the training networks.
 
-The simplest model of a set of networks: it knows where each weight lies and how far it strays, and nothing of what
-weights have to do with one another.
+It is the simplest model of a set of networks: it knows the mean and the spread of each weight, and nothing of how
+weights depend on one another.
 """
 
 from typing import ClassVar
@@ -14,7 +14,7 @@ from nnbench.tasks.policies.resizing import nearest_networks
 
 
 class Method(Untrained):
-    """Mean and standard deviation of each weight over `nearest`."""
+    """Mean and standard deviation of each weight are over the networks of `nearest`."""
 
     name: ClassVar[str] = "gaussian"
 

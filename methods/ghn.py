@@ -1,8 +1,7 @@
-"""The floor `ghn`: ask the zoo's own hypernetworks for the architecture.
+"""The zoo's own hypernetworks, asked for the architecture.
 
-The training networks of a learned method were written by these hypernetworks, so this is what a generator that
-perfectly recalls its data source would produce. With S hypernetworks there are S different answers; more samples
-repeat them.
+They wrote the training networks, so this is what a generator would write that recalls its data source perfectly. S
+hypernetworks give S different answers; more samples repeat them.
 """
 
 from typing import ClassVar
@@ -15,13 +14,13 @@ from nnbench.methods.nearest import copies
 
 
 class Method(Untrained):
-    """Nothing is learned and nothing stored: the zoo is the model."""
+    """Learns nothing and stores nothing: the zoo is the model."""
 
     name: ClassVar[str] = "ghn"
     role: ClassVar[Role] = "source"
     reads: ClassVar[tuple[Reading, ...]] = ("hypernetworks",)
 
     def generate(self, arch: Architecture, n: int, *, seed: int = 0) -> list[Weights]:
-        """n policies; of S hypernetworks each writes floor(n / S) or ceil(n / S), in an order drawn anew each round."""
+        """n policies, floor(n / S) or ceil(n / S) by each of S hypernetworks, in an order drawn anew in each round."""
         policies = self.training.hypernetwork_policies(arch)
         return copies([policies[s] for s in sorted(policies)], n, np.random.default_rng((seed, *arch)))

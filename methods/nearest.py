@@ -1,8 +1,8 @@
-"""The floor `nearest`: a training network of the most similar architecture, cropped and padded to fit.
+"""The baseline `nearest`: a training network of the most similar architecture, cropped and padded to fit.
 
-The hypernetworks cut all their policies out of one field of weights and rescale them for the fan-in, so a policy of
-one architecture is nearly a policy of the next; and a narrower policy padded with silent units is the policy itself.
-What a generator is worth on an architecture it never saw is what it does beyond this.
+Each hypernetwork cuts all its policies out of one field of weights and rescales them for the fan-in, so a policy of one
+architecture is nearly a policy of the next. A narrower policy padded with silent units is the policy itself. On an
+architecture that it never saw, a generator is worth what it does beyond this.
 """
 
 import math
@@ -16,7 +16,7 @@ from nnbench.tasks.policies.resizing import nearest_networks
 
 
 class Method(Untrained):
-    """Nothing is learned and nothing stored: the training set is the model."""
+    """Learns nothing and stores nothing: the training set is the model."""
 
     name: ClassVar[str] = "nearest"
 
@@ -27,7 +27,7 @@ class Method(Untrained):
 
 
 def copies(networks: Sequence[Weights], n: int, rng: np.random.Generator) -> list[Weights]:
-    """n copies, each network used once before any is used again, in an order drawn anew each round."""
+    """n copies, each network used once before any is used again, in an order drawn anew in each round."""
     rounds = [rng.permutation(len(networks)) for _ in range(math.ceil(n / len(networks)))]
     order = [i for drawn in rounds for i in drawn][:n]
     return [{key: value.clone() for key, value in networks[i].items()} for i in order]

@@ -1,7 +1,8 @@
 """`nnit`, predicting noise as the paper's Table 7 says.
 
-Noise fills all dimensions of a patch, so a token must hand it through beside what it knows of the network: patches are
-8 x 8, a quarter of the model's width. Steps are fewer, for three times the tokens take twice the time.
+Noise fills all dimensions of a patch, and a token must pass it on beside what it knows of the network. So patches are 8
+x 8, a quarter of the model's width. It gets 7,000 steps, which is 56,000 networks where the default sees 320,000 and
+the paper 8.3 million, and its learning rate was never tuned.
 """
 
 from dataclasses import replace

@@ -1,7 +1,8 @@
 """`nnit`, predicting v = sqrt(level) noise - sqrt(1 - level) x_0 (Salimans and Ho 2022), half noise and half network.
 
-It is noise prediction beside a skip connection: where hardly anything but noise is left it need not be written, so its
-error is not divided by the little that is left of the network. Patches as those of `nnit_noise`, for its reason.
+It is noise prediction beside a skip connection: where hardly anything but noise is left, the model need not write the
+noise, so its error is not divided by the little that is left of the network. Patches and steps are those of
+`nnit_noise`, for the same reasons.
 """
 
 from dataclasses import replace

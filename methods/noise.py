@@ -1,7 +1,7 @@
-"""The floor `noise`: a training network and a little noise on every weight.
+"""The baseline `noise`: a training network with a little noise on every weight.
 
-Where novelty is measured as a distance, this is novel: it lies off every training network and works about as well. A
-generator whose samples are as near and no better has learned to copy; so Zeng et al. (2025) read what generators write.
+Measured as a distance, this is novel: it lies off every training network and works about as well. A generator whose
+samples are as near to the training networks and no better has learned to copy (Zeng et al. 2025).
 """
 
 from typing import ClassVar
@@ -13,11 +13,11 @@ from nnbench.api import Architecture, Untrained, Weights
 from nnbench.tasks.policies.resizing import nearest_networks
 
 SIGMA = 0.05
-"""Of the noise, where all training weights are scaled to a standard deviation of 0.538; Zeng et al. took .05 and .1."""
+"""Standard deviation of the noise, when all training weights have 0.538. Zeng et al. took .05 and .1."""
 
 
 class Method(Untrained):
-    """`nearest`, drawn with replacement, and Gaussian noise on every weight and bias."""
+    """Draws from the networks of `nearest` with replacement, and adds Gaussian noise to every weight and bias."""
 
     name: ClassVar[str] = "noise"
     reference: ClassVar[str | None] = (

@@ -1,4 +1,4 @@
-"""The floor `random`: networks at initialisation. What scores no better has learned nothing."""
+"""The baseline `random`: networks at initialisation. What scores no better has learned nothing."""
 
 from typing import ClassVar
 
@@ -11,7 +11,7 @@ from nnbench.tasks.policies.mlp import random_policy
 
 
 class Method(Untrained):
-    """He-initialised weights, zero biases; the training set is not looked at."""
+    """He-initialised weights and zero biases; it does not look at the training set."""
 
     name: ClassVar[str] = "random"
     reads: ClassVar[tuple[Reading, ...]] = ()

@@ -1,9 +1,9 @@
-"""The control `row_dit`: NNiT in all but its tokens, which are SANE's: a row of [weight | bias], one neuron.
+"""`nnit` with SANE's tokens: a token is one neuron, a row of [weight | bias], instead of a patch.
 
-The paper sets NNiT's patches against SANE's rows, but SANE is another model, trained and sampled in another way. Here
-the transformer, its conditioning, training and sampling are NNiT's own, and a token has a layer and a neuron as its
-place: what `nnit` scores above this is what patches are worth. A network is more neurons than patches, so it gets half
-of NNiT's steps, which take about as long or longer (docs/adaptations/row-dit.md, where it is also set beside `sane`).
+The paper compares NNiT's patches with SANE's rows, but SANE is another model, trained and sampled in another way. Here
+the transformer, its conditioning, training and sampling are NNiT's own, and a token's place is its layer and its
+neuron. So what `nnit` scores above this is what patches are worth, and twice the steps: a network has more neurons than
+patches, and half of NNiT's steps take as long or longer. docs/adaptations/row-dit.md compares it with `sane` too.
 """
 
 from dataclasses import replace
@@ -14,7 +14,7 @@ from nnbench.methods.nnit.config import CPU, REHEARSAL, Config
 
 
 class Method(nnit.Method):
-    """Generates p(w | a), and p(a, w), a neuron a token."""
+    """Generates p(w | a), and p(a, w)."""
 
     name: ClassVar[str] = "row_dit"
     variant_of: ClassVar[tuple[str, str] | None] = (

@@ -1,8 +1,9 @@
-"""`sane` whose best samples become the anchors that is sampled around, twice (the authors' bootstrapping).
+"""`sane` that samples around the best of its own samples, twice (the authors' bootstrapping).
 
-It rolls out 100 samples of the very architecture that is asked for before it answers, on the zoo's validation episodes:
-optimisation at test time, which the NNiT paper excludes and no other method here has. `reads` has no word for that: of
-the zoo it reads the training networks' weights alone, but it also uses the simulator.
+Before it answers, it rolls out 100 samples of the very architecture that is asked for, on the zoo's validation
+episodes. That is optimisation at test time, which the NNiT paper excludes and no other method here does. `reads` has no
+word for it: of the zoo it reads the training networks' weights alone, but it also uses the simulator. Unlike the
+authors it draws from the kernel once more after the last choice (docs/adaptations/sane.md).
 """
 
 from dataclasses import replace

@@ -1,6 +1,6 @@
-"""`sane`, every token drawn for itself, as the density estimates say and the authors' released code does not.
+"""`sane` with every token drawn for itself, as the density estimates say and the authors' released code does not.
 
-What it loses on `sane` is what the shared draw keeps together: rows of one network.
+What it scores below `sane` is what the shared draw is worth, which keeps the rows of one network together.
 """
 
 from dataclasses import replace

@@ -1,7 +1,7 @@
 """SANE as its authors changed it for zoos of several architectures (MultiZoo-SANE, arXiv 2504.10141).
 
-The weights are not standardised; instead the reconstruction loss is, with the standard deviation of the batch's
-weights, and averages over weights only, not over padding. One of the two views has its neurons in a random order.
+The weights are not standardised. Instead the reconstruction loss is divided by the variance of the batch's weights, and
+averaged over weights only, not over padding. One of the two views has its neurons in a random order.
 """
 
 from typing import ClassVar

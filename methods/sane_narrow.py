@@ -1,6 +1,7 @@
 """`sane` with a quarter of the authors' bandwidth: the widest of four that leaves policies of the zoo working.
 
-With 0 a sample is a training network (`dataset`), on an unseen architecture one put together of training networks.
+With a bandwidth of 0 a sample is a training network (`dataset`), or is put together from rows of training networks
+where the architecture is unseen.
 """
 
 from dataclasses import replace

@@ -91,7 +91,7 @@ def check(sweep: Sweep, units: Sequence[SweepUnit]) -> list[str]:
     from nnbench.api import JointGenerator
     from nnbench.protocol import JOINT
     from nnbench.registry import RegistryError, load_method
-    from nnbench.tasks.zoo.zoo import expert_file
+    from nnbench.tasks.zoo.build import expert_file
 
     problems = []
     for method in dict.fromkeys(unit.method for unit in units if unit.method and unit.stage in ("train", "run")):

@@ -14,7 +14,7 @@ from nnbench.slurm.configuration import ConfigurationError, read_configuration
 from nnbench.tasks.policies.architectures import Architecture, architecture_name
 
 if TYPE_CHECKING:
-    from nnbench.tasks.zoo.distillation import DistillationConfig
+    from nnbench.tasks.zoo.presets import DistillationConfig
 
 SHIPPED = Path(__file__).parent / "plans"
 
@@ -46,7 +46,7 @@ class ZooPlan:
     def numbers(self, task: str) -> "tuple[int, DistillationConfig]":
         """How many hypernetworks, and how they are trained."""
         from nnbench.tasks.registry import load_task
-        from nnbench.tasks.zoo.distillation import preset
+        from nnbench.tasks.zoo.presets import preset
 
         count, config = preset(self.preset, load_task(task))
         return self.hypernetworks or count, replace(config, architectures="space" if self.held_out else "train")
@@ -104,7 +104,7 @@ class Plan:
 
     def zoo_folder(self, task: str) -> Path:
         """The zoo that trainings and runs of the task use."""
-        from nnbench.tasks.zoo.zoo import SHIPPED as SHIPPED_ZOOS
+        from nnbench.tasks.zoo.manifest import SHIPPED as SHIPPED_ZOOS
 
         return RUNS / "zoo" / task if self.zoo_plan(task) else SHIPPED_ZOOS / task
 

@@ -30,6 +30,13 @@ def describe_status(sweep: Sweep) -> Iterator[str]:
         yield f"         log {job.log}"
 
 
+def states_of(sweep: Sweep) -> dict[str, State]:
+    """The state of every unit, by its name."""
+    done = sweep.done()
+    jobs = sweep.jobs(done)
+    return states(sweep.units, done, sweep.failures(), jobs, alive(jobs))
+
+
 def _ended_early(jobs: Sequence[Job], living: Mapping[str, State], found: Mapping[str, State]) -> dict[Job, int]:
     """Jobs that are gone, and how many of their units are missing; a unit counts for the last job that had it."""
     last = {name: job for job in jobs for name in job.units}

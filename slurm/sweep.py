@@ -85,7 +85,7 @@ class Sweep:
 
     def done(self) -> set[str]:
         """Names of the units whose output is there. Raises CheckpointError for a training of another zoo."""
-        from nnbench.harness.trained import find
+        from nnbench.store.checkpoints import find
         from nnbench.store.store import Store
         from nnbench.tasks.zoo.alignment import alignment_file
         from nnbench.tasks.zoo.distillation import ensemble_file

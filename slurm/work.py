@@ -3,8 +3,6 @@
 A job that is preempted, or told to stop before its time limit, is queued again by submitit with the same units.
 """
 
-import contextlib
-import io
 import os
 import signal
 import sys
@@ -14,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from submitit import JobEnvironment
 from submitit.core.utils import UncompletedJobError
@@ -126,9 +124,9 @@ def _outcomes(sweep: Sweep, units: Sequence[SweepUnit], workers: int | None) -> 
 
 
 def _run(sweep: Sweep, units: Sequence[SweepUnit], workers: int | None) -> Iterator[str | Exception]:
-    from nnbench.harness.trained import find
     from nnbench.harness.units import run_units
     from nnbench.registry import MethodSource
+    from nnbench.store.checkpoints import find
     from nnbench.store.store import Store
     from nnbench.tasks.zoo.zoo import Zoo
 
@@ -146,8 +144,9 @@ def _run(sweep: Sweep, units: Sequence[SweepUnit], workers: int | None) -> Itera
 
 
 def _train(sweep: Sweep, unit: SweepUnit, workers: int | None) -> None:
-    from nnbench.harness.trained import find, obtain
+    from nnbench.harness.trained import obtain
     from nnbench.registry import MethodSource
+    from nnbench.store.checkpoints import find
     from nnbench.tasks.zoo.zoo import Zoo
 
     assert unit.method is not None and unit.seed is not None
@@ -162,7 +161,7 @@ def _train(sweep: Sweep, unit: SweepUnit, workers: int | None) -> None:
 def _make_ghn(sweep: Sweep, unit: SweepUnit, workers: int | None) -> None:
     from nnbench.tasks.registry import load_task
     from nnbench.tasks.simulation.workers import Simulator
-    from nnbench.tasks.zoo.zoo import build_ghns, expert_file
+    from nnbench.tasks.zoo.build import build_ghns, expert_file
 
     part = sweep.plan.zoo_plan(unit.task)
     assert part is not None and unit.seed is not None
@@ -174,7 +173,7 @@ def _make_ghn(sweep: Sweep, unit: SweepUnit, workers: int | None) -> None:
 def _make_zoo(sweep: Sweep, unit: SweepUnit, workers: int | None) -> None:
     from nnbench.tasks.registry import load_task
     from nnbench.tasks.simulation.workers import Simulator
-    from nnbench.tasks.zoo.zoo import build_zoo, expert_file
+    from nnbench.tasks.zoo.build import build_zoo, expert_file
 
     part = sweep.plan.zoo_plan(unit.task)
     assert part is not None
@@ -190,7 +189,7 @@ def _make_zoo(sweep: Sweep, unit: SweepUnit, workers: int | None) -> None:
 
 def _compare_alignment(sweep: Sweep, simulator: "Simulator", task: str) -> None:
     from nnbench.tasks.zoo.alignment import AlignmentConfig, compare
-    from nnbench.tasks.zoo.zoo import expert_file, gather_pool
+    from nnbench.tasks.zoo.build import expert_file, gather_pool
 
     pool = RUNS / "alignment" / "pool" / task  # its own: with the preset `paper` every GHN gathers for itself
     gather_pool(simulator, expert_file(RUNS, task), pool)
@@ -198,14 +197,13 @@ def _compare_alignment(sweep: Sweep, simulator: "Simulator", task: str) -> None:
 
 
 def _print_tables(sweep: Sweep, unit: SweepUnit, workers: int | None) -> None:
-    from nnbench.commands import cli
+    import nnbench
     from nnbench.tasks.files import write_atomically
 
-    plan, done, text = sweep.plan, sweep.done(), io.StringIO()
-    task = plan.tasks[0] if len(plan.tasks) == 1 else "all"
-    with contextlib.redirect_stdout(text):
-        names = tuple(cast(cli.TableName, str(number)) for number in plan.tables)
-        cli.table(names, task, plan.results, protocol=plan.protocol.short)
-    write_atomically(sweep.tables_file, lambda temporary: temporary.write_text(text.getvalue()))
+    plan, done = sweep.plan, sweep.done()
+    names, task = map(str, plan.tables), plan.tasks[0] if len(plan.tasks) == 1 else "all"
+    tables = nnbench.tables([*names], task=task, results=plan.results, protocol=plan.protocol, plugins=plan.plugin)
+    text = str(tables)
+    write_atomically(sweep.tables_file, lambda temporary: temporary.write_text(text))
     sweep.mark_tables(done)
-    print(text.getvalue(), end="")
+    print(text, end="")

@@ -16,10 +16,12 @@ from nnbench.tasks.zoo.alignment import (
     neighbour_correlation,
     summarise,
 )
-from nnbench.tasks.zoo.distillation import DistillationConfig, LabelledStates, PoolConfig, learn_from
+from nnbench.tasks.zoo.distillation import learn_from
 from nnbench.tasks.zoo.expert import load_expert
 from nnbench.tasks.zoo.ghn import act
-from nnbench.tasks.zoo.zoo import SHIPPED, ZooError
+from nnbench.tasks.zoo.manifest import SHIPPED, ZooError
+from nnbench.tasks.zoo.presets import DistillationConfig, PoolConfig
+from nnbench.tasks.zoo.states import LabelledStates
 
 TINY = AlignmentConfig(
     seeds=3, upsample_seeds=2, arch=(64, 64, 64), updates=30, batch=16, ghn_channels=4, side_by_side=2, episodes=2

@@ -1,4 +1,4 @@
-"""The floor `average_aligned`."""
+"""The baseline `average_aligned`."""
 
 from pathlib import Path
 

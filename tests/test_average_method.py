@@ -1,4 +1,4 @@
-"""The floor `average`."""
+"""The baseline `average`."""
 
 from pathlib import Path
 

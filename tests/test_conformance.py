@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from nnbench.api import Untrained, Weights
+from nnbench.facts import list_methods
 from nnbench.harness import conformance
 from nnbench.harness.conformance import (
     CHECKS,
@@ -19,7 +20,7 @@ from nnbench.harness.conformance import (
     toy_training_set,
 )
 from nnbench.methods import nearest
-from nnbench.registry import list_methods, load_method
+from nnbench.registry import load_method
 from nnbench.tasks.policies.architectures import Architecture, load_splits
 from nnbench.tasks.policies.mlp import weights_sha256
 from nnbench.tasks.policies.training_set import HeldOutAccess, TrainingSet

@@ -3,25 +3,25 @@
 import csv
 import json
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from helpers import distance, interrupt_at, same, two_networks
 from safetensors.torch import load_file
 
 from nnbench.harness.conformance import toy_training_set
-from nnbench.methods import _diffusion, _training, d2nwg, d2nwg_flat
+from nnbench.methods import _diffusion, _machine, _optimisation, d2nwg, d2nwg_flat
 from nnbench.methods.d2nwg import Method
 from nnbench.methods.d2nwg import training as d2nwg_training
-from nnbench.methods.d2nwg.config import PAPER, REHEARSAL, Config, Stage
+from nnbench.methods.d2nwg.config import REHEARSAL, Config, Stage
 from nnbench.methods.d2nwg.model import VAE, Conv1d, UNet, principal_components
 from nnbench.methods.d2nwg.training import Corpus, diffusion_loss, encode_all, vae_loss
 from nnbench.methods.d2nwg.vectors import Layout, devectorise, places, vector_size, vectorise
-from nnbench.tasks.policies.architectures import Architecture, load_splits, parameter_shapes
-from nnbench.tasks.policies.mlp import Weights, check_weights, flatten_weights, random_policy
+from nnbench.tasks.policies.architectures import load_splits, parameter_shapes
+from nnbench.tasks.policies.mlp import check_weights, flatten_weights, random_policy
 from nnbench.tasks.push_cube import PUSH_CUBE
 
 ALL_ARCHITECTURES = load_splits().train + load_splits().unseen + load_splits().outside
@@ -40,24 +40,11 @@ SMALL = replace(
 )
 
 
-def networks(arch: Architecture) -> dict[int, Weights]:
-    """Two, as unlike as random ones are."""
-    return {seed: random_policy(arch, 42, 8, torch.Generator().manual_seed(seed)) for seed in (0, 1)}
-
-
-ZOO = replace(toy_training_set(), architectures=(NARROW, WIDE), _networks=networks)
+ZOO = replace(toy_training_set(), architectures=(NARROW, WIDE), _networks=two_networks)
 
 
 def fit(directory: Path, zoo: Any = ZOO, seed: int = 0, config: Config = REHEARSAL) -> Method:
     return Method.fit(zoo, seed=seed, directory=directory, config=config)
-
-
-def same(first: Weights, second: Weights) -> bool:
-    return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
-
-
-def distance(first: Weights, second: Weights) -> float:
-    return (flatten_weights(first) - flatten_weights(second)).norm().item()
 
 
 def losses(path: Path) -> list[float]:
@@ -229,10 +216,18 @@ def test_principal_components_reconstruct_from_the_start(fitted: Method) -> None
 
 
 def test_an_autoencoder_of_random_linear_layers_learns_to_reconstruct(tmp_path: Path) -> None:
-    known, zoo = list(networks(WIDE).values()), replace(ZOO, architectures=(WIDE,))
-    small = {"features": (1, 8, 8), "picture": (2, 4, 4), "latents": 2, "vae_multipliers": (1, 2), "vae_width": 16}
-    vae = replace(STAGE, batch=8, steps=80, peak_lr=1e-2)
-    method = fit(tmp_path, zoo, config=replace(REHEARSAL, principal=False, **small, vae=vae))
+    known, zoo = list(two_networks(WIDE).values()), replace(ZOO, architectures=(WIDE,))
+    config = replace(
+        REHEARSAL,
+        principal=False,
+        features=(1, 8, 8),
+        picture=(2, 4, 4),
+        latents=2,
+        vae_multipliers=(1, 2),
+        vae_width=16,
+        vae=replace(STAGE, batch=8, steps=80, peak_lr=1e-2),
+    )
+    method = fit(tmp_path, zoo, config=config)
     found = losses(tmp_path / "d2nwg-vae.csv")
     assert found[-1] < 0.7 * found[0]
     for network, again in zip(known, method.reconstruct(known, WIDE), strict=True):
@@ -246,12 +241,26 @@ def test_every_option_trains_and_samples(tmp_path: Path, target: Any) -> None:
 
 
 def test_the_released_sizes() -> None:
+    released = replace(
+        REHEARSAL,
+        principal=False,
+        features=(1, 64, 64),
+        vae_width=128,
+        vae_multipliers=(1, 1, 2),
+        vae_blocks=2,
+        picture=(1, 32, 32),
+        unet_width=256,
+        unet_multipliers=(1, 1, 1, 2),
+        unet_blocks=2,
+        embedding=1024,
+        attention_from=2,
+    )
     with torch.device("meta"):
-        vae, unet = VAE(vector_size(4, 42, 8), PAPER), UNet(PAPER)
+        vae, unet = VAE(vector_size(4, 42, 8), released), UNet(released)
         mean, log_variance = vae.encode(torch.zeros(2, 15_752))
         assert mean.shape == log_variance.shape == (2, *vae.latents) == (2, 4, 16, 16)
         assert vae.decode(mean).shape == (2, 15_752)
-        assert math.prod(PAPER.picture) == math.prod(vae.latents)
+        assert math.prod(released.picture) == math.prod(vae.latents)
         x = torch.zeros(2, 1, 1024)
         assert unet(x, torch.zeros(2, 6, 5), torch.zeros(2)).shape == x.shape
     assert [layer.out_features for layer in (vae.read[0], vae.write)] == [4096, 15_752]
@@ -259,14 +268,14 @@ def test_the_released_sizes() -> None:
 
 @pytest.mark.parametrize("stage", ["vae", "diffusion"])
 def test_an_interrupted_run_ends_bit_identical(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str) -> None:
-    monkeypatch.setattr(_training, "CHECKPOINT_EVERY", 5)
+    monkeypatch.setattr(_optimisation, "CHECKPOINT_EVERY", 5)
     straight, broken = tmp_path / "straight", tmp_path / "broken"
     straight.mkdir()
     broken.mkdir()
     expected = fit(straight)
 
     with monkeypatch.context() as patched:
-        patched.setattr(_training, "learning_rate", interrupt_at(7, getattr(REHEARSAL, stage), _training.learning_rate))
+        interrupt_at(patched, 7, getattr(REHEARSAL, stage))
         with pytest.raises(KeyboardInterrupt):
             fit(broken)
     assert (broken / f"d2nwg-{stage}.safetensors").exists()
@@ -279,33 +288,24 @@ def test_an_interrupted_run_ends_bit_identical(tmp_path: Path, monkeypatch: pyte
     assert all(map(same, resumed.generate(NARROW, 2), expected.generate(NARROW, 2)))
 
 
-def interrupt_at(step: int, stage: Stage, function: Callable[[int, Any], float]) -> Callable[[int, Any], float]:
-    def interrupting(now: int, schedule: Any) -> float:
-        if now == step and schedule is stage:
-            raise KeyboardInterrupt
-        return function(now, schedule)
-
-    return interrupting
-
-
-@pytest.mark.skipif(not _training.can_compile(), reason="no C++ compiler or no headers of Python, which nothing needs")
+@pytest.mark.slow
+@pytest.mark.skipif(not _machine.can_compile(), reason="no C++ compiler or no headers of Python, which nothing needs")
 def test_fused_kernels_learn_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = replace(REHEARSAL, unet_multipliers=(1,))  # compiling takes long
     plain = fit(tmp_path / "plain", config=config)
-    monkeypatch.setattr(_training, "_COMPILE_FROM", REHEARSAL.diffusion.steps)
-    calls, compile_model = [], torch.compile
-    monkeypatch.setattr(torch, "compile", lambda model: calls.append(type(model)) or compile_model(model))
+    monkeypatch.setattr(_machine, "_COMPILE_FROM", REHEARSAL.diffusion.steps)
+    calls: list[type] = []
+    compile_model = torch.compile
+
+    def compile_and_count(model: torch.nn.Module) -> Any:
+        calls.append(type(model))
+        return compile_model(model)
+
+    monkeypatch.setattr(torch, "compile", compile_and_count)
     compiled = fit(tmp_path / "compiled", config=config)
     assert calls == [UNet]
     assert compiled.manifest.final_loss == pytest.approx(plain.manifest.final_loss, rel=1e-3)
     assert compiled.model.state_dict().keys() == plain.model.state_dict().keys()
-
-
-def test_without_a_compiler_or_for_few_steps_nothing_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = torch.nn.Linear(1, 1)
-    assert _training.compiled(model, REHEARSAL.diffusion) is model
-    monkeypatch.setenv("CXX", "no-such-compiler")
-    assert _training.compiled(model, PAPER.diffusion) is model
 
 
 def test_refuses_the_checkpoint_of_another_run(tmp_path: Path) -> None:

@@ -141,6 +141,7 @@ def test_the_bound_teaches_the_variance_and_not_the_mean() -> None:
     output = torch.cat([noise, torch.zeros_like(noise)], dim=-1).requires_grad_()
     loss = p.loss(output, x0, noise, t, discrete=False)
     loss.backward()
+    assert output.grad is not None
     assert not output.grad[..., :3].any() and output.grad[..., 3:].any()  # the mean is right already
 
 

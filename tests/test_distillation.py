@@ -10,19 +10,12 @@ from nnbench.tasks.policies.architectures import load_splits
 from nnbench.tasks.policies.mlp import GaussianActor
 from nnbench.tasks.registry import load_task
 from nnbench.tasks.simulation.workers import Simulator
-from nnbench.tasks.zoo.distillation import (
-    DaggerConfig,
-    DistillationConfig,
-    LabelledStates,
-    PoolConfig,
-    build_pool,
-    distil,
-    learn_from,
-    preset,
-)
+from nnbench.tasks.zoo.distillation import build_pool, distil, learn_from
 from nnbench.tasks.zoo.expert import load_expert
 from nnbench.tasks.zoo.ghn import GHNConfig, GHNEnsemble
-from nnbench.tasks.zoo.zoo import SHIPPED
+from nnbench.tasks.zoo.manifest import SHIPPED
+from nnbench.tasks.zoo.presets import DaggerConfig, DistillationConfig, PoolConfig, preset
+from nnbench.tasks.zoo.states import LabelledStates
 
 CONFIG = DistillationConfig(
     dagger=DaggerConfig(iterations=2, episodes=10, updates=2, batch=16),

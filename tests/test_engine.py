@@ -12,7 +12,7 @@ from nnbench.tasks.registry import load_task
 from nnbench.tasks.simulation.engine import Engine
 from nnbench.tasks.task import Evaluation
 from nnbench.tasks.zoo.expert import load_expert
-from nnbench.tasks.zoo.zoo import SHIPPED
+from nnbench.tasks.zoo.manifest import SHIPPED
 
 TASKS = ("PickCube-v1", "PushCube-v1", "StackCubeEasy-v1")
 SEEDS = np.arange(700, 720)

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from nnbench.tasks.files import read_rows, write_atomically, write_json, write_rows
+from nnbench.errors import NnbenchError
+from nnbench.tasks.files import WriteError, read_rows, write_atomically, write_json, write_rows
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
@@ -19,6 +20,14 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path) -> 
     with pytest.raises(OSError, match=r"value.json: could not be written \(No space left on device\); free some space"):
         write_atomically(path, fill_disk)
     assert path.read_text() == "1\n" and list(tmp_path.iterdir()) == [path]
+
+
+def test_the_remedy_is_not_hidden_where_nothing_can_be_removed_either(tmp_path: Path) -> None:
+    folder = tmp_path / "a file"
+    folder.write_text("in the way of a folder")
+    with pytest.raises(WriteError, match="value.json: could not be written .*; free some space or choose"):
+        write_json(folder / "value.json", 1)
+    assert issubclass(WriteError, NnbenchError) and issubclass(WriteError, OSError)
 
 
 COUNT_THREADS = """

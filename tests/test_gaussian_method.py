@@ -1,4 +1,4 @@
-"""The floor `gaussian`."""
+"""The baseline `gaussian`."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The floor `ghn` hands out every hypernetwork's policy equally often, in an order of its own seed."""
+"""The source `ghn` hands out every hypernetwork's policy equally often, in an order of its own seed."""
 
 from collections import Counter
 from pathlib import Path

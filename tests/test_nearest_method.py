@@ -1,4 +1,4 @@
-"""The floor `nearest`: which networks it takes and how it makes them fit."""
+"""The baseline `nearest`: which networks it takes and how it makes them fit."""
 
 from pathlib import Path
 

@@ -2,32 +2,27 @@
 
 import json
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from helpers import ACTION_DIM, OBSERVATION_DIM, TRAINED, distance, interrupt_at, same, toy_zoo
 from safetensors.torch import load_file
 
-from nnbench.methods import _diffusion, _looks, _training, nnit
+from nnbench.methods import _diffusion, _optimisation, _validation, nnit
 from nnbench.methods.nnit import Method
-from nnbench.methods.nnit.config import REHEARSAL, Config, paper
+from nnbench.methods.nnit.config import REHEARSAL, Config
 from nnbench.methods.nnit.model import NNiT, attention
 from nnbench.methods.nnit.tokens import encode_architecture, patchify, positions, valid_patches
 from nnbench.methods.nnit.training import build_corpora, principal_components
 from nnbench.tasks.policies.architectures import Architecture, load_splits
 from nnbench.tasks.policies.mlp import Weights, check_weights, flatten_weights, random_policy
-from nnbench.tasks.policies.training_set import TrainingSet
 from nnbench.tasks.zoo.zoo import Zoo
 
-OBSERVATION_DIM, ACTION_DIM = 42, 8
 ALL_ARCHITECTURES = load_splits().train + load_splits().unseen + load_splits().outside
-TRAINED = ((16, 16, 16, 32), (16, 32, 16, 16))
 PATCH = (16, 16)
-NEVER_VALID = (16, 16, 32, 16)
 TINY = REHEARSAL
 SMALL = Config(
     width=64,
@@ -44,16 +39,6 @@ SMALL = Config(
 )
 
 
-def toy_zoo(observation_dim: int = OBSERVATION_DIM, sha256: str = "a" * 64) -> TrainingSet:
-    """Two random networks for each architecture."""
-    task: Any = SimpleNamespace(name="pick_cube", observation_dim=observation_dim, action_dim=ACTION_DIM)
-
-    def networks(arch: Architecture) -> dict[int, Weights]:
-        return {} if arch == NEVER_VALID else {seed: policy(arch, seed, observation_dim) for seed in (0, 1)}
-
-    return TrainingSet(task, sha256, (NEVER_VALID, *TRAINED), networks, None, rehearsal=True)
-
-
 def policy(arch: Architecture, seed: int, observation_dim: int = OBSERVATION_DIM) -> Weights:
     weights = random_policy(arch, observation_dim, ACTION_DIM, torch.Generator().manual_seed(seed))
     for key in weights:
@@ -63,15 +48,7 @@ def policy(arch: Architecture, seed: int, observation_dim: int = OBSERVATION_DIM
 
 
 def fit(directory: Path, zoo: Any = None, seed: int = 0, config: Config = TINY) -> Method:
-    return Method.fit(zoo or toy_zoo(), seed=seed, directory=directory, config=config)
-
-
-def same(first: Weights, second: Weights) -> bool:
-    return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
-
-
-def distance(first: Weights, second: Weights) -> float:
-    return (flatten_weights(first) - flatten_weights(second)).norm().item()
+    return Method.fit(zoo or toy_zoo(policy), seed=seed, directory=directory, config=config)
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +58,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Method:
 
 def test_learns_to_write_the_training_networks(fitted: Method) -> None:
     for arch in TRAINED:
-        known = toy_zoo().networks(arch)
+        known = toy_zoo(policy).networks(arch)
         valid = valid_patches(arch, OBSERVATION_DIM, ACTION_DIM, PATCH)
         patches = {seed: patchify(network, PATCH)[valid] for seed, network in known.items()}
         written = torch.stack([patchify(sample, PATCH)[valid] for sample in fitted.generate(arch, 16)])  # (16, l, P)
@@ -98,6 +75,7 @@ def test_learns_what_error_to_expect(fitted: Method) -> None:
     assert NNiT(replace(TINY, balanced=False)).expected_log_error(torch.tensor([1])) is None
 
 
+@pytest.mark.slow
 def test_learns_which_architectures_there_are(tmp_path: Path) -> None:
     pairs = fit(tmp_path, config=replace(SMALL, joint_share=1.0)).generate_joint(12)
     for arch, weights in pairs:
@@ -105,7 +83,7 @@ def test_learns_which_architectures_there_are(tmp_path: Path) -> None:
     known = [(arch, weights) for arch, weights in pairs if arch in TRAINED]
     assert len(known) >= 8 and {arch for arch, _ in known} == set(TRAINED)  # of 81 that there could be
     for arch, weights in known:
-        networks = toy_zoo().networks(arch).values()
+        networks = toy_zoo(policy).networks(arch).values()
         untrained = min(distance(policy(arch, seed=99), other) for other in networks)
         assert min(distance(weights, other) for other in networks) < 0.9 * untrained
 
@@ -177,7 +155,7 @@ def test_every_token_is_told_of_the_whole_network() -> None:
 
 
 def test_the_summary_is_of_the_training_networks_principal_components(tmp_path: Path) -> None:
-    corpora = build_corpora(toy_zoo(), PATCH, torch.device("cpu"))
+    corpora = build_corpora(toy_zoo(policy), PATCH, torch.device("cpu"))
     networks = torch.cat([corpus.patches.flatten(1) for corpus in corpora])  # (4, L P)
     components = principal_components(corpora, 6, seed=0).flatten(0, 1)
     torch.testing.assert_close(components.T @ components, torch.diag(torch.tensor([1.0, 1, 1, 1, 0, 0])))
@@ -191,19 +169,15 @@ def test_the_summary_is_of_the_training_networks_principal_components(tmp_path: 
     torch.testing.assert_close(summary.components, expected)  # training leaves them
 
 
-def test_a_look_is_worth_what_the_samples_are(zoo: Zoo) -> None:
+@pytest.mark.slow
+def test_validation_scores_the_samples(zoo: Zoo) -> None:
     networks = zoo.training_set()
-    found = _looks.look(networks, lambda arch, n: list(networks.networks(arch).values())[:n])
+    found = _validation.validate(networks, lambda arch, n: list(networks.networks(arch).values())[:n])
     assert found["return"] > 34 and found["success_at_end"] > 0.8  # validated policies
 
 
-def test_the_papers_numbers() -> None:
-    assert paper("PickCube-v1").steps == 520_000 and paper("PushCube-v1").steps == 400_000
-    assert (paper("PickCube-v1").target, paper("PickCube-v1").learned_variance) == ("noise", True)
-
-
 def test_an_interrupted_run_ends_bit_identical(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_training, "CHECKPOINT_EVERY", 5)
+    monkeypatch.setattr(_optimisation, "CHECKPOINT_EVERY", 5)
     straight = tmp_path / "straight"
     broken = tmp_path / "broken"
     straight.mkdir()
@@ -211,7 +185,7 @@ def test_an_interrupted_run_ends_bit_identical(tmp_path: Path, monkeypatch: pyte
     expected = fit(straight)
 
     with monkeypatch.context() as patched:
-        patched.setattr(_training, "learning_rate", interrupt_at(13, _training.learning_rate))
+        interrupt_at(patched, 13)
         with pytest.raises(KeyboardInterrupt):
             fit(broken)
     assert sorted(path.name for path in broken.iterdir()) == ["nnit.csv", "nnit.safetensors"]
@@ -220,15 +194,6 @@ def test_an_interrupted_run_ends_bit_identical(tmp_path: Path, monkeypatch: pyte
     assert same(load_file(straight / "nnit.safetensors"), load_file(broken / "nnit.safetensors"))
     assert resumed.manifest.final_loss == expected.manifest.final_loss
     assert all(map(same, resumed.generate(TRAINED[0], 2), expected.generate(TRAINED[0], 2)))
-
-
-def interrupt_at(step: int, function: Callable[[int, Any], float]) -> Callable[[int, Any], float]:
-    def interrupting(now: int, config: Any) -> float:
-        if now == step:
-            raise KeyboardInterrupt
-        return function(now, config)
-
-    return interrupting
 
 
 def test_refuses_the_checkpoint_of_another_run(tmp_path: Path) -> None:
@@ -245,7 +210,7 @@ def test_global_randomness_is_neither_used_nor_moved(tmp_path: Path) -> None:
     method = fit(tmp_path)
     first = method.generate(TRAINED[0], 2)
     method.save(tmp_path / "saved")
-    Method.load(tmp_path / "saved", toy_zoo())
+    Method.load(tmp_path / "saved", toy_zoo(policy))
     assert torch.equal(torch.get_rng_state(), before)
     torch.manual_seed(2)
     second = fit(tmp_path / "again").generate(TRAINED[0], 2)
@@ -273,7 +238,7 @@ def test_a_sample_depends_on_architecture_seed_and_its_number_alone(
 
 def test_a_saved_model_generates_the_same(fitted: Method, tmp_path: Path) -> None:
     fitted.save(tmp_path)
-    loaded = Method.load(tmp_path, toy_zoo())
+    loaded = Method.load(tmp_path, toy_zoo(policy))
     assert all(map(same, loaded.generate(TRAINED[1], 2, seed=3), fitted.generate(TRAINED[1], 2, seed=3)))
     manifest = json.loads((tmp_path / "config.json").read_text())
     assert manifest["config"]["steps"] == SMALL.steps
@@ -282,15 +247,15 @@ def test_a_saved_model_generates_the_same(fitted: Method, tmp_path: Path) -> Non
 
 def test_load_says_what_does_not_fit(fitted: Method, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"config\.json.*train"):
-        Method.load(tmp_path, toy_zoo())
+        Method.load(tmp_path, toy_zoo(policy))
     fitted.save(tmp_path)
     with pytest.raises(ValueError, match=r"config\.json: trained for observation_dim 42, expected 35; train again"):
-        Method.load(tmp_path, toy_zoo(observation_dim=35))
+        Method.load(tmp_path, toy_zoo(policy, observation_dim=35))
     with pytest.raises(ValueError, match=r"zoo_sha256 'aaa.*expected 'bbb.*train again"):
-        Method.load(tmp_path, toy_zoo(sha256="b" * 64))
+        Method.load(tmp_path, toy_zoo(policy, sha256="b" * 64))
     (tmp_path / "model.safetensors").write_bytes(b"cut short")
     with pytest.raises(ValueError, match=r"model\.safetensors.*train again"):
-        Method.load(tmp_path, toy_zoo())
+        Method.load(tmp_path, toy_zoo(policy))
 
 
 @pytest.mark.parametrize("arch", [(24, 32, 32, 32), (32, 32, 32), (32, 32, 32, 32, 32)])
@@ -310,7 +275,7 @@ def test_says_early_and_late_how_long_it_will_take(tmp_path: Path, capsys: pytes
     fit(tmp_path, config=replace(TINY, steps=30))
     said = [line for line in capsys.readouterr().out.splitlines() if "minutes left" in line]
     assert "nnit 0 of 0 minutes left" in said[:-1] and said[-1].startswith("nnit step 30 ")
-    assert _training._time_left(ms_per_step=600, step=1000, steps=4000) == "30 of 40 minutes left"
+    assert _optimisation._time_left(ms_per_step=600, step=1000, steps=4000) == "30 of 40 minutes left"
 
 
 def test_a_diverging_run_stops(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The floor `noise`."""
+"""The baseline `noise`."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The floor `random`."""
+"""The baseline `random`."""
 
 from pathlib import Path
 

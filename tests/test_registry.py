@@ -8,8 +8,8 @@ import pytest
 
 import nnbench.methods
 from nnbench.api import Architecture, Untrained, Weights
-from nnbench.facts import Facts, find_facts
-from nnbench.registry import MethodSource, RegistryError, list_methods, load_method
+from nnbench.facts import Facts, find_facts, list_methods
+from nnbench.registry import MethodSource, RegistryError, load_method
 
 GOOD = """
 from dataclasses import dataclass

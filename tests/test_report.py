@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 
 from nnbench.analysis.methods import Methods
 from nnbench.analysis.rows import conditioned_rows, joint_rows, single_rows
-from nnbench.harness.trained import Budget
 from nnbench.presentation.figures import Drawing
 from nnbench.presentation.report import Content, Undrawn, render
 from nnbench.presentation.tables import MISSING
@@ -19,6 +18,7 @@ from nnbench.presentation.tables.generation import table2, table3, table4
 from nnbench.presentation.tables.table import Entry, Label, Number, Table, point
 from nnbench.presentation.tables.zoo import table1, table6
 from nnbench.protocol import Protocol, Unit
+from nnbench.store.checkpoints import Budget
 
 TASK = "PickCube-v1"
 PROTOCOL = Protocol(samples=4, top=2, selection_episodes=3, screening_episodes=2, test_episodes=5)

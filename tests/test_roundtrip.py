@@ -10,20 +10,20 @@ import pytest
 from nnbench.analysis.round_trips import average
 from nnbench.analysis.scores import TableError
 from nnbench.harness.isolation import Isolated, MethodError
-from nnbench.harness.roundtrip import RoundTripError, measure, read
-from nnbench.harness.trained import Trained
+from nnbench.harness.roundtrip import Reconstruction, measure
 from nnbench.presentation.tables.zoo import round_trip_table
 from nnbench.presentation.text import render
 from nnbench.registry import MethodSource
+from nnbench.store.roundtrip import read_roundtrips
 from nnbench.tasks.policies.architectures import Architecture, architecture_name
 from nnbench.tasks.policies.mlp import Weights
 from nnbench.tasks.registry import TASKS
 from nnbench.tasks.simulation.workers import Simulator
-from nnbench.tasks.zoo.zoo import Zoo, score_policies
+from nnbench.tasks.zoo.validation import score_policies
+from nnbench.tasks.zoo.zoo import Zoo
 
 ARCH = (16, 16, 16, 64)
 TASK = "PickCube-v1"
-TRAINED = Trained("a" * 64, Path())
 
 
 class Halves:
@@ -40,14 +40,19 @@ class Halves:
 
 
 def test_policies_and_what_is_left_of_them_are_rolled_out_once(zoo: Zoo, simulator: Simulator, tmp_path: Path) -> None:
-    source = Halves(zoo)
+    method = Halves(zoo)
+    networks = method.training.networks(ARCH)
 
-    def done(episodes: int) -> list[Architecture]:
-        return [*measure("halves", TRAINED, 3, source, zoo, simulator, [ARCH], tmp_path, episodes)]
+    def measured(episodes: int) -> bool:
+        asked = Reconstruction(
+            method="halves", method_sha256="a" * 64, generator_seed=3, archs=[ARCH], episodes=episodes
+        )
+        (trip,) = measure(asked, method, zoo, simulator, tmp_path)
+        assert (trip.arch, trip.policies) == (ARCH, len(networks))
+        return trip.measured
 
-    assert done(2) == [ARCH] and source.calls == 1
-    rows = read(tmp_path, TASK)
-    networks = source.training.networks(ARCH)
+    assert measured(2) and method.calls == 1
+    rows = read_roundtrips(tmp_path, TASK)
     assert [row["ghn_seed"] for row in rows] == list(networks)
     assert rows[0]["relative_l2"] == 0 and all(row["relative_l2"] == pytest.approx(0.5) for row in rows[1:])
     assert all(
@@ -59,33 +64,8 @@ def test_policies_and_what_is_left_of_them_are_rolled_out_once(zoo: Zoo, simulat
     expected = {"method": "halves", "generator_seed": 3, "episodes": 2, "arch": architecture_name(ARCH)}
     assert all(rows[0][key] == value for key, value in expected.items()) and rows[0]["zoo_sha256"] == zoo.sha256
 
-    assert done(2) == [ARCH] and source.calls == 1
-    assert done(1) == [ARCH] and source.calls == 2 and len(read(tmp_path, TASK)) == 2 * len(rows)
-    assert read(tmp_path, "PushCube-v1") == []
-
-
-def test_half_written_rows_are_not_read(zoo: Zoo, simulator: Simulator, tmp_path: Path) -> None:
-    source = Halves(zoo)
-    list(measure("halves", TRAINED, 0, source, zoo, simulator, [ARCH], tmp_path, 1))
-    (manifest,) = (tmp_path / "roundtrip").glob("*.json")
-    manifest.unlink()
-    assert read(tmp_path, TASK) == []
-    list(measure("halves", TRAINED, 0, source, zoo, simulator, [ARCH], tmp_path, 1))
-    assert source.calls == 2 and len(read(tmp_path, TASK)) == len(source.training.networks(ARCH))
-
-
-@pytest.mark.parametrize("damage", ["rows", "manifest", "gone"])
-def test_damaged_files_are_named(zoo: Zoo, simulator: Simulator, tmp_path: Path, damage: str) -> None:
-    list(measure("halves", TRAINED, 0, Halves(zoo), zoo, simulator, [ARCH], tmp_path, 1))
-    (rows,), (manifest,) = (list((tmp_path / "roundtrip").glob(f"*.{kind}")) for kind in ("parquet", "json"))
-    if damage == "rows":
-        rows.write_bytes(rows.read_bytes()[:-1] + b"x")
-    elif damage == "manifest":
-        manifest.write_text(manifest.read_text()[:20])
-    else:
-        rows.unlink()
-    with pytest.raises(RoundTripError, match=rf"{rows}: missing or corrupt, .* delete {manifest.name} and run `nnb"):
-        read(tmp_path, TASK)
+    assert not measured(2) and method.calls == 1
+    assert measured(1) and method.calls == 2 and len(read_roundtrips(tmp_path, TASK)) == 2 * len(rows)
 
 
 def test_a_method_that_answers_wrongly_is_named(zoo: Zoo, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers import two_networks
 
 from nnbench.harness.conformance import toy_training_set
 from nnbench.methods import nnit, row_dit
@@ -12,16 +13,10 @@ from nnbench.methods.nnit.config import CPU, REHEARSAL
 from nnbench.methods.nnit.model import NNiT
 from nnbench.methods.nnit.tokens import patchify
 from nnbench.methods.row_dit import Method
-from nnbench.tasks.policies.architectures import Architecture, load_splits
-from nnbench.tasks.policies.mlp import Weights, check_weights, flatten_weights, random_policy
+from nnbench.tasks.policies.architectures import load_splits
+from nnbench.tasks.policies.mlp import check_weights, flatten_weights
 
-
-def networks(arch: Architecture) -> dict[int, Weights]:
-    """Two, as unlike as random ones are."""
-    return {seed: random_policy(arch, 42, 8, torch.Generator().manual_seed(seed)) for seed in (0, 1)}
-
-
-ZOO = replace(toy_training_set(), architectures=((16, 16, 16, 16),), _networks=networks)
+ZOO = replace(toy_training_set(), architectures=((16, 16, 16, 16),), _networks=two_networks)
 ROWS = replace(REHEARSAL, tokenisation="rows")
 SMALL = replace(
     ROWS, width=64, depth=2, batch=8, steps=400, peak_lr=5e-3, warmup=20, ema=0.95, sampling_steps=12, joint_share=0.0
@@ -37,8 +32,8 @@ def test_differs_from_nnit_in_nothing_but_the_tokens_and_the_steps_that_equal_ti
     for theirs, ours, allowed in ((CPU, Method.config, {"steps"}), (REHEARSAL, Method.rehearsal, set())):
         differing = {field.name for field in fields(ours) if getattr(theirs, field.name) != getattr(ours, field.name)}
         assert differing == {"tokenisation"} | allowed
-    overridden = set(vars(Method)) - {"__module__", "__doc__", "__annotations__", "__parameters__"}
-    assert overridden == {"name", "config", "rehearsal"}
+    overridden = {name for name in vars(Method) if not name.startswith("_")}
+    assert overridden == {"name", "variant_of", "config", "rehearsal"} and "__init__" not in vars(Method)
 
 
 def test_a_token_is_a_neuron_with_a_layer_and_a_place_in_it() -> None:
@@ -51,9 +46,10 @@ def test_a_token_is_a_neuron_with_a_layer_and_a_place_in_it() -> None:
     assert sum(parameter.numel() for parameter in model.blocks.parameters()) == backbone
 
 
+@pytest.mark.slow
 def test_learns_to_write_the_training_networks(fitted: Method) -> None:
     for arch in ZOO.architectures:
-        known = torch.stack([patchify(network, (1, 65)) for network in networks(arch).values()])  # (2, L, P)
+        known = torch.stack([patchify(network, (1, 65)) for network in two_networks(arch).values()])  # (2, L, P)
         written = torch.stack([patchify(sample, (1, 65)) for sample in fitted.generate(arch, 8)])  # (8, L, P)
         errors = (written[:, None] - known).square().sum(dim=3)  # (8, 2, L)
         # So small a model may put a row of one beside a row of the other; their average is 0.7 away from either.
@@ -62,6 +58,7 @@ def test_learns_to_write_the_training_networks(fitted: Method) -> None:
         assert set(errors.sum(dim=2).argmin(dim=1).tolist()) == {0, 1}
 
 
+@pytest.mark.slow
 def test_writes_what_it_never_saw_and_loads_what_it_saved(fitted: Method, tmp_path: Path) -> None:
     fitted.save(tmp_path)
     loaded = Method.load(tmp_path, ZOO)

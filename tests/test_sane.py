@@ -1,7 +1,6 @@
 """SANE: a small autoencoder learns, samples come from where they should, and a killed run goes on bit for bit."""
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,13 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers import ACTION_DIM, NARROW, OBSERVATION_DIM, TRAINED, WIDE, distance, interrupt_at, same, toy_zoo
 from safetensors.torch import load_file
 from torch import Tensor
 
-from nnbench.methods import _looks, _training, sane, sane_mz
+from nnbench.methods import _optimisation, _validation, sane, sane_mz
 from nnbench.methods.sane import Method
 from nnbench.methods.sane import training as sane_training
-from nnbench.methods.sane.config import CPU, PAPER, Config, mixed, rehearsal
+from nnbench.methods.sane.config import CPU, Config, mixed, rehearsal
 from nnbench.methods.sane.model import Autoencoder, Learner, Standard
 from nnbench.methods.sane.sampling import collect_anchors, draw, keep_best
 from nnbench.methods.sane.tokens import detokenise, layout, tokenise
@@ -40,24 +40,10 @@ from nnbench.tasks.policies.mlp import (
     random_policy,
 )
 from nnbench.tasks.policies.rebasin import permute
-from nnbench.tasks.policies.training_set import TrainingSet
 
-OBSERVATION_DIM, ACTION_DIM = 42, 8
-NARROW, WIDE = TRAINED = ((16, 16, 16, 32), (16, 32, 16, 16))
-NEVER_VALID = (16, 16, 32, 16)
 UNSEEN = (16, 32, 16, 32)
 TINY = rehearsal(CPU)
 SMALL = replace(TINY, start="random", width=64, latent=64, steps=250, peak_lr=3e-3, warmup=20, ema=0.9)
-
-
-def toy_zoo(observation_dim: int = OBSERVATION_DIM, sha256: str = "a" * 64) -> TrainingSet:
-    """Two random networks for each architecture."""
-    task: Any = SimpleNamespace(name="pick_cube", observation_dim=observation_dim, action_dim=ACTION_DIM)
-
-    def networks(arch: Architecture) -> dict[int, Weights]:
-        return {} if arch == NEVER_VALID else {seed: policy(arch, seed, observation_dim) for seed in (0, 1)}
-
-    return TrainingSet(task, sha256, (NEVER_VALID, *TRAINED), networks, None, rehearsal=True)
 
 
 def policy(arch: Architecture, seed: int, observation_dim: int = OBSERVATION_DIM) -> Weights:
@@ -68,17 +54,12 @@ def policy(arch: Architecture, seed: int, observation_dim: int = OBSERVATION_DIM
 
 def fit(directory: Path, zoo: Any = None, seed: int = 0, config: Config = TINY, kind: Any = Method) -> Any:
     directory.mkdir(exist_ok=True)
-    return kind.fit(zoo or toy_zoo(), seed=seed, directory=directory, config=config)
+    return kind.fit(zoo or toy_zoo(policy), seed=seed, directory=directory, config=config)
 
 
-def same(first: Weights, second: Weights) -> bool:
-    return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
-
-
-def distance(first: Weights, second: Weights) -> float:
-    """Relative to the second."""
-    flat = flatten_weights(second)
-    return float((flatten_weights(first) - flat).norm() / flat.norm())
+def error(first: Weights, second: Weights) -> float:
+    """Their distance, relative to the second."""
+    return distance(first, second) / float(flatten_weights(second).norm())
 
 
 def with_config(method: Method, **changes: Any) -> Method:
@@ -103,7 +84,7 @@ def test_learns_to_reconstruct_the_training_networks(fitted: Method, directory: 
         policies = [policy(arch, 0), policy(arch, 1)]
         for network, again in zip(policies, fitted.reconstruct(policies, arch), strict=True):
             check_weights(again, arch, OBSERVATION_DIM, ACTION_DIM, "sane")
-            assert distance(again, network) < 0.25
+            assert error(again, network) < 0.25
 
 
 def test_training_can_begin_with_a_nearly_whole_round_trip(fitted: Method) -> None:
@@ -111,36 +92,36 @@ def test_training_can_begin_with_a_nearly_whole_round_trip(fitted: Method) -> No
     for start in ("identity", "random"):
         config = replace(CPU, start=start)
         build = partial(Autoencoder, config, OBSERVATION_DIM, ACTION_DIM, fitted.model.standard)
-        model = _training.seeded(build, 0).requires_grad_(False)
-        untrained = Method(model, replace(fitted.manifest, config=config), toy_zoo())
-        errors[start] = distance(untrained.reconstruct([policy(WIDE, 0)], WIDE)[0], policy(WIDE, 0))
+        model = _optimisation.seeded(build, 0).requires_grad_(False)
+        untrained = Method(model, replace(fitted.manifest, config=config), toy_zoo(policy))
+        errors[start] = error(untrained.reconstruct([policy(WIDE, 0)], WIDE)[0], policy(WIDE, 0))
     assert errors["identity"] < 0.15 and errors["random"] > 0.9
 
 
 def test_the_later_variant_learns_too(tmp_path: Path) -> None:
     method = fit(tmp_path, config=replace(mixed(SMALL), steps=120, peak_lr=SMALL.peak_lr))
     policies = [policy(WIDE, 0), policy(WIDE, 1)]
-    assert max(map(distance, method.reconstruct(policies, WIDE), policies)) < 0.5
+    assert max(map(error, method.reconstruct(policies, WIDE), policies)) < 0.5
 
 
 def test_a_reconstruction_keeps_the_order_of_the_neurons(fitted: Method) -> None:
     network, rng = policy(WIDE, 1), np.random.default_rng(0)
     orders = [rng.permutation(width) for width in WIDE]
     (plain,), (moved,) = (fitted.reconstruct([net], WIDE) for net in (network, permute(network, orders)))
-    assert distance(moved, permute(plain, orders)) < 1e-5
-    assert distance(moved, plain) > 0.5
+    assert error(moved, permute(plain, orders)) < 1e-5
+    assert error(moved, plain) > 0.5
 
 
 def test_without_alignment_every_order_is_encoded_as_it_is(fitted: Method) -> None:
     as_it_is = with_config(fitted, align="none")
     network = policy(WIDE, 1)
-    assert canonical_networks(toy_zoo(), WIDE, "none")[1].keys() == network.keys()
-    assert same(canonical_networks(toy_zoo(), WIDE, "none")[1], network)
-    assert not same(canonical_networks(toy_zoo(), WIDE, "rebasin")[1], network)
+    assert canonical_networks(toy_zoo(policy), WIDE, "none")[1].keys() == network.keys()
+    assert same(canonical_networks(toy_zoo(policy), WIDE, "none")[1], network)
+    assert not same(canonical_networks(toy_zoo(policy), WIDE, "rebasin")[1], network)
     backwards = [np.arange(width)[::-1].copy() for width in WIDE]
     moved = permute(network, backwards)
     (plain,), (other,) = (as_it_is.reconstruct([net], WIDE) for net in (network, moved))
-    assert distance(other, permute(plain, backwards)) > 1e-3
+    assert error(other, permute(plain, backwards)) > 1e-3
 
 
 def test_shuffled_neurons_change_no_action() -> None:
@@ -179,7 +160,7 @@ def test_a_network_is_encoded_alike_beside_longer_ones(fitted: Method) -> None:
 
 
 def test_layers_are_standardised_over_their_weights_alone() -> None:
-    corpus = build_corpus(toy_zoo(), TINY)
+    corpus = build_corpus(toy_zoo(policy), TINY)
     applied: list[list[Tensor]] = [[] for _ in range(5)]
     for network in corpus.networks:
         places, valid = corpus.layouts[architecture_of(network)]
@@ -192,7 +173,7 @@ def test_layers_are_standardised_over_their_weights_alone() -> None:
         means, variances = torch.stack([v.mean() for v in values]), torch.stack([v.var() for v in values])
         assert abs(float(means.mean())) < 1e-5
         assert 0.99 < float(variances.mean()) < 1.01
-    plain = build_corpus(toy_zoo(), mixed(TINY)).standard
+    plain = build_corpus(toy_zoo(policy), mixed(TINY)).standard
     assert plain.mean.tolist() == [0.0] * 5 and plain.std.tolist() == [1.0] * 5
 
 
@@ -222,11 +203,16 @@ def test_the_contrast_is_that_of_simclr() -> None:
 
 def a_batch(config: Config, monkeypatch: pytest.MonkeyPatch) -> tuple[float, Learner, tuple[Tensor, ...]]:
     """The loss of a batch, and what the encoder of the model was given for it, in float32."""
-    corpus = build_corpus(toy_zoo(), config)
-    model = _training.seeded(lambda: Learner(config, OBSERVATION_DIM, ACTION_DIM, corpus.standard), 0)
+    corpus = build_corpus(toy_zoo(policy), config)
+    model = _optimisation.seeded(lambda: Learner(config, OBSERVATION_DIM, ACTION_DIM, corpus.standard), 0)
     given: list[tuple[Tensor, ...]] = []
     encode = model.autoencoder.encode
-    monkeypatch.setattr(model.autoencoder, "encode", lambda *inputs: given.append(inputs) or encode(*inputs))
+
+    def encode_and_keep(*inputs: Tensor) -> Tensor:
+        given.append(inputs)
+        return encode(*inputs)
+
+    monkeypatch.setattr(model.autoencoder, "encode", encode_and_keep)
     monkeypatch.setattr(sane_training, "computes_bfloat16", lambda device: False)
     loss = batch_loss(model, corpus, config, torch.device("cpu"), torch.Generator().manual_seed(1))
     (inputs,) = given
@@ -266,7 +252,7 @@ def test_only_the_later_variant_contrasts_permuted_views(monkeypatch: pytest.Mon
 
 def test_the_head_reads_the_window_whatever_was_padded_before() -> None:
     standard = Standard(torch.zeros(5), torch.ones(5))
-    model = _training.seeded(lambda: Learner(TINY, OBSERVATION_DIM, ACTION_DIM, standard), 0)
+    model = _optimisation.seeded(lambda: Learner(TINY, OBSERVATION_DIM, ACTION_DIM, standard), 0)
     latent = torch.randn(3, 50, TINY.latent, generator=torch.Generator().manual_seed(0))
     short, padded = (model.project(x) for x in (latent, torch.nn.functional.pad(latent, (0, 0, 0, 9))))
     assert short.shape == (3, 30) and torch.equal(short, padded)
@@ -307,13 +293,13 @@ def test_the_noise_is_as_large_beside_the_anchors_whatever_their_scale() -> None
 
 
 def test_at_no_bandwidth_samples_are_reconstructions_if_tokens_are_coupled(fitted: Method) -> None:
-    canonical = canonical_networks(toy_zoo(), WIDE, "rebasin")
+    canonical = canonical_networks(toy_zoo(policy), WIDE, "rebasin")
     whole = fitted.reconstruct([*canonical.values()], WIDE)
     samples = with_config(fitted, bandwidth=0.0).generate(WIDE, 8)
-    nearest = [[distance(sample, one) for one in whole] for sample in samples]
+    nearest = [[error(sample, one) for one in whole] for sample in samples]
     assert max(map(min, nearest)) < 1e-4 and {row.index(min(row)) for row in nearest} == {0, 1}
     blended = with_config(fitted, bandwidth=0.0, coupling="independent").generate(WIDE, 8)
-    assert min(distance(sample, one) for sample in blended for one in whole) > 0.3
+    assert min(error(sample, one) for sample in blended for one in whole) > 0.3
 
 
 def test_bootstrapping_draws_around_the_best_samples(fitted: Method, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -321,16 +307,16 @@ def test_bootstrapping_draws_around_the_best_samples(fitted: Method, monkeypatch
 
     def prefer_the_second(training: Any, policies: list[Weights]) -> list[dict[str, float]]:
         asked.append(len(policies))
-        whole = fitted.reconstruct([canonical_networks(toy_zoo(), WIDE, "rebasin")[1]], WIDE)[0]
-        return [{"return": -distance(one, whole)} for one in policies]
+        whole = fitted.reconstruct([canonical_networks(toy_zoo(policy), WIDE, "rebasin")[1]], WIDE)[0]
+        return [{"return": -error(one, whole)} for one in policies]
 
-    monkeypatch.setattr(_looks, "score", prefer_the_second)
+    monkeypatch.setattr(_validation, "score", prefer_the_second)
     method = with_config(fitted, bandwidth=1e-3, bootstraps=2, population=9, kept=3)
     plain = with_config(fitted, bandwidth=1e-3).generate(WIDE, 8)
     samples = method.generate(WIDE, 8)
     assert asked == [9, 9]
-    second = fitted.reconstruct([canonical_networks(toy_zoo(), WIDE, "rebasin")[1]], WIDE)[0]
-    assert max(distance(sample, second) for sample in samples) < 0.05 < max(distance(one, second) for one in plain)
+    second = fitted.reconstruct([canonical_networks(toy_zoo(policy), WIDE, "rebasin")[1]], WIDE)[0]
+    assert max(error(sample, second) for sample in samples) < 0.05 < max(error(one, second) for one in plain)
     assert len({float(sample["0.bias"][0]) for sample in samples}) == 8
     assert all(map(same, method.generate(WIDE, 3), samples))
 
@@ -389,14 +375,14 @@ def test_an_anchor_that_no_policy_of_its_hypernetwork_completes_is_left_out() ->
 
 
 def test_a_training_architecture_is_its_own_anchor(fitted: Method) -> None:
-    anchors = collect_anchors(WIDE, ACTION_DIM, toy_zoo(), fitted._encode_networks)
+    anchors = collect_anchors(WIDE, ACTION_DIM, toy_zoo(policy), fitted._encode_networks)
     assert torch.equal(anchors, torch.stack([*fitted._encode_networks(WIDE).values()]))
 
 
 def test_generates_valid_distinct_policies_for_an_unseen_architecture(fitted: Method) -> None:
     first, second = fitted.generate(UNSEEN, 2)
     check_weights(first, UNSEEN, OBSERVATION_DIM, ACTION_DIM, "sane")
-    assert distance(first, second) > 1e-3
+    assert error(first, second) > 1e-3
 
 
 @pytest.mark.parametrize(
@@ -417,18 +403,18 @@ def test_a_sample_depends_on_architecture_seed_and_its_number_alone(
 ) -> None:
     many = fitted.generate(WIDE, 5, seed=4)
     for sample, again in zip(fitted.generate(WIDE, 3, seed=4), many, strict=False):
-        assert distance(sample, again) < 1e-4
-    assert all(distance(sample, many[0]) > 1e-3 for sample in fitted.generate(WIDE, 2, seed=5))
+        assert error(sample, again) < 1e-4
+    assert all(error(sample, many[0]) > 1e-3 for sample in fitted.generate(WIDE, 2, seed=5))
     monkeypatch.setattr(sane, "GENERATE_BATCH", 2)
-    assert max(map(distance, fitted.generate(WIDE, 5, seed=4), many)) < 1e-4
+    assert max(map(error, fitted.generate(WIDE, 5, seed=4), many)) < 1e-4
 
 
 def test_an_interrupted_run_ends_bit_identical(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_training, "CHECKPOINT_EVERY", 5)
+    monkeypatch.setattr(_optimisation, "CHECKPOINT_EVERY", 5)
     config = mixed(TINY)  # also draws permutations
     expected = fit(tmp_path / "straight", config=config)
     with monkeypatch.context() as patched:
-        patched.setattr(_training, "learning_rate", interrupt_at(13, _training.learning_rate))
+        interrupt_at(patched, 13)
         with pytest.raises(KeyboardInterrupt):
             fit(tmp_path / "broken", config=config)
     resumed = fit(tmp_path / "broken", config=config)
@@ -439,15 +425,6 @@ def test_an_interrupted_run_ends_bit_identical(tmp_path: Path, monkeypatch: pyte
         fit(tmp_path / "broken", config=replace(config, permute=False))
 
 
-def interrupt_at(step: int, function: Callable[[int, Any], float]) -> Callable[[int, Any], float]:
-    def interrupting(now: int, config: Any) -> float:
-        if now == step:
-            raise KeyboardInterrupt
-        return function(now, config)
-
-    return interrupting
-
-
 def test_global_randomness_is_neither_used_nor_moved(tmp_path: Path) -> None:
     (tmp_path / "saved").mkdir()
     torch.manual_seed(1)
@@ -455,7 +432,7 @@ def test_global_randomness_is_neither_used_nor_moved(tmp_path: Path) -> None:
     method = fit(tmp_path / "one", config=mixed(TINY))
     first = method.generate(WIDE, 2)
     method.save(tmp_path / "saved")
-    Method.load(tmp_path / "saved", toy_zoo())
+    Method.load(tmp_path / "saved", toy_zoo(policy))
     assert torch.equal(torch.get_rng_state(), before)
     torch.manual_seed(2)
     assert all(map(same, first, fit(tmp_path / "two", config=mixed(TINY)).generate(WIDE, 2)))
@@ -463,7 +440,7 @@ def test_global_randomness_is_neither_used_nor_moved(tmp_path: Path) -> None:
 
 def test_a_saved_model_generates_the_same(fitted: Method, tmp_path: Path) -> None:
     fitted.save(tmp_path)
-    loaded = Method.load(tmp_path, toy_zoo())
+    loaded = Method.load(tmp_path, toy_zoo(policy))
     assert all(map(same, loaded.generate(UNSEEN, 2, seed=3), fitted.generate(UNSEEN, 2, seed=3)))
     networks = [policy(WIDE, 0)]
     assert same(loaded.reconstruct(networks, WIDE)[0], fitted.reconstruct(networks, WIDE)[0])
@@ -474,17 +451,17 @@ def test_a_saved_model_generates_the_same(fitted: Method, tmp_path: Path) -> Non
 
 def test_load_says_what_does_not_fit(fitted: Method, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"config\.json.*train"):
-        Method.load(tmp_path, toy_zoo())
+        Method.load(tmp_path, toy_zoo(policy))
     fitted.save(tmp_path)
     with pytest.raises(ValueError, match=r"config\.json: trained for observation_dim 42, expected 35; train again"):
-        Method.load(tmp_path, toy_zoo(observation_dim=35))
+        Method.load(tmp_path, toy_zoo(policy, observation_dim=35))
     with pytest.raises(
         ValueError, match=r"zoo_sha256 'aaa.*expected 'bbb.*train again: nnbench train --method sane_mz"
     ):
-        sane_mz.Method.load(tmp_path, toy_zoo(sha256="b" * 64))
+        sane_mz.Method.load(tmp_path, toy_zoo(policy, sha256="b" * 64))
     (tmp_path / "model.safetensors").write_bytes(b"cut short")
     with pytest.raises(ValueError, match=r"model\.safetensors.*train again"):
-        Method.load(tmp_path, toy_zoo())
+        Method.load(tmp_path, toy_zoo(policy))
 
 
 def test_a_diverging_run_stops(tmp_path: Path) -> None:
@@ -492,14 +469,17 @@ def test_a_diverging_run_stops(tmp_path: Path) -> None:
         fit(tmp_path, config=replace(TINY, peak_lr=1e30, warmup=1))
 
 
-def test_the_authors_numbers() -> None:
-    assert (PAPER.width, PAPER.depth, PAPER.heads, PAPER.latent) == (1024, 8, 8, 128)
-    assert (PAPER.steps, PAPER.batch, PAPER.peak_lr) == (10_000, 32, 1e-4)
-    later = mixed(PAPER)
-    assert (later.standardise, later.permute, later.peak_lr) == (False, True, 2e-5)
+def test_the_later_variant_is_the_authors_change() -> None:
     assert sane_mz.Method.config == mixed(CPU) and Method.config == CPU
+    changed = mixed(CPU)
+    assert (changed.standardise, changed.permute, changed.averaged_over) == (False, True, "valid")
+    assert changed.peak_lr == pytest.approx(CPU.peak_lr / 5)
+
+
+def test_the_authors_dimensions_fit() -> None:
+    config = replace(CPU, width=1024, depth=8, heads=8, start="random")
     with torch.device("meta"):
-        model = Learner(PAPER, OBSERVATION_DIM, ACTION_DIM, Standard(torch.zeros(5), torch.ones(5)))
+        model = Learner(config, OBSERVATION_DIM, ACTION_DIM, Standard(torch.zeros(5), torch.ones(5)))
         places, present = torch.zeros(2, 264, 3, dtype=torch.long), torch.ones(2, 264, dtype=torch.bool)
         latent = model.autoencoder.encode(torch.zeros(2, 264, 65), places, present)
         assert latent.shape == (2, 264, 128) and model.project(latent).shape == (2, 30)
@@ -517,6 +497,6 @@ def test_a_variant_is_a_subclass_with_another_configuration(tmp_path: Path) -> N
         name = "variant"
         config = replace(CPU, coupling="independent")
 
-    method = Variant.fit(toy_zoo(), seed=0, directory=tmp_path)
+    method = Variant.fit(toy_zoo(policy), seed=0, directory=tmp_path)
     assert method.manifest.config == replace(rehearsal(CPU), coupling="independent")
     assert (tmp_path / "variant.csv").exists()

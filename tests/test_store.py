@@ -489,7 +489,7 @@ def test_reading_imports_no_torch(tmp_path: Path) -> None:
     _written(tmp_path)
     program = (
         "import pathlib, sys; from nnbench.store.store import Store\n"
-        "from nnbench.store import alignment, round_trips\n"
+        "from nnbench.store import alignment, roundtrip\n"
         "store = Store(pathlib.Path(sys.argv[1])); store.protocol(), store.policies()\n"
         "print(store.rows().num_rows, 'torch' in sys.modules)"
     )

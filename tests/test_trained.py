@@ -16,10 +16,12 @@ from safetensors.torch import save_file
 import nnbench.methods
 from nnbench.api import Generator
 from nnbench.errors import InputError
-from nnbench.harness import trained as training
 from nnbench.harness.code import hash_code
-from nnbench.harness.trained import CheckpointError, find, find_budget, obtain, train
+from nnbench.harness.trained import obtain, train
+from nnbench.methods import nnit
 from nnbench.registry import MethodSource
+from nnbench.store import checkpoints
+from nnbench.store.checkpoints import CheckpointError, find, find_budget
 from nnbench.tasks.policies.training_set import HeldOutAccess
 from nnbench.tasks.zoo.zoo import Zoo
 
@@ -59,8 +61,8 @@ class Remembers(Generator):
 
 @pytest.fixture
 def method(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MethodSource:
-    monkeypatch.setattr(training, "TRAINED", tmp_path / "own")
-    monkeypatch.setattr(training, "SHIPPED", tmp_path / "shipped")
+    monkeypatch.setattr(checkpoints, "TRAINED", tmp_path / "own")
+    monkeypatch.setattr(checkpoints, "SHIPPED", tmp_path / "shipped")
     monkeypatch.setattr(Remembers, "fail", False)
     return MethodSource.of(Remembers)  # type: ignore[type-abstract]
 
@@ -94,7 +96,7 @@ def test_what_ships_is_found_in_the_installed_package(
     zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delattr(training, "train")
+    monkeypatch.setattr(nnit.Method, "fit", None)
     package = Path(nnbench.methods.__path__[0])
     assert obtain(MethodSource.of("nnit"), zoo, seed=0).folder == package / "checkpoints/nnit/PickCube-v1/seed-0"
 
@@ -173,7 +175,7 @@ def _defined(path: Path, addend: int) -> MethodSource:
 
 
 def test_an_edited_class_is_another_method(zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "TRAINED", tmp_path / "own")
+    monkeypatch.setattr(checkpoints, "TRAINED", tmp_path / "own")
     monkeypatch.setitem(sys.modules, "test_trained_mine", None)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     first = _defined(tmp_path / "first.py", 1)
@@ -196,3 +198,32 @@ def test_code_is_part_of_the_identity_only_of_what_has_no_file() -> None:
     exec("class Typed:\n    name = 'typed'\n    def generate(self): ...\n", namespace)
     with pytest.raises(InputError, match="class Typed: Python does not know the source text of `generate`; define"):
         hash_code(MethodSource("typed", (), cloudpickle.dumps(namespace["Typed"])))
+
+
+def test_trainings_on_a_zoo_of_ones_own_stand_beside_the_others(method: MethodSource, zoo: Zoo, tmp_path: Path) -> None:
+    class Own:
+        """The same networks under another identity."""
+
+        task, training_set, sha256 = zoo.task, zoo.training_set, "5" * 64
+
+    own: Any = Own()
+    first, second = obtain(method, zoo, 0), obtain(method, own, 0)
+    assert second.folder == first.folder.with_name("seed-0-zoo-555555555555") and first.sha256 != second.sha256
+    assert obtain(method, own, 0) == second and obtain(method, zoo, 0) == first
+    unit = {"method": "remembers", "task": "PickCube-v1", "generator_seed": 0}
+    for trained in (first, second):
+        assert find_budget(unit | {"method_sha256": trained.sha256}) is not None
+
+
+def test_a_class_of_a_notebook_is_known_by_its_cells() -> None:
+    def defined(cell: str, number: int) -> str | None:
+        name = f"<cell {number}>"
+        linecache.cache[name] = (len(cell), None, cell.splitlines(keepends=True), name)
+        scope: dict[str, Any] = {"__name__": "a_notebook"}  # a module that has no file
+        exec(compile(cell, name, "exec"), scope)
+        return hash_code(MethodSource("mine", (), cloudpickle.dumps(scope["Mine"])))
+
+    cell = "class Mine:\n    name, steps = 'mine', 3\n    def generate(self, arch, n):\n        return [n]\n"
+    code = defined(cell, 1)
+    assert code is not None and code == defined(cell, 2)
+    assert code != defined(cell.replace("3", "4"), 3) and code != defined(cell.replace("[n]", "[]"), 4)

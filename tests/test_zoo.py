@@ -21,18 +21,12 @@ from nnbench.tasks.policies.mlp import check_weights, flatten_weights
 from nnbench.tasks.policies.training_set import HeldOutAccess
 from nnbench.tasks.simulation.workers import Simulator
 from nnbench.tasks.task import Filter
-from nnbench.tasks.zoo.distillation import DaggerConfig, DistillationConfig, PoolConfig
+from nnbench.tasks.zoo.build import build_zoo, expert_file
 from nnbench.tasks.zoo.ghn import GHNConfig
-from nnbench.tasks.zoo.zoo import (
-    SHIPPED,
-    Zoo,
-    ZooError,
-    _keep_best,
-    build_zoo,
-    expert_file,
-    list_architectures,
-    roll_out_again,
-)
+from nnbench.tasks.zoo.manifest import SHIPPED, ZooError, list_architectures
+from nnbench.tasks.zoo.presets import DaggerConfig, DistillationConfig, PoolConfig
+from nnbench.tasks.zoo.validation import keep_best, roll_out_again
+from nnbench.tasks.zoo.zoo import Zoo
 
 TASK = "PickCube-v1"
 EXPERT = SHIPPED / TASK / "expert.safetensors"
@@ -234,7 +228,7 @@ def test_the_filter_keeps_the_best_and_says_why_not_the_others() -> None:
         row(4, 37, 1),
         row(5, 40, 1, "unseen"),
     ]
-    judged = _keep_best(rows, Filter(best=2))
+    judged = keep_best(rows, Filter(best=2))
     assert [row["reason"] for row in judged] == [
         "not among the best 2",
         "success 0.850 < 0.9",

@@ -13,7 +13,8 @@ from nnbench.analysis.scores import Scores, UnitName, episode_columns, read_scor
 from nnbench.facts import Facts, find_facts
 from nnbench.protocol import Protocol
 from nnbench.store.alignment import read_alignment, read_alignment_manifest
-from nnbench.store.round_trips import read_round_trips
+from nnbench.store.checkpoints import Budget, find_budget
+from nnbench.store.roundtrip import read_roundtrips
 from nnbench.store.store import Store
 from nnbench.tasks.files import read_rows
 from nnbench.tasks.registry import TASKS, load_task
@@ -79,6 +80,12 @@ class Results:
         ]
 
     @cached_property
+    def budgets(self) -> list[Budget]:
+        """What training the measured methods cost; without those that learn nothing or are not kept any more."""
+        units = {manifest["unit"]["method_sha256"]: manifest["unit"] for manifest in self.manifests}
+        return [budget for budget in map(find_budget, units.values()) if budget is not None and budget.parameters]
+
+    @cached_property
     def methods(self) -> Methods:
         """The facts of every method: those of its class where that is found, else those kept with its units.
 
@@ -113,7 +120,7 @@ class Results:
 
     def round_trips(self, task: str) -> list[dict[str, Any]]:
         """What `nnbench roundtrip` stored. Raises StoreError where a file is damaged."""
-        return read_round_trips(self.store.root, task)
+        return read_roundtrips(self.store.root, task)
 
     def alignment(self, task: str) -> list[dict[str, Any]]:
         """What `nnbench zoo alignment` stored, or nothing."""
@@ -147,9 +154,9 @@ class Results:
         folder = self.zoo_folder(task)
         if folder is None:
             return None
-        from nnbench.tasks.zoo.zoo import verify
+        from nnbench.tasks.zoo.manifest import verify
 
-        return verify(folder, task)
+        return verify(folder, self._tasks[task])
 
     def _read_scores(self, task: str) -> Mapping[UnitName, Scores]:
         rows = self.store.rows(protocol=self.protocol, task=task, columns=episode_columns(self.protocol))

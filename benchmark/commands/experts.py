@@ -36,7 +36,8 @@ def train(
     """
     from nnbench.tasks.registry import load_task
     from nnbench.tasks.simulation.workers import Simulator
-    from nnbench.tasks.zoo.expert import ExpertConfig, load_expert, score_expert, train_expert
+    from nnbench.tasks.zoo.expert import load_expert, score_expert, train_expert
+    from nnbench.tasks.zoo.ppo import ExpertConfig
 
     begin = load_expert(start) if start else None
     config = ExpertConfig(
@@ -106,7 +107,7 @@ def render(task: str = TASK, expert: Path | None = None, episodes: int = 3, out:
 
 def _shipped(task: str) -> Path:
     from nnbench.tasks.registry import load_task
-    from nnbench.tasks.zoo.zoo import SHIPPED
+    from nnbench.tasks.zoo.manifest import SHIPPED
 
     return SHIPPED / load_task(task).name / "expert.safetensors"
 

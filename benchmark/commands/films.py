@@ -40,13 +40,13 @@ def render(
         out: Folder for the strip and the video.
         protocol: First digits of a protocol's hash, where the folder has rows of several.
     """
-    from nnbench.harness.units import asked_architectures
-    from nnbench.presentation import film
+    from nnbench.presentation import film, filming
+    from nnbench.protocol import architectures_asked
     from nnbench.store.store import Store
     from nnbench.tasks.registry import load_task
     from nnbench.zoos import open_zoo
 
-    name, chosen = load_task(task).name, asked_architectures(split, archs)
+    name, chosen = load_task(task).name, architectures_asked(split, archs)
     stem = f"{name}-{(archs or split).replace(',', '_')}"
     if method == "zoo":
         opened = open_zoo(task, zoo)
@@ -55,14 +55,14 @@ def render(
             task,
             subjects,
             f"Rollouts of the zoo's policies, {name}",
-            film.zoo_caption(opened, show),
+            filming.caption_zoo(opened, show),
             out / f"zoo-{stem}",
         )
         return
     store = Store(results)
     units = film.find_units(store, store.protocol(protocol or ""), name, method, seed, chosen)
     subjects = film.stored_subjects(store, units, show, episodes)
-    caption = film.stored_caption(units[0], show)
+    caption = filming.caption_method(units[0], show)
     shoot(task, subjects, f"Rollouts of {method}'s policies, {name}", caption, out / f"{method}-s{seed}-{stem}")
     if len(units) < len(chosen):
         print(f"{len(chosen) - len(units)} of the {len(chosen)} architectures were not measured and are left out")
@@ -70,7 +70,7 @@ def render(
 
 def shoot(task: str, subjects: "Sequence[Subject]", title: str, what: str, stem: Path) -> None:
     """Roll out, take pictures and write `stem`.png and `stem`.mp4."""
-    from nnbench.presentation import film
+    from nnbench.presentation.filming import write_films
 
-    for line in film.film(task, subjects, title, what, stem):
+    for line in write_films(task, subjects, title, what, stem):
         print(line)

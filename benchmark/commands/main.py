@@ -1,6 +1,7 @@
 """The command `nnbench`. Nothing heavy is imported before a command needs it."""
 
 import sys
+from collections.abc import Callable
 
 import tyro
 
@@ -8,40 +9,41 @@ from nnbench.commands import experts, films, machine, methods, runs, stores, swe
 from nnbench.errors import NnbenchError
 
 _app, _expert, _zoo, _bench = (tyro.extras.SubcommandApp() for _ in range(4))
-
-for _command in (
-    runs.run,
-    runs.roundtrip,
-    tables.table,
-    tables.report,
-    tables.figure,
-    films.render,
-    methods.train,
-    methods.check,
-    methods.methods,
-    sweeps.sweep,
-    sweeps.status,
-    stores.merge,
-    stores.publish,
-    stores.rescore,
-    machine.doctor,
-):
-    _app.command(_command)
-for _name, _command in {
-    "train": experts.train,
-    "score": experts.score,
-    "observations": experts.observations,
-    "render": experts.render,
-}.items():
-    _expert.command(_command, name=_name)
-for _name, _command in {
-    "build": zoos.build,
-    "verify": zoos.verify,
-    "ls": zoos.list_architectures,
-    "alignment": zoos.alignment,
-}.items():
-    _zoo.command(_command, name=_name)
-_bench.command(machine.bench_sim, name="sim")
+_COMMANDS: dict[tyro.extras.SubcommandApp, dict[str, Callable[..., None]]] = {
+    _app: {
+        "run": runs.run,
+        "roundtrip": runs.roundtrip,
+        "table": tables.table,
+        "report": tables.report,
+        "figure": tables.figure,
+        "render": films.render,
+        "train": methods.train,
+        "check": methods.check,
+        "methods": methods.methods,
+        "sweep": sweeps.sweep,
+        "status": sweeps.status,
+        "merge": stores.merge,
+        "publish": stores.publish,
+        "rescore": stores.rescore,
+        "doctor": machine.doctor,
+    },
+    _expert: {
+        "train": experts.train,
+        "score": experts.score,
+        "observations": experts.observations,
+        "render": experts.render,
+    },
+    _zoo: {
+        "build": zoos.build,
+        "verify": zoos.verify,
+        "ls": zoos.list_architectures,
+        "alignment": zoos.alignment,
+    },
+    _bench: {"sim": machine.bench_sim},
+}
+for _group, _members in _COMMANDS.items():
+    for _name, _function in _members.items():
+        _group.command(name=_name)(_function)
 _app.command(_expert, name="expert", help="The PPO expert that a zoo is distilled from.")
 _app.command(_zoo, name="zoo", help="The policies that generators learn from.")
 _app.command(_bench, name="bench", help="How fast this machine is.")

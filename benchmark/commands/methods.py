@@ -22,8 +22,11 @@ def methods(plugin: tuple[Path, ...] = (), json: bool = False) -> None:
         print_json(found)
         return
     for listed in found:
-        reads = "+".join(listed.facts.reads)
-        print(f"{listed.facts.name:18} {listed.facts.role:10} {reads:14} {listed.summary}  [{listed.where}]")
+        if listed.facts is None:
+            print(f"{listed.name:18} cannot be used: {listed.problem}")
+        else:
+            reads = "+".join(listed.facts.reads)
+            print(f"{listed.name:18} {listed.facts.role:9}  reads {reads:13}  {listed.summary}")
 
 
 def train(

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -12,8 +12,8 @@ import tyro
 from nnbench.protocol import Protocol
 
 if TYPE_CHECKING:
-    from nnbench.presentation.tables import Table
     from nnbench.presentation.text import Format
+    from nnbench.reading import Tables
 
 RESULTS = Path("results") / "runs"
 RUNS = Path("runs")
@@ -47,6 +47,9 @@ class Scale:
         )
 
 
+SCALE = Scale()
+
+
 def tasks_of(name: str) -> list[str]:
     """One task, or every task that ships for `all`."""
     from nnbench.tasks.registry import TASKS
@@ -59,11 +62,9 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, default=_plain, indent=1))
 
 
-def print_tables(tables: "Sequence[Table]", form: "Format" = "text") -> None:
-    """For people; as wide as the terminal, or 120 characters where there is none."""
-    from nnbench.presentation.text import render
-
-    print(render(tables, form, None if sys.stdout.isatty() else 120), end="")
+def print_tables(tables: "Tables", form: "Format" = "text") -> None:
+    """As wide as the terminal, or 120 characters where there is none."""
+    print(tables.render(form, None if sys.stdout.isatty() else 120), end="")
 
 
 def _plain(value: Any) -> Any:

@@ -3,15 +3,16 @@
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from nnbench.commands.options import RESULTS, TASK, Scale, Split, print_json, print_tables, tasks_of
+from nnbench.commands.options import RESULTS, SCALE, TASK, Scale, Split, print_json, print_tables, tasks_of
 
 if TYPE_CHECKING:
     from nnbench.harness.outcome import Outcome
     from nnbench.measuring import Run
+    from nnbench.presentation.tables import Table
 
 
 def run(
@@ -26,7 +27,7 @@ def run(
     plugin: tuple[Path, ...] = (),
     full: bool = False,
     json: bool = False,
-    scale: Annotated[Scale, tyro.conf.OmitArgPrefixes] = Scale(),
+    scale: Annotated[Scale, tyro.conf.OmitArgPrefixes] = SCALE,
 ) -> None:
     """Generate, roll out, score and store; prints the rows of Table 2. Goes on where an interrupted run stopped.
 
@@ -70,7 +71,7 @@ def run(
     name = "3" if split == "joint" else "2"
     tables = nnbench.tables([name], task=task, results=results, protocol=protocol, zoo=zoo, plugins=plugin)
     if json:
-        print_json({"outcomes": outcomes, "numbers": [line for table in tables for line in table.lines]})
+        print_json({"outcomes": outcomes, "numbers": [line for table in tables for line in table.lines()]})
     else:
         print_tables(tables)
     if failed := sum(outcome.error is not None for outcome in outcomes):
@@ -106,8 +107,9 @@ def roundtrip(
     from tqdm import tqdm
 
     import nnbench
+    from nnbench.reading import Tables
 
-    tables = []
+    tables: list[Table[Any]] = []
     for one in tasks_of(task):
         trip = nnbench.roundtrip(
             method,
@@ -122,11 +124,8 @@ def roundtrip(
         )
         for _ in tqdm(trip, f"roundtrip {one}", len(trip), unit="arch", disable=None):
             pass
-        tables.append(trip.table())
-    if json:
-        print_json([line for table in tables for line in table.lines])
-    else:
-        print_tables(tables)
+        tables += trip.tables()
+    print_tables(Tables(tables), "json" if json else "text")
 
 
 def _measure(work: "Run", split: str) -> "Iterable[Outcome]":

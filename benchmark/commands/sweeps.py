@@ -60,28 +60,31 @@ def status(
     if plan is None:
         _print_folder(results, json)
         return
-    from nnbench.slurm.status import describe_status, unit_states
+    from nnbench.slurm.status import describe_status, states_of
     from nnbench.slurm.sweep import Sweep
 
     opened = Sweep.open(plan)
     if json:
-        print_json(unit_states(opened))
+        print_json(states_of(opened))
     else:
         print("\n".join(describe_status(opened)))
 
 
 def _print_folder(results: Path, json: bool) -> None:
+    from collections import Counter
+
+    from nnbench.protocol import Unit
     from nnbench.store.store import Store
 
     store = Store(results)
-    finished, unfinished = store.counts(), store.unfinished()
+    units = [Unit.from_fields(manifest["unit"]) for manifest in store.manifests()]
+    finished = Counter((unit.protocol.short, unit.task, unit.method, unit.generator_seed) for unit in units)
     if json:
-        print_json({"finished": finished, "unfinished": unfinished})
+        names = ("protocol", "task", "method", "generator_seed", "units")
+        rows = [dict(zip(names, (*group, count), strict=True)) for group, count in sorted(finished.items())]
+        print_json({"finished": rows, "under_way": store.unfinished()})
         return
-    for row in finished:
-        print(
-            f"finished   protocol {row['protocol']}  {row['task']}  {row['method']} s{row['generator_seed']}: "
-            f"{row['architectures']} architectures"
-        )
-    for key, episodes in unfinished.items():
+    for (protocol, task, method, seed), count in sorted(finished.items()):
+        print(f"finished   protocol {protocol}  {task}  {method} s{seed}: {count} architectures")
+    for key, episodes in store.unfinished().items():
         print(f"under way  {key}: {episodes} episodes kept")

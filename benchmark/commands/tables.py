@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from nnbench.commands.options import RESULTS, TASK, TableName, print_json, print_tables, tasks_of
+from nnbench.commands.options import RESULTS, TASK, TableName, print_tables
 
 
 def table(
@@ -43,10 +43,7 @@ def table(
         per_architecture=per_architecture,
         protocol=protocol,
     )
-    if json:
-        print_json([line for table in found for line in table.lines])
-    else:
-        print_tables(found, format)
+    print_tables(found, "json" if json else format)
 
 
 def report(
@@ -97,10 +94,11 @@ def figure(
     from nnbench.presentation.figures import draw, save
     from nnbench.reading import open_results
     from nnbench.tasks.policies.architectures import parse_architecture
+    from nnbench.tasks.registry import load_task
 
     chosen = [parse_architecture(part) for part in archs.split(",")] if archs else []
-    opened = open_results(task, results=results, zoo=zoo, protocol=protocol)
-    drawing = draw(name, opened, tasks_of(task)[0], chosen, method)
+    opened = open_results(load_task(task).source, results=results, zoo=zoo, protocol=protocol)
+    drawing = draw(name, opened, opened.tasks[0], chosen, method)
     path = out or Path(f"figure-{name}.png")
     save(drawing, path)
     print(f"{path}: {drawing.title}\n{drawing.caption}")

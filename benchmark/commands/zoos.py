@@ -36,11 +36,11 @@ def build(
     from nnbench.errors import InputError
     from nnbench.tasks.registry import load_task
     from nnbench.tasks.simulation.workers import Simulator
-    from nnbench.tasks.zoo import distillation
-    from nnbench.tasks.zoo.zoo import build_zoo, expert_file
+    from nnbench.tasks.zoo import presets
+    from nnbench.tasks.zoo.build import build_zoo, expert_file
 
     loaded = load_task(task)
-    count, config = distillation.preset(preset, loaded)
+    count, config = presets.preset(preset, loaded)
     config = replace(config, architectures="space" if held_out else "train")
     if hypernetworks is not None and hypernetworks < 1:
         raise InputError(f"--hypernetworks {hypernetworks}: expected at least 1")
@@ -64,8 +64,9 @@ def verify(
     """
     from nnbench.tasks.registry import load_task
     from nnbench.tasks.simulation.workers import Simulator
-    from nnbench.tasks.zoo.zoo import SHIPPED, roll_out_again
-    from nnbench.tasks.zoo.zoo import verify as verify_files
+    from nnbench.tasks.zoo.manifest import SHIPPED
+    from nnbench.tasks.zoo.manifest import verify as verify_files
+    from nnbench.tasks.zoo.validation import roll_out_again
     from nnbench.zoos import zoo_folder
 
     loaded = load_task(task)
@@ -101,8 +102,8 @@ def list_architectures(task: str = TASK, zoo: Path | None = None, json: bool = F
         json: Print the list as JSON.
     """
     from nnbench.tasks.registry import load_task
-    from nnbench.tasks.zoo.zoo import SHIPPED
-    from nnbench.tasks.zoo.zoo import list_architectures as rows_of
+    from nnbench.tasks.zoo.manifest import SHIPPED
+    from nnbench.tasks.zoo.manifest import list_architectures as rows_of
     from nnbench.zoos import zoo_folder
 
     loaded = load_task(task)
@@ -138,7 +139,7 @@ def alignment(
     from nnbench.tasks.registry import load_task
     from nnbench.tasks.simulation.workers import Simulator
     from nnbench.tasks.zoo.alignment import AlignmentConfig, compare, summarise
-    from nnbench.tasks.zoo.zoo import expert_file, gather_pool
+    from nnbench.tasks.zoo.build import expert_file, gather_pool
 
     with Simulator(load_task(task), workers) as simulator:
         name = simulator.task.name

@@ -37,7 +37,7 @@ _NETWORKS = 4
 
 
 class CheckFailed(NnbenchError, RuntimeError):
-    """What a method does against the contract, and what to change."""
+    """A method breaks the contract. Says how, and what to change."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class CheckResult:
 
 
 def toy_training_set(*, reads: Collection[str] = ("weights",)) -> TrainingSet:
-    """Four random networks, each near a common one, of six training architectures."""
+    """For each of six training architectures, four random networks near a common one."""
     archs = load_splits().train[:: len(load_splits().train) // 5][:6]
     written: dict[Architecture, dict[int, Weights]] = {}
     digests: dict[Architecture, list[str]] = {}
@@ -76,11 +76,11 @@ def toy_training_set(*, reads: Collection[str] = ("weights",)) -> TrainingSet:
 
 @dataclass
 class Subject:
-    """A method under examination; fitted when a check first needs it."""
+    """A method under examination, which is fitted when a check first needs it."""
 
     method: type[Generator]
     directory: Path
-    """Empty, for what the method keeps."""
+    """An empty folder for what the method keeps."""
     plugins: tuple[Path, ...] = ()
     """Files of further methods, of which this one may be a variant."""
 
@@ -91,11 +91,11 @@ class Subject:
 
     @cached_property
     def fitted(self) -> Generator:
-        """Of seed 0."""
+        """The method, fitted with seed 0."""
         return self.fit("fit")
 
     def fit(self, name: str) -> Generator:
-        """Fit anew, with a directory of this name for the progress."""
+        """Fit again, with a folder of this name for the progress. Raises CheckFailed."""
         directory = self.directory / name
         directory.mkdir(parents=True)
         try:
@@ -108,7 +108,7 @@ class Subject:
     def samples(
         self, arch: Architecture | None, n: int, seed: int = 0, generator: Generator | None = None
     ) -> list[Weights]:
-        """Ask, without an architecture for a choice of them, and fail the check where the answer is no good."""
+        """n networks; without an architecture the method chooses some. Raises CheckFailed where they are not valid."""
         try:
             return ask(generator or self.fitted, self.training, arch, n, seed=seed)
         except MethodError as error:
@@ -144,7 +144,7 @@ def fits_without_side_effects(subject: Subject) -> None:
     subject.fitted  # noqa: B018
     if before != global_random_state():
         raise CheckFailed("fit uses global random state; draw from generators of your own, seeded with `seed`")
-    # New ones are let pass: torch sets some when parts of it are first imported.
+    # New variables may appear: torch sets some when parts of it are first imported.
     if any(os.environ.get(name) != value for name, value in environment.items()) or folder != Path.cwd():
         raise CheckFailed("fit changes environment variables or the current folder; leave both as they are")
     if subject.training.changed():
@@ -152,7 +152,7 @@ def fits_without_side_effects(subject: Subject) -> None:
 
 
 def writes_architectures_it_trained_on(subject: Subject) -> None:
-    """Keys, shapes, dtypes and values of several networks of a training architecture."""
+    """Several networks of a training architecture have the right keys, shapes, dtypes and finite values."""
     subject.samples(subject.arch, 5)
 
 
@@ -164,7 +164,7 @@ def writes_architectures_it_never_saw(subject: Subject) -> None:
 
 
 def chooses_architectures(subject: Subject) -> None:
-    """`generate_joint`, where the method has one: architectures that policies fit, and equal calls, equal choices."""
+    """`generate_joint`, where there is one, returns policies that fit their architectures, and repeats itself."""
     if isinstance(subject.fitted, JointGenerator):
         first, again = ([weights_sha256(sample) for sample in subject.samples(None, 4, seed=3)] for _ in range(2))
         if first != again:
@@ -172,7 +172,7 @@ def chooses_architectures(subject: Subject) -> None:
 
 
 def reconstructs_policies(subject: Subject) -> None:
-    """`reconstruct`, where the method has one: as many policies as it is given, and equal calls, equal policies."""
+    """`reconstruct`, where there is one, returns as many policies as it is given, and repeats itself."""
     if isinstance(subject.fitted, Autoencoder):
         seeds = list(subject.training.networks(subject.arch))
         try:
@@ -198,7 +198,7 @@ def writes_one_or_none(subject: Subject) -> None:
 
 
 def repeats_itself_by_seed(subject: Subject) -> None:
-    """Equal calls give equal weights, in any order; another seed gives others."""
+    """Equal calls give equal weights, in any order; another seed gives other weights."""
     first, other = _hashes(subject, seed=3), _hashes(subject, seed=4)
     if first != _hashes(subject, seed=3):
         raise CheckFailed("equal calls of generate give different weights; derive all randomness from `seed`")
@@ -213,7 +213,7 @@ def writes_different_samples(subject: Subject) -> None:
 
 
 def survives_saving(subject: Subject) -> None:
-    """What was saved and loaded writes the same weights; only safetensors and JSON are written."""
+    """Saved and loaded, the method writes the same weights; it saves only safetensors and JSON."""
     directory = subject.directory / "saved"
     directory.mkdir()
     subject.fitted.save(directory)
@@ -226,7 +226,7 @@ def survives_saving(subject: Subject) -> None:
 
 
 def fits_again_to_the_same(subject: Subject) -> None:
-    """Equal seeds, equal method."""
+    """Two fits with one seed give methods that write the same weights."""
     if _hashes(subject, seed=0) != _hashes(subject, seed=0, generator=subject.fit("fit again")):
         raise CheckFailed("two fits of one seed write different weights; derive all randomness from `seed`")
 

@@ -1,7 +1,7 @@
-"""Asks a method for networks and trusts it with nothing: what comes back is checked, and it runs in its own process.
+"""Asks a method for networks in a process of its own, and checks what it answers.
 
-A method may be anybody's file. Whatever it does wrong, raise, hang, exit, draw from global random state, write into the
-training networks, ends in one `MethodError` that names it, and costs no other method anything.
+A method may be anybody's file. Whatever it does wrong ends in one `MethodError` that names it, and does no harm to any
+other method: if it raises, hangs, exits, draws from the global random state, or writes into the training networks.
 """
 
 import multiprocessing
@@ -19,6 +19,7 @@ from pebble import ProcessExpired, ProcessPool
 from safetensors.torch import load, save
 
 from nnbench.api import Autoencoder, Generator, JointGenerator
+from nnbench.errors import NnbenchError
 from nnbench.registry import MethodSource
 from nnbench.tasks.policies.architectures import MAX_WIDTH, Architecture, architecture_name
 from nnbench.tasks.policies.mlp import InvalidWeights, Weights, check_weights
@@ -27,15 +28,15 @@ from nnbench.tasks.simulation.workers import end_with_parent
 from nnbench.tasks.zoo.zoo import Zoo
 
 PATIENCE_S = 3600.0
-"""A call of `generate` that takes longer hangs."""
+"""A call of `generate` that takes longer is stopped."""
 
 
-class MethodError(RuntimeError):
+class MethodError(NnbenchError, RuntimeError):
     """A method that broke the contract of `nnbench.api`. Says which, what it did and what to do about it."""
 
 
 def ask(generator: Generator, training: TrainingSet, arch: Architecture | None, n: int, *, seed: int) -> list[Weights]:
-    """`generator.generate(arch, n, seed=seed)`, or without an architecture `generate_joint(n, seed=seed)`, checked.
+    """The checked answer of `generate(arch, n, seed=seed)`, without an architecture of `generate_joint(n, seed=seed)`.
 
     Raises MethodError.
     """
@@ -55,7 +56,7 @@ def ask(generator: Generator, training: TrainingSet, arch: Architecture | None, 
 def ask_reconstruction(
     generator: Generator, training: TrainingSet, arch: Architecture, ghn_seeds: Sequence[int]
 ) -> list[Weights]:
-    """`generator.reconstruct` of the training policies that these GHNs wrote, checked. Raises MethodError."""
+    """The checked answer of `reconstruct` for the training policies that these GHNs wrote. Raises MethodError."""
 
     def answer() -> object:
         if not isinstance(generator, Autoencoder):
@@ -69,7 +70,7 @@ def ask_reconstruction(
 
 
 def _watch(call: str, answer: Callable[[], object], n: int, training: TrainingSet) -> list[object]:
-    """What the method answers, if it is a list of n and nothing else was touched. Raises MethodError."""
+    """The method's answer. Raises MethodError unless it is a list of n and nothing else was changed."""
     before = global_random_state()
     try:
         written = answer()
@@ -93,7 +94,7 @@ def _watch(call: str, answer: Callable[[], object], n: int, training: TrainingSe
 
 
 def _check(call: str, pairs: Sequence[tuple[Architecture, Any]], training: TrainingSet) -> list[Weights]:
-    """The policies, if they are of their architectures and none shares memory with another. Raises MethodError."""
+    """The policies. Raises MethodError where one is not of its architecture, or shares memory with another."""
     task = training.task
     try:
         checked = [
@@ -124,7 +125,7 @@ def _call_reconstruct(method: str, arch: Architecture, ghn_seeds: Sequence[int])
 
 
 def _pair(item: object, call: str) -> tuple[Architecture, Weights]:
-    """What `generate_joint` must return a list of. Raises MethodError."""
+    """One item of what `generate_joint` returns. Raises MethodError."""
     if isinstance(item, tuple) and len(item) == 2:
         arch, weights = item
         widths = isinstance(arch, tuple) and len(arch) == 4 and all(type(width) is int for width in arch)
@@ -137,7 +138,7 @@ def _pair(item: object, call: str) -> tuple[Architecture, Weights]:
 
 
 def global_random_state() -> dict[str, Any]:
-    """Something to compare, by the name of the module that keeps it."""
+    """The state of each global generator, comparable by `==`, by the name of its module."""
     numpy_state = np.random.get_state(legacy=False)
     return {
         "random": random.getstate(),
@@ -147,7 +148,7 @@ def global_random_state() -> dict[str, Any]:
 
 
 class Isolated:
-    """A trained method in a process of its own, which is started anew where the method brings it down.
+    """A trained method in a process of its own. Where the method ends its process, a new one is started.
 
     `folder` is that of the trained method; `task_source` is what `load_task` takes; `zoo` is the folder of the zoo that
     it was trained on, by default the one that ships. What the method prints goes to stderr. Use as a context.
@@ -174,11 +175,11 @@ class Isolated:
         self._pool.join()
 
     def generate(self, arch: Architecture | None, n: int, *, seed: int = 0) -> list[Weights]:
-        """What `ask` returns there. Raises MethodError."""
+        """What `ask` returns in that process. Raises MethodError."""
         return self._answer(_call(self._name, arch, n, seed), partial(ask, arch=arch, n=n, seed=seed), n)
 
     def reconstruct(self, arch: Architecture, ghn_seeds: Sequence[int]) -> list[Weights]:
-        """What `ask_reconstruction` returns there. Raises MethodError."""
+        """What `ask_reconstruction` returns in that process. Raises MethodError."""
         asked = partial(ask_reconstruction, arch=arch, ghn_seeds=ghn_seeds)
         return self._answer(_call_reconstruct(self._name, arch, ghn_seeds), asked, len(ghn_seeds))
 
@@ -193,7 +194,7 @@ class Isolated:
             raise MethodError(f"{call} took more than {self._patience_s:g} s and was stopped") from error
         except ProcessExpired as error:
             raise MethodError(f"{call} ended its process, exit code {error.exitcode}; return or raise") from error
-        # Sorted as check_weights left them: safetensors keeps no order.
+        # In layer order again, as check_weights left them: safetensors keeps no order.
         return [
             dict(sorted(samples[position].items(), key=lambda item: (int(item[0].split(".")[0]), "bias" in item[0])))
             for position in range(n)
@@ -220,9 +221,9 @@ def _answer(
     try:
         written = asked(generator, training)
     except MethodError:
-        _open.cache_clear()  # whatever it did to the method or the zoo is gone with them
+        _open.cache_clear()  # the call may have changed the method or the zoo: open both anew
         raise
-    # As bytes: tensors would cross by file descriptors, one each.
+    # As bytes: tensors would need one file descriptor each to reach the other process.
     return save(
         {f"{position}/{key}": value for position, sample in enumerate(written) for key, value in sample.items()}
     )

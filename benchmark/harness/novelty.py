@@ -1,10 +1,10 @@
-"""How far generated policies are from the zoo's and from one another, by their weights and by what they do.
+"""How far generated policies are from the zoo's policies and from one another, by their weights and by their actions.
 
-Weights are compared after the best found order of the neurons, so that a reordered copy is seen for what it is; actions
-on states that the zoo keeps, which works across architectures. Either distance means little by itself: beside it stands
-how far the policies of different GHNs are from one another.
+Weights are compared after matching the neurons, so that a copy with reordered neurons has distance 0. Actions are
+compared on states that the zoo stores, which works across architectures. Neither distance says much by itself, so each
+is stored with a spread: how far the policies of different hypernetworks (GHNs) are from one another.
 
-S samples, T training policies, N states, A action dimensions, P parameters.
+S samples, T training policies, N states, O observation and A action dimensions, P parameters, L layers.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nnbench.errors import InputError
 from nnbench.tasks.policies.architectures import Architecture, architecture_name
 from nnbench.tasks.policies.mlp import Weights, architecture_of, flatten_weights, nearest_neighbours, weights_sha256
 from nnbench.tasks.policies.rebasin import align
@@ -24,37 +25,44 @@ from nnbench.tasks.policies.training_set import TrainingSet
 from nnbench.tasks.zoo.zoo import Zoo
 
 _SPREAD_WEIGHTS = 8
+"""The spread of weights is the median over at most this many of the zoo's policies."""
 _SPREAD_ACTIONS = 100
-"""How many of the zoo's policies a spread is the median over."""
+"""The same for the spread of actions."""
 _ACTIONS_AT_ONCE = 16
-"""Training policies whose actions are compared at once: few enough for a processor's cache."""
+"""The actions of this many training policies are compared at once, few enough for a processor's cache."""
 
 
 class Neighbour(NamedTuple):
-    """The nearest policy of one architecture: its GHN's seed, and the L2 distance to it."""
+    """The hypernetwork's policy that is nearest to a sample by its weights."""
 
     seed: int
+    """Of the hypernetwork."""
     distance: float
+    """L2, neurons matched."""
 
 
 class Lookalike(NamedTuple):
-    """The training policy that acts most alike, and how far its actions are."""
+    """The training policy that is nearest to a sample by its actions."""
 
     arch: Architecture
     seed: int
+    """Of the hypernetwork that wrote it."""
     distance: float
+    """Mean over the states of the L2 distance of the actions."""
 
 
 class Novelty:
-    """Sets samples beside one zoo. What is dear is made when it is first needed."""
+    """Compares samples with the policies of one zoo. Expensive parts are computed on first use and kept."""
 
     def __init__(self, zoo: Zoo) -> None:
         self._zoo = zoo
         self._spreads: dict[Architecture, float] = {}
 
     def columns(self, samples: Sequence[Weights], top: Sequence[int]) -> list[dict[str, Any]]:
-        """Of every sample the columns of `store.POLICY_SCHEMA` that this module knows; `top` are the selected, best
-        first."""
+        """The columns of `store.schemas.POLICY_SCHEMA` from `ghn_seed` on, one dictionary per sample.
+
+        `top` are the positions of the selected samples, best first.
+        """
         distinct = {weights_sha256(sample): sample for sample in samples}
         described = {sha: self._beside_the_zoo(sample) for sha, sample in distinct.items()}
         rows = [dict(described[weights_sha256(sample)]) for sample in samples]
@@ -77,14 +85,14 @@ class Novelty:
         ghn = nearest_by_weights(sample, policies)
         if arch not in self._spreads:
             self._spreads[arch] = spread_by_weights(policies)
-        alike = self._bank.nearest(sample)
+        similar = self._bank.nearest(sample)
         return {
             "ghn_seed": ghn.seed,
             "ghn_distance": ghn.distance,
             "ghn_spread": self._spreads[arch],
-            "action_arch": architecture_name(alike.arch),
-            "action_seed": alike.seed,
-            "action_distance": alike.distance,
+            "action_arch": architecture_name(similar.arch),
+            "action_seed": similar.seed,
+            "action_distance": similar.distance,
             "action_spread": self._bank.spread,
         }
 
@@ -94,21 +102,23 @@ class Novelty:
 
 
 def nearest_by_weights(sample: Weights, policies: Mapping[int, Weights]) -> Neighbour:
-    """L2 distance to the nearest of these policies of the same architecture, neurons matched; of equally near ones the
-    lowest seed. Raises ValueError where there is none, or one of another architecture."""
+    """The nearest of these policies, by seed, after matching the neurons; of equally near ones that of the lowest seed.
+
+    Raises InputError where there are no policies, or where one has another number of parameters than the sample.
+    """
     if not policies:
-        raise ValueError("no policies to compare with, expected that of at least one hypernetwork")
-    ours, ours_sorted = flatten_weights(sample), _invariants(sample)
+        raise InputError("no policies to compare with, expected that of at least one hypernetwork")
+    ours, our_norms = flatten_weights(sample), _neuron_norms(sample)
     as_they_are, bounds = {}, {}
     for seed in sorted(policies):
         theirs = flatten_weights(policies[seed])
         if len(theirs) != len(ours):
-            raise ValueError(f"the sample has {len(ours)} parameters, the policy of seed {seed} has {len(theirs)}")
+            raise InputError(f"the sample has {len(ours)} parameters, the policy of seed {seed} has {len(theirs)}")
         as_they_are[seed] = float((theirs - ours).norm())
-        bounds[seed] = float((_invariants(policies[seed]) - ours_sorted).norm())
+        bounds[seed] = float((_neuron_norms(policies[seed]) - our_norms).norm())
     nearest = min(as_they_are, key=as_they_are.__getitem__)
     best = Neighbour(nearest, as_they_are[nearest])
-    # No order of the neurons brings a policy nearer than its bound, so most need not be matched to find the nearest.
+    # No order of the neurons brings a policy nearer than its bound, so that most policies need no matching.
     for seed in sorted(bounds, key=bounds.__getitem__):
         if bounds[seed] > best.distance or best.distance == 0:
             break
@@ -118,7 +128,7 @@ def nearest_by_weights(sample: Weights, policies: Mapping[int, Weights]) -> Neig
 
 
 def spread_by_weights(policies: Mapping[int, Weights]) -> float:
-    """Median over at most eight of the policies of the distance to the nearest other; NaN where there is no other."""
+    """The median distance from a policy to the nearest other, over at most eight policies; NaN for a single policy."""
     if len(policies) < 2:
         return float("nan")
     seeds = sorted(policies)
@@ -132,7 +142,7 @@ def spread_by_weights(policies: Mapping[int, Weights]) -> float:
 
 @dataclass(frozen=True)
 class ActionBank:
-    """What the training policies do in the zoo's states."""
+    """The actions of all training policies in the states that the zoo stores."""
 
     states: Tensor  # (N, O)
     origins: tuple[tuple[Architecture, int], ...]  # (T,) architecture and GHN seed
@@ -140,7 +150,7 @@ class ActionBank:
 
     @classmethod
     def of(cls, training: TrainingSet, states: Tensor) -> "ActionBank":
-        """All training policies of all architectures."""
+        """Of the training policies of all architectures; states are (N, O), standardised."""
         policies = {
             (arch, seed): weights
             for arch in training.architectures
@@ -149,14 +159,15 @@ class ActionBank:
         return cls(states, tuple(policies), torch.stack([act(weights, states) for weights in policies.values()]))
 
     def nearest(self, sample: Weights) -> Lookalike:
-        """The training policy that acts most alike: mean over the states of the L2 distance of the actions."""
+        """The training policy whose actions are the most similar to the sample's."""
         distances = self._distances(act(sample, self.states))  # (T,)
         position = int(distances.argmin())
         return Lookalike(*self.origins[position], float(distances[position]))
 
     @cached_property
     def spread(self) -> float:
-        """Median distance of a training policy to the nearest of another GHN, over a hundred of them; NaN if none."""
+        """The median distance from a training policy to the nearest one of another hypernetwork, over at most a hundred
+        training policies; NaN where all are of one hypernetwork."""
         seeds = torch.tensor([seed for _, seed in self.origins])
         found = []
         for position in np.linspace(0, len(seeds) - 1, min(_SPREAD_ACTIONS, len(seeds))).round().astype(int):
@@ -180,9 +191,12 @@ def act(weights: Weights, states: Tensor) -> Tensor:
     return hidden.clamp(-1, 1)
 
 
-def _invariants(weights: Weights) -> Tensor:
-    """Numbers that no order of the hidden neurons changes, no further apart in L2 than the networks are: the norms of
-    each neuron's incoming weights and bias, sorted within a hidden layer."""
+def _neuron_norms(weights: Weights) -> Tensor:
+    """The norm of each neuron's incoming weights and bias, sorted within each hidden layer.
+
+    Reordering hidden neurons does not change these numbers, and the L2 distance between those of two networks is at
+    most the distance between the networks, whatever the order of their neurons.
+    """
     layers = len(weights) // 2
     found = []
     for layer in range(layers):
@@ -193,7 +207,7 @@ def _invariants(weights: Weights) -> Tensor:
 
 
 def _l2_and_cosine(left: Weights, right: Weights) -> tuple[float, float]:
-    """As they are, neurons not matched; NaN between two architectures."""
+    """Of the weights as they are, neurons not matched; NaN between two architectures."""
     a, b = flatten_weights(left).double(), flatten_weights(right).double()
     if architecture_of(left) != architecture_of(right):
         return float("nan"), float("nan")

@@ -9,9 +9,9 @@ from nnbench.harness.evaluation import evaluate
 from nnbench.harness.isolation import Isolated, MethodError
 from nnbench.harness.novelty import Novelty
 from nnbench.harness.outcome import Outcome
-from nnbench.harness.trained import Trained
 from nnbench.protocol import Unit
 from nnbench.registry import MethodSource
+from nnbench.store.checkpoints import Trained
 from nnbench.store.errors import StoreError
 from nnbench.store.store import Store
 from nnbench.tasks.simulation.workers import Simulator

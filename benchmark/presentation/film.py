@@ -24,7 +24,8 @@ from nnbench.tasks.simulation.camera import Camera
 from nnbench.tasks.simulation.workers import Rollout, Simulator
 from nnbench.tasks.task import Actor
 from nnbench.tasks.zoo.expert import SCORING_SEEDS, load_expert
-from nnbench.tasks.zoo.zoo import Zoo, read_index, verify
+from nnbench.tasks.zoo.manifest import read_index, verify
+from nnbench.tasks.zoo.zoo import Zoo
 
 Place = Literal["best", "median", "worst"]
 PLACES: tuple[Place, ...] = ("best", "median", "worst")
@@ -164,7 +165,7 @@ def zoo_subjects(
 
     They are filmed on the first of these. Raises FilmError for an architecture without validated policies.
     """
-    validation = verify(zoo.directory, zoo.task.name)["filter"]
+    validation = verify(zoo.directory, zoo.task)["filter"]
     _check_episodes(episodes, validation["episodes"])
     rows, subjects = read_index(zoo.directory), []
     for arch in archs:

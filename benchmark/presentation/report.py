@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import jinja2
 from tqdm import tqdm
@@ -23,34 +23,10 @@ from nnbench.analysis.results import Results
 from nnbench.presentation.figures import NAMES, Drawing, FigureError, as_svg, draw
 from nnbench.presentation.tables import MISSING, Grid, Table, build
 from nnbench.presentation.tables.captions import protocol_note
-from nnbench.protocol import Protocol as Scoring
+from nnbench.protocol import Protocol
+from nnbench.store.checkpoints import Budget, find_budget
 
 _TABLES = ("2", "differences", "3", "4", "6", "1", "novelty", "roundtrip")
-
-
-class Cost(Protocol):
-    """What training a method cost; `nnbench.harness.trained.Budget` is one."""
-
-    @property
-    def method(self) -> str: ...
-
-    @property
-    def task(self) -> str: ...
-
-    @property
-    def seed(self) -> int: ...
-
-    @property
-    def parameters(self) -> int: ...
-
-    @property
-    def seconds(self) -> float: ...
-
-    @property
-    def machine(self) -> Mapping[str, Any]: ...
-
-    @property
-    def config(self) -> Mapping[str, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -66,13 +42,13 @@ class Undrawn:
 class Content:
     """What the page is made of."""
 
-    protocol: Scoring
+    protocol: Protocol
     methods: Methods
     tables: Sequence[Table[Any]] = ()
     figures: Sequence[Drawing | Undrawn] = ()
     manifests: Sequence[Mapping[str, Any]] = ()
     """Of the protocol's units."""
-    budgets: Sequence[Cost] = ()
+    budgets: Sequence[Budget] = ()
     """Of the trained methods among the units' methods."""
     zoos: Mapping[str, Mapping[str, Any] | None]
     """The manifest of each task's zoo, None where it has none."""
@@ -80,8 +56,8 @@ class Content:
     """The manifest of table 1."""
 
 
-def page(results: Results, budgets: Sequence[Cost] = ()) -> str:
-    """The whole page; `budgets` say what training the measured methods cost.
+def page(results: Results) -> str:
+    """The whole page.
 
     Raises TableError where rows do not belong together, ZooError where a zoo is damaged.
     """
@@ -99,7 +75,7 @@ def page(results: Results, budgets: Sequence[Cost] = ()) -> str:
             tables=build(_TABLES, results),
             figures=figures,
             manifests=results.manifests,
-            budgets=budgets,
+            budgets=_find_budgets(results.manifests),
             zoos={task: results.zoo_manifest(task) for task in results.tasks},
             alignment=next((manifest for manifest in alignments if manifest is not None), None),
         )
@@ -196,7 +172,13 @@ def _find_gaps(lines: Sequence[Line]) -> dict[str, list[str]]:
     return {where: list(names) for where, names in empty.items()}
 
 
-def _list_budgets(budgets: Sequence[Cost]) -> Grid:
+def _find_budgets(manifests: Sequence[Mapping[str, Any]]) -> list[Budget]:
+    """What training the measured methods cost, one per checkpoint; baselines have none."""
+    units = {manifest["unit"]["method_sha256"]: manifest["unit"] for manifest in manifests}
+    return [budget for budget in map(find_budget, units.values()) if budget is not None and budget.parameters]
+
+
+def _list_budgets(budgets: Sequence[Budget]) -> Grid:
     rows = [
         [budget.method, budget.task, str(budget.seed), f"{budget.parameters:,}", f"{budget.seconds / 60:.0f}"]
         for budget in budgets
@@ -204,7 +186,7 @@ def _list_budgets(budgets: Sequence[Cost]) -> Grid:
     return _plain(("method", "task", "generator seed", "numbers saved", "training min"), 2, rows)
 
 
-def _describe_protocol(protocol: Scoring) -> dict[str, Any]:
+def _describe_protocol(protocol: Protocol) -> dict[str, Any]:
     return {name.replace("_", " "): value for name, value in asdict(protocol).items()} | {"sha256": protocol.sha256}
 
 

@@ -20,6 +20,11 @@ def read_archive(path: Path) -> Mapping[str, bytes]:
     return _read(path.resolve(), status.st_mtime_ns, status.st_size)
 
 
+def forget_archives() -> None:
+    """Free the memory of all archives that were read; the next reading decompresses again."""
+    _read.cache_clear()
+
+
 def write_archive(path: Path, files: Mapping[str, bytes]) -> None:
     """Write atomically. Equal files make equal archives."""
     write_atomically(path, partial(_write, files))

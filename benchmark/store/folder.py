@@ -19,7 +19,7 @@ class Manifest:
 
     name: str
     """`<key>.json`."""
-    content: Mapping[str, Any]
+    content: dict[str, Any]
     protocol: Protocol
 
     @classmethod

@@ -102,7 +102,7 @@ class Store:
         """The keys of all units with a manifest and rows; opens no file but archives."""
         return set(self._folder.keys())
 
-    def manifests(self) -> list[Mapping[str, Any]]:
+    def manifests(self) -> list[dict[str, Any]]:
         """The manifests of all units with a manifest and rows, ordered by key. Raises StoreError."""
         return [manifest.content for manifest in self._folder.manifests()]
 

@@ -1,9 +1,9 @@
-"""D2NWG: a latent diffusion over whole networks as zero-padded vectors (Soro et al. 2024, arXiv 2402.18153).
+"""D2NWG: a latent diffusion over whole networks as zero-padded vectors (arXiv 2402.18153).
 
-`vectors.py` makes a network of any architecture a vector, `model.py` has the autoencoder and the UNet, `training.py`
+`vectors.py` makes a vector of a network of any architecture, `model.py` has the autoencoder and the UNet, `training.py`
 their two stages. The NNiT paper (section 6.4) adapts the method by "explicit architecture conditioning" on a "fixed
-zero-padded vectorization", and says no more: the architecture's codes here take the place of the authors' encoded
-dataset. What else differs from their code is in `docs/adaptations/d2nwg.md`.
+zero-padded vectorization", and says no more. Here the architecture's codes take the place of the authors' encoded data
+set. docs/adaptations/d2nwg.md lists what else differs from their code, and why this is not the paper's adaptation.
 """
 
 from collections.abc import Sequence
@@ -52,7 +52,7 @@ class Method(Generator):
     def fit(cls, training: TrainingSet, *, seed: int, directory: Path, config: Config | None = None) -> Self:
         """Train on the zoo, resuming from what a killed run left in the directory.
 
-        Raises ResumeError if that belongs to another run, InputError if an architecture has no symbols, and
+        Raises TrainingStateError if that belongs to another run, InputError if an architecture has no symbols, and
         TrainingError if the loss diverges.
         """
         config = config or (cls.rehearsal if training.rehearsal else cls.config)
@@ -85,8 +85,8 @@ class Method(Generator):
     def generate(self, arch: Architecture, n: int, *, seed: int = 0) -> list[Weights]:
         """n policies of any architecture made of known widths, float32 on the CPU.
 
-        Policy i comes from noise of its own, so asking for fewer gives the first of them. Raises ValueError for a
-        width or depth the model does not know.
+        Policy i comes from noise of its own: asking for fewer gives the first of them, up to rounding (about 1e-6).
+        Raises InputError for a width or depth that the model does not know.
         """
         facts, config = self.manifest, self.manifest.config
         codes = encode_architecture(arch).to(self._device)
@@ -107,7 +107,7 @@ class Method(Generator):
         return policies
 
     def reconstruct(self, policies: Sequence[Weights], arch: Architecture) -> list[Weights]:
-        """Policies of this architecture, encoded to the mean of their latents and decoded."""
+        """The policies encoded to the mean of their latents, and decoded. Raises InputError for another `arch`."""
         return _round_trip(self.model.vae, self.manifest, policies, arch)
 
     def save(self, directory: Path) -> None:
@@ -116,7 +116,7 @@ class Method(Generator):
 
     @classmethod
     def load(cls, directory: Path, training: TrainingSet) -> Self:
-        """Read what `save` wrote. Raises ValueError naming the file where it does not fit the zoo or this code."""
+        """Read what `save` wrote. Raises ModelFileError where it does not fit the zoo or this code."""
 
         def build(facts: Manifest[Config]) -> D2NWG:
             numbers = vector_size(HIDDEN_LAYERS, facts.observation_dim, facts.action_dim)

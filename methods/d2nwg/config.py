@@ -1,4 +1,4 @@
-"""D2NWG's numbers: those of its authors' code, and those that a CPU can train."""
+"""D2NWG's numbers: those that a CPU can train. docs/adaptations/d2nwg.md has the authors' beside them."""
 
 from dataclasses import dataclass
 from typing import Any, Self
@@ -32,8 +32,9 @@ class Config:
     features: tuple[int, ...]
     """What the linear layer makes of the vector."""
     principal: bool
-    """The linear layers are the principal components of the training vectors, not trained; and as many latents as
-    features, so that the autoencoder begins with the identity between them. The authors train both from random."""
+    """The linear layers are the principal components of the training vectors and are not trained, and there are as many
+    latents as features, so that the autoencoder begins with the identity between them. The authors train all layers
+    from random weights."""
     vae_width: int
     vae_multipliers: tuple[int, ...]
     """Channels of each level in units of the width; each level but the first has half the side of the one before."""
@@ -97,30 +98,6 @@ CPU = Config(
     vae=Stage(batch=32, steps=200, peak_lr=5e-4, warmup=20, ema=0.99),
     diffusion=Stage(batch=128, steps=12_000, peak_lr=1e-3, warmup=200, ema=0.9995),
 )
-
-PAPER = Config(
-    layout="flat",
-    features=(1, 64, 64),
-    principal=False,
-    vae_width=128,
-    vae_multipliers=(1, 1, 2),
-    vae_blocks=2,
-    latents=4,
-    picture=(1, 32, 32),
-    unet_width=256,
-    unet_multipliers=(1, 1, 1, 2),
-    unet_blocks=2,
-    embedding=1024,
-    attention_from=2,
-    heads=2,
-    draw="uniform",
-    target="noise",
-    sampler="ancestral",
-    sampling_steps=1024,
-    vae=Stage(batch=64, steps=300_000, peak_lr=1.115e-3, min_lr=1.115e-3, warmup=1, ema=0.9999),
-    diffusion=Stage(batch=64, steps=100_000, peak_lr=1.133e-4, min_lr=1.133e-4, warmup=10_000, ema=0.9999),
-)
-"""The released sizes; 3000 and 1000 epochs as steps on the paper's 6,400 networks."""
 
 REHEARSAL = Config(
     layout="grid",

@@ -1,7 +1,7 @@
 """The autoencoder and the conditional UNet of its latents, after latent diffusion (Rombach et al. 2022).
 
-Shapes: B networks, D numbers a vector, C channels, T numbers of a condition, S architecture tokens, V symbols; a map is
-(B, C, side) or (B, C, side, side), written (B, C, ...).
+Shapes: B networks, D numbers per vector, C channels, T numbers of a condition, S architecture tokens, V symbols; a map
+is (B, C, side) or (B, C, side, side), written (B, C, ...).
 """
 
 import math
@@ -16,7 +16,7 @@ from nnbench.methods.nnit.tokens import HIDDEN_LAYERS, SYMBOLS
 
 
 class Conv1d(nn.Conv1d):
-    """The same as one product of matrices: on so few places a CPU is slower at convolving."""
+    """The same as torch's, by one product of matrices: for so few places that is faster on a CPU."""
 
     def forward(self, x: Tensor) -> Tensor:  # (B, C, places)
         (kernel,), (stride,), padding = self.kernel_size, self.stride, int(self.padding[0])
@@ -29,9 +29,9 @@ class Conv1d(nn.Conv1d):
 Convolution = type[Conv1d] | type[nn.Conv2d]
 
 _VAE_GROUPS, _UNET_GROUPS = 2, 32
-"""Of the normalisations, where the channels can be divided so."""
+"""Groups of the normalisations, where the channels divide so."""
 _QUIET = -8.0
-"""Logarithm of the latents' variance at first, where the autoencoder begins as the identity."""
+"""Initial logarithm of the latents' variance, where the autoencoder begins as the identity."""
 
 
 class ResBlock(nn.Module):
@@ -225,7 +225,7 @@ class UNet(nn.Module):
 
 
 class D2NWG(nn.Module):
-    """Both networks, and what brings latents to the scale of the noise."""
+    """Both networks, and the factor that scales latents to the noise."""
 
     latent_scale: Tensor
 
@@ -241,7 +241,7 @@ class D2NWG(nn.Module):
 
 
 def principal_components(vectors: Tensor, count: int) -> Tensor:
-    """The first `count` of the vectors (N, D), orthonormal rows; rows of zeros where there are fewer. Not centred."""
+    """The first `count` components of vectors (N, D), not centred: orthonormal rows; past their rank, rows of zeros."""
     exact = vectors.double()
     values, rotation = torch.linalg.eigh(exact @ exact.T)  # ascending
     values, rotation = values.flip(0)[:count], rotation.flip(1)[:, :count]
@@ -260,6 +260,6 @@ def _norm(channels: int, groups: int) -> nn.GroupNorm:
 
 
 def _zero(layer: nn.Module) -> None:
-    """What this layer adds to is at first left as it is."""
+    """Make the layer's output zero at first."""
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)

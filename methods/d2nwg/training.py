@@ -1,6 +1,6 @@
 """The two stages: an autoencoder of vectors, then a diffusion of its latents.
 
-Shapes: N training networks, B networks a batch, D numbers a vector, C channels, S architecture tokens, V symbols.
+Shapes: N training networks, B networks per batch, D numbers per vector, C channels, S architecture tokens, V symbols.
 """
 
 import math
@@ -33,15 +33,15 @@ class Corpus:
 
 @dataclass(frozen=True)
 class Latents:
-    """What the autoencoder makes of the training networks, brought to standard deviation 1."""
+    """The latents of the training networks, scaled to standard deviation 1."""
 
     mean: Tensor  # (N, C, places)
     std: Tensor  # (N, C, places)
-    scale: Tensor  # (), what they were multiplied by
+    scale: Tensor  # (), the factor
 
 
 def build_corpus(training: TrainingSet, config: Config) -> Corpus:
-    """Raises ValueError where an architecture has no symbols."""
+    """All training networks on the device. Raises InputError where an architecture has no symbols."""
     task, device = training.task, pick_device()
     pairs = [(arch, weights) for arch in training.architectures for weights in training.networks(arch).values()]
     vectors = [
@@ -52,9 +52,10 @@ def build_corpus(training: TrainingSet, config: Config) -> Corpus:
 
 
 def vae_loss(vae: VAE, corpus: Corpus, config: Config, rng: torch.Generator) -> Tensor:
-    """Summed absolute error, 1e-6 times the divergence and 1000 times the mean squared error, all over D.
+    """Summed absolute error, 1e-6 times the divergence and 1000 times the mean squared error, all divided by D.
 
-    Over the padding too, which a vector of fixed length has. The authors do not divide by D; Adam does not care.
+    The errors of padding count too. The authors do not divide by D, which is not the same to Adam: divided, a third to
+    a half of the gradients are below its epsilon.
     """
     x = corpus.vectors[torch.randint(len(corpus.vectors), (config.vae.batch,), generator=rng)]  # (B, D)
     with torch.autocast(x.device.type, torch.bfloat16, enabled=computes_bfloat16(x.device)):
@@ -91,7 +92,7 @@ def encode_all(vae: VAE, corpus: Corpus, config: Config) -> Latents:
 def diffusion_loss(
     unet: UNet, latents: Latents, corpus: Corpus, process: Process, config: Config, rng: torch.Generator
 ) -> Tensor:
-    """The squared error on samples of random posteriors at random timesteps."""
+    """The squared error at random timesteps, on samples of the posteriors of random training networks."""
     batch, device = config.diffusion.batch, latents.mean.device
     picks = torch.randint(len(latents.mean), (batch,), generator=rng)
     shape = (batch, *latents.mean.shape[1:])

@@ -9,13 +9,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from nnbench.errors import InputError
 from nnbench.tasks.policies.architectures import MAX_WIDTH, Architecture, architecture_name, parameter_shapes
 from nnbench.tasks.policies.mlp import Weights, architecture_of, flatten_weights
 
 Layout = Literal["flat", "grid"]
-"""`flat` fills the vector from its beginning, in the order of the state dict, as D2NWG's authors do: where a parameter
-lies depends on the widths of all layers before it. `grid` puts every parameter where the widest network has it: a
-connection of a layer has the same place in all architectures."""
+"""`flat` fills the vector from its beginning, in the order of the state dict, as D2NWG's authors do: a parameter's
+place depends on the widths of all layers before it. `grid` puts every parameter where the widest network has it: a
+connection has the same place in all architectures."""
 
 
 def vector_size(hidden_layers: int, observation_dim: int, action_dim: int) -> int:
@@ -25,7 +26,7 @@ def vector_size(hidden_layers: int, observation_dim: int, action_dim: int) -> in
 
 
 def places(arch: Architecture, layout: Layout, observation_dim: int, action_dim: int) -> Tensor:
-    """Where in the vector each parameter lies, in the order of the state dict, (P,)."""
+    """The place of each parameter in the vector, in the order of the state dict, (P,)."""
     shapes = parameter_shapes(arch, observation_dim, action_dim)
     if layout == "flat":
         return torch.arange(sum(map(math.prod, shapes.values())))
@@ -38,17 +39,17 @@ def places(arch: Architecture, layout: Layout, observation_dim: int, action_dim:
 
 
 def vectorise(weights: Weights, arch: Architecture, layout: Layout, observation_dim: int, action_dim: int) -> Tensor:
-    """(D,). Raises ValueError where the network is of another architecture."""
+    """(D,). Raises InputError where the network is of another architecture."""
     if architecture_of(weights) != arch:
         found = architecture_name(architecture_of(weights))
-        raise ValueError(f"expected a policy of architecture {architecture_name(arch)}, got one of {found}")
+        raise InputError(f"expected a policy of architecture {architecture_name(arch)}, got one of {found}")
     vector = torch.zeros(vector_size(len(arch), observation_dim, action_dim))
     vector[places(arch, layout, observation_dim, action_dim)] = flatten_weights(weights)
     return vector
 
 
 def devectorise(vector: Tensor, arch: Architecture, layout: Layout, observation_dim: int, action_dim: int) -> Weights:
-    """The inverse of `vectorise`; what lies outside this architecture's places is left out."""
+    """The inverse of `vectorise`; numbers outside this architecture's places are left out."""
     shapes = parameter_shapes(arch, observation_dim, action_dim)
     values = vector[places(arch, layout, observation_dim, action_dim)]
     parts = values.split([math.prod(shape) for shape in shapes.values()])

@@ -1,8 +1,8 @@
 """NNiT: a diffusion transformer over architecture tokens and patches of weight matrices (arXiv 2603.00180v1).
 
-`tokens.py` is section 5.1, `model.py` 5.2, `training.py` 5.3 and appendix C, `methods/_diffusion.py` the process behind
-both and the samplers of 5.4; here are they put together. What the paper leaves open, and where this departs from it, is
-named in `config.py`.
+`tokens.py` is section 5.1, `model.py` 5.2, `training.py` 5.3 and appendix C; `methods/_diffusion.py` has the diffusion
+process and the samplers of 5.4. This file puts them together. `config.py` and docs/adaptations/nnit.md name what the
+paper leaves open and where this departs from it.
 """
 
 from pathlib import Path
@@ -53,7 +53,7 @@ class Method(Generator):
     def fit(cls, training: TrainingSet, *, seed: int, directory: Path, config: Config | None = None) -> Self:
         """Train on the zoo, resuming from what a killed run left in the directory.
 
-        Raises ResumeError if that belongs to another run, InputError if an architecture has no symbols, and
+        Raises TrainingStateError if that belongs to another run, InputError if an architecture has no symbols, and
         TrainingError if the loss diverges.
         """
         config = config or (cls.rehearsal if training.rehearsal else cls.config)
@@ -70,8 +70,8 @@ class Method(Generator):
     def generate(self, arch: Architecture, n: int, *, seed: int = 0) -> list[Weights]:
         """n policies of any architecture made of known widths (section 5.4), float32 on the CPU.
 
-        Policy i comes from noise of its own, so asking for fewer gives the first of them. Raises ValueError for a
-        width or depth the model does not know.
+        Policy i comes from noise of its own: asking for fewer gives the first of them, up to rounding (about 1e-6).
+        Raises InputError for a width or depth that the model does not know.
         """
         facts, config = self.manifest, self.manifest.config
         patch = config.token_shape
@@ -126,7 +126,7 @@ class Method(Generator):
 
     @classmethod
     def load(cls, directory: Path, training: TrainingSet) -> Self:
-        """Read what `save` wrote. Raises ValueError naming the file where it does not fit the zoo or this code."""
+        """Read what `save` wrote. Raises ModelFileError where it does not fit the zoo or this code."""
         return cls(
             *load_model(cls.name, directory, training, lambda raw: Config(**raw), lambda found: NNiT(found.config))
         )

@@ -1,4 +1,4 @@
-"""NNiT's numbers: the paper's, where it gives them, and those that a CPU can train."""
+"""NNiT's numbers: those that a CPU can train. docs/adaptations/nnit.md has the paper's beside them."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -22,14 +22,14 @@ class Config:
     depth: int = 3
     heads: int = 4
     final_norm: bool = False
-    """DiT's normalisation before the last linear map. It gives every token the same norm, and patches differ in theirs
-    by far: what of a token's norm a patch does not need then has to be put where the last map does not look."""
+    """DiT's normalisation before the last linear map. It gives every token the same norm, though patches differ much in
+    theirs: a small patch then has to put the rest of its token's norm where the last map does not look."""
     place_rank: int = 64
-    """Rank of the linear map out of the model that every place of the grid has of its own: what a patch can be there.
-    0: one map for all places, as in the paper."""
+    """Rank of the linear map out of the model, of which every place of the grid has one of its own; it bounds what a
+    patch can be there. 0: one map for all places, as in the paper."""
     summary_rank: int = 32
-    """Principal components of the training networks on which every token is told the noisy network's scores. 0: none,
-    as in the paper."""
+    """How many principal components of the training networks a noisy network is scored on; every token is told all
+    scores. 0: none, as in the paper."""
 
     target: Target = "x0"
     """What the network predicts. The paper: noise."""
@@ -50,8 +50,8 @@ class Config:
     timesteps: int = 1000
     """T; linear schedule."""
     balanced: bool = True
-    """Whether the patches' error is divided by what the network expects it to be at the timestep, so that what cannot
-    be known in much noise does not drown what is to be exact in little. The paper: no."""
+    """Whether the patches' error is divided by the error that the network expects at the timestep. Without it, what
+    nobody can know in much noise drowns what should be exact in little noise. The paper: no."""
     draw: Draw = "legible"
     """Which timesteps are trained on. The paper: all alike."""
 
@@ -65,34 +65,6 @@ class Config:
 
 
 CPU = Config()
-
-
-def paper(task: str) -> Config:
-    """Table 7, with DiT-S's sizes and the epochs as steps on 6,400 networks."""
-    epochs = {"PushCube-v1": 1000}.get(task, 1300)
-    return Config(
-        width=384,
-        condition=384,
-        depth=12,
-        heads=6,
-        final_norm=True,
-        place_rank=0,
-        summary_rank=0,
-        target="noise",
-        learned_variance=True,
-        joint_share=0.5,
-        tokens="grid",
-        batch=16,
-        steps=epochs * 6400 // 16,
-        peak_lr=7e-5,
-        min_lr=3e-5,
-        warmup=500,
-        ema=0.9999,
-        balanced=False,
-        draw="uniform",
-        sampler="ancestral",
-        sampling_steps=1000,
-    )
 
 
 REHEARSAL = Config(

@@ -1,6 +1,6 @@
-"""The diffusion transformer (section 5.2): SwiGLU, and AdaLN-Zero driven by a timestep a modality.
+"""The diffusion transformer (section 5.2): SwiGLU, and AdaLN-Zero driven by one timestep per modality.
 
-Shapes: B networks, L patches, P numbers a patch, S architecture tokens, V symbols, D model width, C width of the
+Shapes: B networks, L patches, P numbers per patch, S architecture tokens, V symbols, D model width, C width of the
 condition, R rank of the summary, N = S + L.
 """
 
@@ -32,10 +32,10 @@ class PlaceLinear(nn.Module):
 
 
 class Summary(nn.Module):
-    """What every token is told of the noisy network as a whole: its scores on the principal components of the zoo.
+    """Tells every token about the noisy network as a whole: its scores on the principal components of the zoo.
 
-    In much noise a network can be told from another only by all its patches together. Attention learns to add up what
-    each says of it, but slowly: that sum, of the best linear kind, is given here.
+    In much noise, networks can be told apart only by all their patches together. Attention learns that sum, but slowly;
+    here it is given. In a zoo of as many hypernetworks as components, the scores say which hypernetwork it is.
     """
 
     components: Tensor  # (places, P, R), orthonormal over places and P together; not trained
@@ -76,7 +76,7 @@ class Block(nn.Module):
         self.gate_up = nn.Linear(width, 2 * hidden)
         self.down = nn.Linear(hidden, width)
         self.modulation = nn.Linear(condition, 6 * width)
-        # Gates of zero make the block the identity at the start: depth costs nothing until it is learned to be useful.
+        # Gates of zero make the block the identity at the start: depth costs nothing until the block learns its use.
         nn.init.zeros_(self.modulation.weight)
         nn.init.zeros_(self.modulation.bias)
 
@@ -91,7 +91,7 @@ class Block(nn.Module):
 
 
 class NNiT(nn.Module):
-    """From noisy codes and patches and their timesteps to the target of each, with a variance where it is learned."""
+    """From noisy codes and patches and their timesteps to the target of each; with a variance where it is learned."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -116,7 +116,7 @@ class NNiT(nn.Module):
         self.patch_out = nn.Linear(width, rank or outputs * numbers)
         self.place_out = PlaceLinear(places, rank, outputs * numbers) if rank else None
         self.log_error = nn.Linear(SINUSOIDS, 1) if config.balanced else None
-        # The first prediction is zero whatever the noise: training starts at the loss's scale.
+        # The first prediction is zero whatever the noise, so training starts at the scale of the loss.
         zero = [self.modulation, self.code_out]
         zero += [self.patch_out] if self.place_out is None else []
         zero += [self.summary.out] if self.summary is not None else []
@@ -126,7 +126,7 @@ class NNiT(nn.Module):
             nn.init.zeros_(linear.bias)
 
     def expected_log_error(self, t_w: Tensor) -> Tensor | None:
-        """The logarithm of the squared error of the patches at these timesteps, (B,), where the loss is to know it."""
+        """The logarithm of the patches' expected squared error at these timesteps, (B,); None if not learned."""
         if self.log_error is None:
             return None
         logarithms: Tensor = self.log_error(sinusoids(t_w))

@@ -1,13 +1,13 @@
 """A policy as one sequence: architecture tokens and patches of its weights (section 5.1).
 
 A layer is the block [weight | bias] of out x (in + 1) numbers, zero-padded to one grid of H x W for all layers and cut
-into p x p patches. A patch is a token with a place (layer, row, column), so a wider network has more tokens that mean
-something, not larger ones: that is what lets one model write every architecture. Here a patch may be any rectangle, of
-h x w: 1 x 65 is a whole row of the grid, and the tokens are SANE's, one a neuron.
+into p x p patches. A patch is a token with a place (layer, row, column). A wider network has more such tokens, not
+larger ones, so one model can write every architecture. Here a patch may be any rectangle, of h x w: 1 x 65 is a whole
+row of the grid, and the tokens are then SANE's, one per neuron.
 
-The paper writes n_l x (n_{l+1} + 1); with a bias an output, it must be out x (in + 1).
+The paper writes n_l x (n_{l+1} + 1); with one bias per output, it must be out x (in + 1).
 
-Shapes: L patches of a grid, l of them valid, P = h * w numbers a patch, S = 6 architecture tokens, V = 5 symbols.
+Shapes: L patches of a grid, l of them valid, P = h * w numbers per patch, S = 6 architecture tokens, V = 5 symbols.
 """
 
 import math
@@ -16,11 +16,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nnbench.errors import InputError
 from nnbench.tasks.policies.architectures import MAX_WIDTH, Architecture, architecture_name, layer_widths
 from nnbench.tasks.policies.mlp import Weights
 
 VOCABULARY = (16, 32, 64)
-"""Hidden widths that have a symbol; beside them the input and the output have one each (section 5.1.1)."""
+"""Hidden widths that have a symbol; the input and the output have one each too (section 5.1.1)."""
 
 HIDDEN_LAYERS = 4
 LAYERS = HIDDEN_LAYERS + 1
@@ -31,14 +32,14 @@ _INPUT, _OUTPUT = 0, SYMBOLS - 1
 def encode_architecture(arch: Architecture) -> Tensor:
     """+1 for the symbol at each place and -1 for the others, (S, V): input, the hidden widths, output.
 
-    Fixed codes: embeddings that are learned while they are diffused shrink until nothing is left to predict. Raises
-    ValueError where a width has no symbol or the number of hidden layers differs.
+    The codes are fixed: embeddings that are learned while they are diffused shrink until nothing is left to predict.
+    Raises InputError where a width has no symbol or the number of hidden layers differs.
     """
     if len(arch) != HIDDEN_LAYERS:
-        raise ValueError(f"{architecture_name(arch)} has {len(arch)} hidden layers, expected {HIDDEN_LAYERS}")
+        raise InputError(f"{architecture_name(arch)} has {len(arch)} hidden layers, expected {HIDDEN_LAYERS}")
     for width in arch:
         if width not in VOCABULARY:
-            raise ValueError(
+            raise InputError(
                 f"{architecture_name(arch)} has width {width}, which has no symbol; known widths: {VOCABULARY}"
             )
     symbols = [_INPUT, *(1 + VOCABULARY.index(width) for width in arch), _OUTPUT]
@@ -46,7 +47,7 @@ def encode_architecture(arch: Architecture) -> Tensor:
 
 
 def decode_architecture(codes: Tensor) -> Architecture:
-    """The nearest architecture to noisy codes (S, V): of each hidden place the width that is most like it."""
+    """The nearest architecture to noisy codes (S, V): at each hidden place the most likely width."""
     return tuple(VOCABULARY[index] for index in codes[1:-1, 1:-1].argmax(dim=1).tolist())
 
 

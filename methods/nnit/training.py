@@ -1,9 +1,9 @@
 """Training with a mixture of noise levels (section 5.3, appendix C).
 
-A share of the batches (`joint_share`) diffuses architecture and weights to one timestep, so that both can be generated
-together; the others leave the architecture clean, which is then what the weights are conditioned on.
+A share of the batches (`joint_share`) diffuses architecture and weights to the same timestep, so that both can be
+generated together. The others leave the architecture clean: the weights are conditioned on it.
 
-Shapes: B networks a batch, L patches a network, P numbers a patch, S architecture tokens, V symbols.
+Shapes: B networks per batch, L patches per network, P numbers per patch, S architecture tokens, V symbols.
 """
 
 from collections.abc import Callable
@@ -35,7 +35,7 @@ class Corpus:
 
 
 def build_corpora(training: TrainingSet, patch: tuple[int, int], device: torch.device) -> list[Corpus]:
-    """All training networks; an architecture of which the zoo validated no network has no corpus."""
+    """All training networks. An architecture without a validated network has no corpus."""
     task, found = training.task, []
     for arch in training.architectures:
         policies = list(training.networks(arch).values())
@@ -47,8 +47,8 @@ def build_corpora(training: TrainingSet, patch: tuple[int, int], device: torch.d
 
 
 def principal_components(corpora: list[Corpus], rank: int, seed: int) -> Tensor:
-    """Of all training networks on the whole grid, (L, P, R); of fewer networks than R the last are zero."""
-    # On the CPU: the algorithm draws from its device's global generator, and `seeded` keeps that of the CPU alone.
+    """Principal components of all training networks on the whole grid, (L, P, R), not centred; zero past the rank."""
+    # On the CPU: the algorithm draws from its device's global generator, and `seeded` restores only the CPU's.
     networks = torch.cat([corpus.patches.flatten(1).cpu() for corpus in corpora])  # (N, L P)
     found = min(rank, *networks.shape)
     _, _, components = seeded(lambda: torch.svd_lowrank(networks, found, niter=4), seed)  # (L P, found)
@@ -64,7 +64,7 @@ def batch_loss(
     if joint or config.tokens == "grid":
         drawn = torch.randint(len(corpora), (config.batch,), generator=rng).tolist()
         seen = torch.arange(len(place), device=device)
-    else:  # of one architecture, for they must have equally many tokens
+    else:  # all of one architecture: they must have equally many tokens
         drawn = [int(torch.randint(len(corpora), (), generator=rng))] * config.batch
         seen = corpora[drawn[0]].valid.nonzero()[:, 0]
     picks = [int(torch.randint(len(corpora[c].patches), (), generator=rng)) for c in drawn]

@@ -1,8 +1,8 @@
 """SANE: an autoencoder of rows of weights, sampled around encoded training networks (arXiv 2406.09997).
 
-`tokens.py` is a policy as a sequence, `model.py` the autoencoder, `training.py` its loss, `sampling.py` what is drawn
-from; here are they put together. The authors' code, what the NNiT paper says of it and what is done here are set side
-by side in docs/adaptations/sane.md.
+`tokens.py` makes a sequence of a policy, `model.py` has the autoencoder, `training.py` its loss, `sampling.py` the
+density estimates. This file puts them together. docs/adaptations/sane.md compares the authors' code, what the NNiT
+paper says of it, and this.
 """
 
 from collections.abc import Callable, Iterator
@@ -50,8 +50,8 @@ class Method(Generator):
     def fit(cls, training: TrainingSet, *, seed: int, directory: Path, config: Config | None = None) -> Self:
         """Train on the zoo, resuming from what a killed run left in the directory.
 
-        Raises ResumeError if that belongs to another run, InputError if an architecture does not fit the model, and
-        TrainingError if the loss diverges.
+        Raises TrainingStateError if that belongs to another run, InputError if an architecture does not fit the model,
+        and TrainingError if the loss diverges.
         """
         config = config or (rehearsal(cls.config) if training.rehearsal else cls.config)
         run = Run(cls.name, training, config, seed, directory)
@@ -65,10 +65,11 @@ class Method(Generator):
         return cls(trained.model.autoencoder, manifest.after(trained), training)
 
     def generate(self, arch: Architecture, n: int, *, seed: int = 0) -> list[Weights]:
-        """n policies of any architecture none of whose layers is wider than every training network's, on the CPU.
+        """n policies of an architecture, float32 on the CPU; no layer may be wider than that of every training network.
 
-        Policy i is a draw of its own, so asking for fewer gives the first of them. Bootstrapping needs the simulator.
-        Raises ValueError for an architecture that the model has no place or the zoo no anchor for.
+        Policy i is a draw of its own: asking for fewer gives the first of them, up to rounding (about 1e-6).
+        Bootstrapping needs the simulator. Raises InputError for an architecture that the model has no place for, or
+        the zoo no anchor.
         """
         config = self.manifest.config
         check_architecture(arch)
@@ -80,12 +81,12 @@ class Method(Generator):
         return self._decode(self._draw(anchors, n, partial(_source, seed, arch, config.bootstraps)), arch)
 
     def _draw(self, anchors: Tensor, n: int, source: Callable[[int], torch.Generator]) -> list[Tensor]:
-        """n samples, the first of as many more, (T, Z)."""
+        """n samples, each (T, Z). Fewer are the first of them."""
         config = self.manifest.config
         return [draw(anchors, config.coupling, config.bandwidth, source(i)) for i in range(n)]
 
     def reconstruct(self, policies: list[Weights], arch: Architecture) -> list[Weights]:
-        """The policies encoded and decoded again, each with its neurons in the order they were in."""
+        """The policies encoded and decoded, each with its neurons in the order they were in."""
         orders = [self._canonical_order(policy, arch) for policy in policies]
         latents = self._encode([permute(policy, order) for policy, order in zip(policies, orders, strict=True)], arch)
         decoded = self._decode(latents, arch)
@@ -98,7 +99,7 @@ class Method(Generator):
         return match(policy, next(iter(networks.values())))
 
     def _encode_networks(self, arch: Architecture) -> dict[int, Tensor]:
-        """GHN seed to that training network's latent numbers, (T, Z)."""
+        """GHN seed to the latents of that training network, (T, Z)."""
         if arch not in self._encoded:
             networks = canonical_networks(self.training, arch, self.manifest.config.align)
             latents = self._encode([*networks.values()], arch)
@@ -128,7 +129,7 @@ class Method(Generator):
         return policies
 
     def _whole(self, places: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """Places (B, T, 3) and present (B, T) of policies of one architecture: there is no padding among them."""
+        """Places (B, T, 3) and present (B, T) of policies of one architecture, among which there is no padding."""
         places = places.expand(count, -1, -1).to(self._device)
         return places, torch.ones(places.shape[:2], dtype=torch.bool, device=self._device)
 
@@ -142,7 +143,7 @@ class Method(Generator):
 
     @classmethod
     def load(cls, directory: Path, training: TrainingSet) -> Self:
-        """Read what `save` wrote. Raises ValueError naming the file where it does not fit the zoo or this code."""
+        """Read what `save` wrote. Raises ModelFileError where it does not fit the zoo or this code."""
 
         def build(facts: Manifest[Config]) -> Autoencoder:
             unread = Standard(torch.zeros(LAYERS), torch.ones(LAYERS))
@@ -152,7 +153,7 @@ class Method(Generator):
 
 
 def _source(seed: int, arch: Architecture, bootstraps: int, index: int) -> torch.Generator:
-    """The noise source of policy `index` after so many times of bootstrapping, independent of all others."""
+    """The noise source of policy `index` after so many rounds of bootstrapping, independent of all others."""
     state = np.random.SeedSequence((seed, index, *arch, bootstraps)).generate_state(1, np.uint64)
     return torch.Generator().manual_seed(int(state[0]))
 

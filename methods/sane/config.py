@@ -1,4 +1,4 @@
-"""SANE's numbers: the authors' where they fit multilayer perceptrons, and those that a CPU can train."""
+"""SANE's numbers: the authors' where they fit multilayer perceptrons, else those that a CPU can train."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -16,18 +16,18 @@ class Config:
     latent: int = 128
     """Numbers that a token is encoded into."""
     start: Literal["identity", "random"] = "identity"
-    """What the linear layers in and out of the blocks are initially: the identity, as far as the widths go, so that
-    training begins with a nearly whole round trip; or random, as the authors'."""
+    """How the linear layers in and out of the blocks begin: as the identity, as far as the widths go, so that training
+    begins with a nearly exact round trip; or random, as the authors'."""
 
     align: Literal["rebasin", "none"] = "rebasin"
-    """Order of the neurons: that nearest to the architecture's first network, or the one they come in."""
+    """Order of the neurons: matched to the architecture's first network, or as they come."""
     permute: bool = False
     """Whether the second of the two contrasted views has its neurons in a random order."""
     standardise: bool = True
     """Whether every layer's weights are brought to mean 0 and standard deviation 1."""
     averaged_over: Literal["window", "valid"] = "window"
-    """What the squared error is averaged over: the padded window, or the numbers that are weights, there in units of
-    their standard deviation in the batch."""
+    """What the squared error is averaged over: the padded window, or the weights alone; then it is divided by their
+    variance in the batch."""
 
     batch: int = 16
     steps: int = 1_500
@@ -37,30 +37,18 @@ class Config:
     ema: float = 0.99
 
     coupling: Literal["shared", "independent"] = "shared"
-    """Whether all tokens of a sample come from one anchor and get one noise vector, or each draws for itself."""
+    """Whether all tokens of a sample share one anchor and one noise vector, or each draws its own."""
     bandwidth: float = 0.2
-    """Standard deviation of the Gaussian kernel, in units of that of the anchors' latent numbers."""
+    """Standard deviation of the Gaussian kernel, in units of that of the anchors' latents."""
     bootstraps: int = 0
     """How often samples are rolled out on validation episodes and the best of them become the anchors."""
     population: int = 50
-    """Samples that are rolled out each time."""
+    """Samples that are rolled out in each round."""
     kept: int = 10
+    """Samples that become anchors."""
 
 
 CPU = Config()
-
-PAPER = Config(
-    width=1024,
-    depth=8,
-    heads=8,
-    start="random",
-    batch=32,
-    steps=50 * 6400 // 32,
-    peak_lr=1e-4,
-    warmup=15 * 6400 // 32,
-    ema=0.0,  # the last weights, no average
-)
-"""The authors' numbers for convolutional networks, their epochs as steps on 6,400 networks."""
 
 
 def mixed(config: Config) -> Config:

@@ -1,6 +1,6 @@
 """The autoencoder: GPT-2's blocks without causal mask and without biases, and a projection head for the contrast.
 
-Shapes: B policies, T tokens, D numbers a token, W model width, Z latent numbers a token.
+Shapes: B policies, T tokens, D numbers per token, W model width, Z latent numbers per token.
 """
 
 import copy

@@ -1,6 +1,6 @@
-"""Sampling: a kernel density estimate of every token's latent numbers, over the training networks as anchors.
+"""Sampling: a kernel density estimate for every token's latents, with the training networks as anchors.
 
-Shapes: A anchors, T tokens, Z latent numbers a token.
+Shapes: A anchors, T tokens, Z latent numbers per token.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -9,20 +9,22 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from nnbench.errors import InputError
 from nnbench.tasks.policies.architectures import Architecture, architecture_name
 from nnbench.tasks.policies.resizing import doublings, nearest_architectures
 from nnbench.tasks.policies.training_set import TrainingSet
 
 Latents = Callable[[Architecture], dict[int, Tensor]]
-"""Of a training architecture: GHN seed to that policy's latent numbers, (T, Z)."""
+"""Training architecture to GHN seed to the latents of that policy, (T, Z)."""
 
 
 def collect_anchors(arch: Architecture, action_dim: int, training: TrainingSet, latents: Latents) -> Tensor:
-    """Of the nearest training architectures, which are `arch` itself if it is one, (A, T, Z).
+    """Latents of the nearest training architectures, (A, T, Z); the nearest to a training architecture is itself.
 
-    Where their layers are wider, the rows that `arch` lacks are left out; where they are narrower, further rows come
-    from the policy of the same hypernetwork whose architecture, of those that have such a row, is nearest to `arch`.
-    Raises ValueError where no anchor can be completed.
+    Where their layers are wider, the rows that `arch` lacks are left out: the last ones, whatever the neurons' order.
+    Where they are narrower, each missing row comes from the policy that the same hypernetwork wrote for the nearest
+    architecture that has such a row.
+    Raises InputError where no anchor can be completed.
     """
     by_distance = sorted(training.architectures, key=lambda near: doublings(arch, near))
     anchors = []
@@ -36,7 +38,7 @@ def collect_anchors(arch: Architecture, action_dim: int, training: TrainingSet, 
             if all(rows is not None for rows in layers):
                 anchors.append(torch.cat([rows for rows in layers if rows is not None]))
     if not anchors:
-        raise ValueError(
+        raise InputError(
             f"sane: {architecture_name(arch)} has a layer wider than that of any training network of a hypernetwork "
             "that the nearest architectures have a network of; its rows have no anchors"
         )
@@ -44,7 +46,7 @@ def collect_anchors(arch: Architecture, action_dim: int, training: TrainingSet, 
 
 
 def _stitch(width: int, sources: Iterable[tuple[Architecture, Tensor]], layer: int, action_dim: int) -> Tensor | None:
-    """The first `width` rows of a layer, each from the first of the sources that has it; None where none has."""
+    """The first `width` rows of a layer, each from the first source that has it; None where no source has it."""
     rows: list[Tensor] = []
     found = 0
     for source, latent in sources:
@@ -57,11 +59,11 @@ def _stitch(width: int, sources: Iterable[tuple[Architecture, Tensor]], layer: i
 
 
 def draw(anchors: Tensor, coupling: Literal["shared", "independent"], bandwidth: float, rng: torch.Generator) -> Tensor:
-    """One sample, (T, Z): of every token a random anchor's (A, T, Z), and Gaussian noise.
+    """One sample, (T, Z): for every token the latents of a random anchor out of (A, T, Z), and Gaussian noise.
 
-    The bandwidth is in units of the anchors' standard deviation, for how large latent numbers are depends on how the
-    encoder began. The authors' code seeds the estimate of each token alike, so that all tokens take the same anchor and
-    the same noise (`shared`); `independent` is what the estimates by themselves say.
+    The bandwidth is in units of the anchors' standard deviation, because the size of latents depends on how the encoder
+    began. The authors' code seeds the estimate of each token alike, so that all tokens take the same anchor and the
+    same noise (`shared`); `independent` draws each for itself, as the estimates say.
     """
     count, tokens, latent = anchors.shape
     draws = 1 if coupling == "shared" else tokens
@@ -71,6 +73,6 @@ def draw(anchors: Tensor, coupling: Literal["shared", "independent"], bandwidth:
 
 
 def keep_best(latents: Sequence[Tensor], scores: Sequence[Mapping[str, float]], count: int) -> list[Tensor]:
-    """Those of the highest return, the best first: the anchors of the next time, as the authors bootstrap."""
+    """Those with the highest returns, the best first: the anchors of the next round of bootstrapping."""
     order = sorted(range(len(latents)), key=lambda i: scores[i]["return"], reverse=True)
     return [latents[i] for i in order[:count]]

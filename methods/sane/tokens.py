@@ -1,18 +1,19 @@
-"""A policy as a sequence of rows: a token is one output neuron, its weights, zero-padded, and last its bias.
+"""A policy as a sequence of rows: a token is one output neuron, with its zero-padded weights and last its bias.
 
-The authors' code has the bias right after the last weight, where an architecture with another number of inputs has a
-weight or padding: their networks are all of one architecture.
+The authors' code has the bias right after the last weight, for their networks are all of one architecture. With another
+number of inputs there is a weight or padding at that place.
 
-A token has a place (n, l, k): its number in the sequence, its layer and its number in the layer. A wider layer has more
-rows, so n of all later layers moves on; l and k do not.
+A token has a place (n, l, k): its number in the sequence, its layer, and its number in the layer. A wider layer has
+more rows, so n shifts in all later layers; l and k do not.
 
-Shapes: T tokens a policy, D numbers a token.
+Shapes: T tokens per policy, D numbers per token.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nnbench.errors import InputError
 from nnbench.tasks.policies.architectures import MAX_WIDTH, Architecture, architecture_name, layer_widths
 from nnbench.tasks.policies.mlp import Weights
 
@@ -21,27 +22,27 @@ LAYERS = HIDDEN_LAYERS + 1
 
 
 def check_architecture(arch: Architecture) -> None:
-    """Raises ValueError where the model has no place for some row."""
+    """Check that the model has a place for every row. Raises InputError."""
     if len(arch) != HIDDEN_LAYERS:
-        raise ValueError(f"sane: {architecture_name(arch)} has {len(arch)} hidden layers, expected {HIDDEN_LAYERS}")
+        raise InputError(f"sane: {architecture_name(arch)} has {len(arch)} hidden layers, expected {HIDDEN_LAYERS}")
     if max(arch) > MAX_WIDTH:
-        raise ValueError(f"sane: {architecture_name(arch)} has width {max(arch)}, expected at most {MAX_WIDTH}")
+        raise InputError(f"sane: {architecture_name(arch)} has width {max(arch)}, expected at most {MAX_WIDTH}")
 
 
 def token_size(observation_dim: int) -> int:
-    """D: the longest row that any architecture has."""
+    """D, the length of the longest row of any architecture."""
     return max(observation_dim, MAX_WIDTH) + 1
 
 
 def window(action_dim: int) -> int:
-    """T of the widest architecture; the whole policy is one window."""
+    """T of the widest architecture: the whole policy is one window."""
     return HIDDEN_LAYERS * MAX_WIDTH + action_dim
 
 
 def layout(arch: Architecture, observation_dim: int, action_dim: int) -> tuple[Tensor, Tensor]:
-    """The places (n, l, k) of all tokens, (T, 3), and which of their numbers are weights, (T, D) bool.
+    """The places (n, l, k) of all tokens, (T, 3), and which of their numbers are weights or biases, (T, D) bool.
 
-    Raises ValueError as `check_architecture`.
+    Raises InputError as `check_architecture`.
     """
     check_architecture(arch)
     widths = layer_widths(arch, observation_dim, action_dim)

@@ -1,6 +1,6 @@
-"""Training: two noisy views of each network are reconstructed, and told from those of the other networks.
+"""Training: two noisy views of each network are reconstructed, and told apart from those of the other networks.
 
-Shapes: B networks a batch, T tokens of the longest of them, D numbers a token.
+Shapes: B networks per batch, T tokens of the longest of them, D numbers per token.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ _CONTRAST = 0.05
 """Share of the contrastive loss; the rest is the reconstruction's."""
 _TEMPERATURE = 0.1
 _BATCHES = 4
-"""So many are drawn and sorted by length, and one of them is trained on."""
+"""How many batches are drawn and sorted by length; one of them is trained on."""
 
 
 def canonical_networks(training: TrainingSet, arch: Architecture, order: str) -> dict[int, Weights]:
@@ -40,7 +40,7 @@ def canonical_networks(training: TrainingSet, arch: Architecture, order: str) ->
 
 
 def measure_layers(networks: list[Weights]) -> Standard:
-    """Per layer the mean over networks of the mean, and the root of the mean over networks of the variance."""
+    """For each layer, the mean over networks of the mean, and the root of the mean over networks of the variance."""
     means, stds = [], []
     for layer in range(LAYERS):
         values = [torch.cat([net[f"{2 * layer}.weight"].flatten(), net[f"{2 * layer}.bias"]]) for net in networks]
@@ -60,7 +60,7 @@ class Corpus:
 
 
 def build_corpus(training: TrainingSet, config: Config) -> Corpus:
-    """An architecture of which the zoo validated no network adds none."""
+    """All training networks. An architecture without a validated network adds none."""
     task = training.task
     networks = [
         network
@@ -73,7 +73,7 @@ def build_corpus(training: TrainingSet, config: Config) -> Corpus:
 
 
 def draw_batch(networks: list[Weights], size: int, rng: torch.Generator) -> list[Weights]:
-    """Different networks of about equally many tokens, for padding costs time; each is as likely as any other."""
+    """Different networks of similar length, because padding costs time; each is as likely as any other."""
     picks = torch.randperm(len(networks), generator=rng)[: _BATCHES * size].tolist()
     drawn = sorted((networks[pick] for pick in picks), key=lambda network: sum(architecture_of(network)))
     batches = [drawn[start : start + size] for start in range(0, len(drawn), size)]
@@ -86,7 +86,7 @@ def shuffled(weights: Weights, rng: torch.Generator) -> Weights:
 
 
 def batch_loss(model: Learner, corpus: Corpus, config: Config, device: torch.device, rng: torch.Generator) -> Tensor:
-    """0.05 of the contrast and 0.95 of the reconstruction, of both views of random networks."""
+    """0.05 times the contrastive loss and 0.95 times that of the reconstruction, for two views of random networks."""
     first = draw_batch(corpus.networks, config.batch, rng)
     second = [shuffled(network, rng) for network in first] if config.permute else first
     layouts = [corpus.layouts[architecture_of(network)] for network in first] * 2
@@ -110,7 +110,7 @@ def batch_loss(model: Learner, corpus: Corpus, config: Config, device: torch.dev
 
 
 def reconstruction_loss(output: Tensor, target: Tensor, valid: Tensor, window: int, config: Config) -> Tensor:
-    """Squared error of the numbers that are weights, (B, T, D), averaged as the configuration says."""
+    """Squared error over the weights among (B, T, D), averaged as the configuration says."""
     error = ((output - target) * valid).square().sum()
     if config.averaged_over == "window":
         return error / (len(target) * window * target.shape[2])
@@ -119,7 +119,7 @@ def reconstruction_loss(output: Tensor, target: Tensor, valid: Tensor, window: i
 
 
 def contrastive_loss(projected: Tensor) -> Tensor:
-    """NT-Xent: of all other views, (2 B, 30), each finds the one of its own network, B further on."""
+    """NT-Xent over (2 B, 30): each view is to find the other view of its network, B places further on."""
     count = len(projected)
     unit = F.normalize(projected, dim=1, eps=1e-8)
     similarity = (unit @ unit.T / _TEMPERATURE).fill_diagonal_(-torch.inf)

@@ -11,18 +11,19 @@ import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
 
+from nnbench.errors import InputError
 from nnbench.tasks.policies.mlp import Weights
 
 
 def permute(weights: Weights, permutations: Sequence[np.ndarray]) -> Weights:
     """The same function with neuron permutations[l][i] of hidden layer l in place i.
 
-    Raises ValueError unless there is a permutation of the right size for each hidden layer.
+    Raises InputError unless there is a permutation of the right size for each hidden layer.
     """
     layers = len(weights) // 2
     widths = [weights[f"{2 * layer}.bias"].shape[0] for layer in range(layers - 1)]
     if [sorted(p) for p in permutations] != [list(range(width)) for width in widths]:
-        raise ValueError(f"expected a permutation for each of the hidden widths {widths}")
+        raise InputError(f"expected a permutation for each of the hidden widths {widths}")
     permuted = {key: value.clone() for key, value in weights.items()}
     for layer, permutation in enumerate(permutations):
         order = torch.as_tensor(permutation)
@@ -38,10 +39,10 @@ def match(weights: Weights, reference: Weights) -> list[np.ndarray]:
 
     Coordinate descent ends in a local optimum. The better of two is returned: from where the neurons are, so that the
     distance never grows, and from matching layer after layer by incoming weights alone, which finds any order of a
-    copy. Raises ValueError where the shapes differ.
+    copy. Raises InputError where the shapes differ.
     """
     if [(k, v.shape) for k, v in weights.items()] != [(k, v.shape) for k, v in reference.items()]:
-        raise ValueError("expected two networks of one architecture")
+        raise InputError("expected two networks of one architecture")
     ours, theirs = ([value.double().numpy() for value in network.values()] for network in (weights, reference))
     layers = len(ours) // 2
     widths = [len(ours[2 * layer + 1]) for layer in range(layers - 1)]

@@ -15,6 +15,7 @@ from typing import Self
 import numpy as np
 from pebble import ProcessExpired, ProcessPool
 
+from nnbench.errors import InputError
 from nnbench.tasks.registry import load_task
 from nnbench.tasks.simulation.engine import Engine, SimulationError
 from nnbench.tasks.simulation.episodes import Episodes
@@ -51,7 +52,7 @@ class Simulator:
     def __init__(self, task: Task, workers: int | None = None, *, hang_s: float = HANG_S) -> None:
         workers = workers if workers is not None else (os.cpu_count() or 1)
         if workers < 1:
-            raise ValueError(f"workers={workers}: expected at least 1")
+            raise InputError(f"workers={workers}: expected at least 1")
         self.task = task
         self.workers = workers
         self._hang_s = hang_s
@@ -81,7 +82,7 @@ class Simulator:
         """Run the units on all workers; yields (position in `units`, episodes) in the order they finish.
 
         Units are taken from the iterable only as workers become free, so a generator may decide on the next unit by
-        the results yielded so far. Raises ValueError for a unit that does not fit the task or a worker, and
+        the results yielded so far. Raises InputError for a unit that does not fit the task or a worker, and
         SimulationError where workers cannot start or a second worker is lost over the same unit.
         """
         waiting: list[tuple[int, Rollout, int]] = []  # position, unit, workers lost over it
@@ -143,7 +144,7 @@ class Simulator:
 
     def _check(self, unit: Rollout) -> None:
         if not 1 <= len(unit.seeds) <= SCENES_PER_WORKER:
-            raise ValueError(f"a rollout of {len(unit.seeds)} episodes: expected 1 to {SCENES_PER_WORKER}")
+            raise InputError(f"a rollout of {len(unit.seeds)} episodes: expected 1 to {SCENES_PER_WORKER}")
 
     def _schedule(self, unit: Rollout) -> Future[Episodes]:
         try:

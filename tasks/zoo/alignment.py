@@ -24,9 +24,13 @@ from nnbench.tasks.files import file_sha256, write_atomically, write_json, write
 from nnbench.tasks.policies.architectures import Architecture, architecture_name, parameter_shapes
 from nnbench.tasks.policies.mlp import Weights, nearest_neighbours
 from nnbench.tasks.simulation.workers import Simulator
-from nnbench.tasks.zoo.distillation import DistillationConfig, LabelledStates, PoolConfig, learn_from
+from nnbench.tasks.zoo.build import refuse_other_work, used_versions
+from nnbench.tasks.zoo.distillation import learn_from
 from nnbench.tasks.zoo.ghn import GHNConfig, GHNEnsemble
-from nnbench.tasks.zoo.zoo import refuse_other_work, score_policies, used_versions
+from nnbench.tasks.zoo.manifest import ZooError
+from nnbench.tasks.zoo.presets import DistillationConfig, PoolConfig
+from nnbench.tasks.zoo.states import LabelledStates
+from nnbench.tasks.zoo.validation import score_policies
 
 Side = Literal["conv1x1", "upsample", "sgd"]
 
@@ -88,14 +92,14 @@ def compare(
     """One row a policy: its score, its nearest neighbour and how its weights lie; also written to `out`.
 
     Learns from the pool of states in `distillation`; finished policies in `work` are not trained again. Raises
-    ValueError where there is no pool.
+    ZooError where there is no pool of this task.
     """
     task, pool_file = simulator.task, distillation / "pool.safetensors"
     if not pool_file.exists():
-        raise ValueError(f"{pool_file}: no states to learn from; `nnbench zoo build --task {task.name}` gathers them")
+        raise ZooError(f"{pool_file}: no states to learn from; `nnbench zoo build --task {task.name}` gathers them")
     made = distillation / "made-with.json"
     if not made.exists() or json.loads(made.read_text()).get("standardiser_sha256") != task.standardiser.sha256:
-        raise ValueError(
+        raise ZooError(
             f"{pool_file}: not known to be standardised as {task.name} is now; gather them anew in another folder"
         )
     made_with = {"config": asdict(config), "pool_sha256": file_sha256(pool_file)}

@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nnbench.errors import InputError
 from nnbench.tasks.policies.architectures import MAX_WIDTH, Architecture, parameter_shapes
 from nnbench.tasks.policies.mlp import Weights
 
@@ -135,9 +136,9 @@ class GHNEnsemble(nn.Module):
         config = config or GHNConfig()
         side = config.max_width
         if max(observation_dim, action_dim) > side:
-            raise ValueError(f"observation {observation_dim}, action {action_dim}: expected at most {side} each")
+            raise InputError(f"observation {observation_dim}, action {action_dim}: expected at most {side} each")
         if side < 8 or side & (side - 1):
-            raise ValueError(f"a field of {side} x {side} weights: expected a power of two from 8 on")
+            raise InputError(f"a field of {side} x {side} weights: expected a power of two from 8 on")
         self.seeds, self.observation_dim, self.action_dim = tuple(seeds), observation_dim, action_dim
         self.max_width = side
         g = [torch.Generator().manual_seed(seed) for seed in seeds]
@@ -187,7 +188,7 @@ class GHNEnsemble(nn.Module):
         Computed in double precision and rounded, so that every machine writes the same single-precision weights.
         """
         if not arch or max(arch) > self.max_width:
-            raise ValueError(f"architecture {arch}: expected hidden widths of at most {self.max_width}")
+            raise InputError(f"architecture {arch}: expected hidden widths of at most {self.max_width}")
         exact = copy.deepcopy(self).double()
         weights, biases = exact(torch.tensor(arch).expand(len(self.seeds), 1, len(arch)))
         written: dict[int, Weights] = {}

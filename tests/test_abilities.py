@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from nnbench.harness.abilities import examine
+from nnbench.harness.abilities import Finding, examine
 
 
 def test_physics_on_the_cpu_works_and_every_finding_says_something(
@@ -17,7 +17,7 @@ def test_physics_on_the_cpu_works_and_every_finding_says_something(
     findings = {finding.ability: finding for finding in examine()}
     assert list(findings) == [
         "physics on CPU",
-        "physics on CUDA",
+        "GPU",
         "rendering",
         "bfloat16",
         "fused kernels",
@@ -28,11 +28,10 @@ def test_physics_on_the_cpu_works_and_every_finding_says_something(
     assert not findings["SLURM"].works and "cannot reach slurmctld" in findings["SLURM"].detail
 
 
-def test_a_broken_part_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail() -> None:
+def test_a_broken_part_is_a_finding() -> None:
+    def fail() -> tuple[bool, str]:
         raise OSError("libcuda.so: wrong ELF class")
 
-    monkeypatch.setattr("nnbench.harness.abilities._bfloat16", fail)
-    findings = {finding.ability: finding for finding in examine()}
-    broken = findings["bfloat16"]
-    assert not broken.works and broken.detail == "OSError: libcuda.so: wrong ELF class"
+    broken, whole = examine({"bfloat16": fail, "GPU": lambda: (True, "one")})
+    assert broken == Finding("bfloat16", False, "OSError: libcuda.so: wrong ELF class")
+    assert whole == Finding("GPU", True, "one")

@@ -1,0 +1,127 @@
+"""Trained methods on disk: where they are, whether they are whole, and what they cost.
+
+A trained method is a folder with what its `save` wrote and a manifest with the hash of every file. The user's own
+folder is searched first, then what ships with the package.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from nnbench.errors import NnbenchError
+from nnbench.tasks.files import file_sha256
+
+SHIPPED = Path(str(files("nnbench.methods"))) / "checkpoints"
+TRAINED = Path("runs") / "methods"
+"""Where `nnbench train` writes, below the current folder."""
+
+_SHIPPED_ZOOS = Path(str(files("nnbench.tasks"))) / "zoos"
+_KEYS = {"method", "task", "seed", "zoo_sha256", "files", "parameters", "wall_s", "machine", "versions"}
+
+
+class CheckpointError(NnbenchError, ValueError):
+    """A trained method that is damaged or was trained on something else."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained method that is whole and unchanged."""
+
+    sha256: str
+    """Identity of the trained method; every row carries it."""
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The size of a trained method and the cost of its training."""
+
+    method: str
+    task: str
+    seed: int
+    parameters: int
+    """In all saved tensors, also those that training does not change (principal components, means)."""
+    seconds: float
+    """Of training; with those of killed runs where the method counts them (`seconds` in its config.json)."""
+    machine: dict[str, Any]
+    config: dict[str, Any]
+    """Its config.json, empty where it has none."""
+
+
+def own_folder(method: str, task: str, seed: int, zoo_sha256: str) -> Path:
+    """Where `train` writes: one folder per method, task and seed, and per zoo where the zoo does not ship."""
+    name = f"seed-{seed}" if _ships(task, zoo_sha256) else f"seed-{seed}-zoo-{zoo_sha256[:12]}"
+    return TRAINED / method / task / name
+
+
+def find(method: str, task: str, zoo_sha256: str, seed: int, code_sha256: str | None = None) -> Trained | None:
+    """The trained method of this zoo: the user's own, else the one that ships, else None.
+
+    `code_sha256` is that of `nnbench.harness.code.hash_code`; what other code trained is not found. Raises
+    CheckpointError where the files changed, or where the user's folder for the zoo that ships is of another zoo.
+    """
+    own, shipped = own_folder(method, task, seed, zoo_sha256), SHIPPED / method / task / f"seed-{seed}"
+    for folder in (own, shipped) if _ships(task, zoo_sha256) else (own,):
+        if not (folder / "manifest.json").exists():
+            continue
+        trained, manifest = read_checkpoint(method, task, folder)
+        if manifest["zoo_sha256"] != zoo_sha256:
+            theirs, ours = manifest["zoo_sha256"][:12], zoo_sha256[:12]
+            raise CheckpointError(
+                f"{folder / 'manifest.json'}: trained on another zoo ({theirs}, this is {ours}); "
+                f"{_remedy(method, task, folder)}"
+            )
+        if manifest.get("code_sha256") == code_sha256:
+            return trained
+    return None
+
+
+def read_checkpoint(method: str, task: str, folder: Path) -> tuple[Trained, dict[str, Any]]:
+    """The trained method in a folder, and its manifest. Raises CheckpointError where a file is not what was stored."""
+    path, remedy = folder / "manifest.json", _remedy(method, task, folder)
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text())
+        if missing := _KEYS - manifest.keys():
+            raise KeyError(*sorted(missing))
+    except (json.JSONDecodeError, KeyError, AttributeError) as error:
+        raise CheckpointError(f"{path}: not a trained method's manifest ({error!r}); {remedy}") from error
+    for name, recorded in manifest["files"].items():
+        if not (folder / name).exists() or file_sha256(folder / name) != recorded:
+            raise CheckpointError(f"{folder / name}: missing or changed since training; {remedy}")
+    identity = {"method": manifest["method"], "zoo": manifest["zoo_sha256"], "files": manifest["files"]}
+    identity |= {"code": manifest["code_sha256"]} if "code_sha256" in manifest else {}
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    return Trained(digest, folder), manifest
+
+
+def find_budget(unit: Mapping[str, Any]) -> Budget | None:
+    """The budget of the trained method that a unit's rows name; None where it is no longer stored.
+
+    `unit` has the fields of a `Unit`, as in a manifest. Raises CheckpointError.
+    """
+    method, task, seed = unit["method"], unit["task"], unit["generator_seed"]
+    own, shipped, name = TRAINED / method / task, SHIPPED / method / task, f"seed-{seed}"
+    for folder in (own / name, *sorted(own.glob(f"{name}-zoo-*")), shipped / name):
+        if not (folder / "manifest.json").exists():
+            continue
+        trained, manifest = read_checkpoint(method, task, folder)
+        if trained.sha256 == unit["method_sha256"]:
+            described = folder / "config.json"
+            config = json.loads(described.read_text()) if described.exists() else {}
+            seconds = config.get("seconds", manifest["wall_s"])
+            numbers = manifest["parameters"], seconds, manifest["machine"], config.get("config", {})
+            return Budget(method, task, seed, *numbers)
+    return None
+
+
+def _ships(task: str, zoo_sha256: str) -> bool:
+    manifest = _SHIPPED_ZOOS / task / "manifest.json"
+    return manifest.exists() and file_sha256(manifest) == zoo_sha256
+
+
+def _remedy(method: str, task: str, folder: Path) -> str:
+    return f"restore it, or delete {folder} and run `nnbench train --method {method} --task {task}`"

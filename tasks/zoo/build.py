@@ -1,0 +1,139 @@
+"""How a zoo is built: from the expert to hypernetworks to validated policies, in stages that are kept."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save, save_file
+
+from nnbench.tasks.files import file_sha256, write_atomically, write_json, write_rows
+from nnbench.tasks.policies.architectures import architecture_name, load_splits
+from nnbench.tasks.policies.mlp import nearest_neighbours
+from nnbench.tasks.simulation.workers import Simulator
+from nnbench.tasks.task import Filter, Task
+from nnbench.tasks.zoo.distillation import build_pool, distil
+from nnbench.tasks.zoo.expert import load_expert
+from nnbench.tasks.zoo.ghn import GHNEnsemble
+from nnbench.tasks.zoo.manifest import FILES, SHIPPED, ZooError
+from nnbench.tasks.zoo.presets import DistillationConfig
+from nnbench.tasks.zoo.states import sample_states
+from nnbench.tasks.zoo.validation import keep_best, validate
+
+_STATES = 1024
+
+
+def expert_file(runs: Path, task_name: str) -> Path:
+    """The expert that a zoo is built from: the one that `nnbench expert train` wrote, else the one that ships."""
+    trained = runs / "expert" / task_name / "expert.safetensors"
+    return trained if trained.exists() else SHIPPED / task_name / "expert.safetensors"
+
+
+def build_zoo(
+    simulator: Simulator,
+    expert_path: Path,
+    work: Path,
+    out: Path,
+    ghn_seeds: Sequence[int],
+    config: DistillationConfig | None = None,
+    policy_filter: Filter | None = None,
+) -> None:
+    """From the expert to a zoo in `out`: GHNs, then the validation of what they write.
+
+    Finished stages in `work` are kept. The filter is by default the task's. Raises ZooError where `work` was made from
+    another expert or with other numbers.
+    """
+    task, expert = simulator.task, load_expert(expert_path)
+    config, policy_filter = config or DistillationConfig(), policy_filter or task.filter
+    ensemble = build_ghns(simulator, expert_path, work, ghn_seeds, config)
+    # What ships is rounded to bfloat16, so that is what is validated.
+    tensors = {key: value.to(torch.bfloat16).contiguous() for key, value in ensemble.state_dict().items()}
+    ensemble.load_state_dict(tensors)
+    judged = hashlib.sha256(save(tensors) + json.dumps(asdict(policy_filter)).encode()).hexdigest()
+    validation = work / f"validation-{judged[:12]}"
+    rows = keep_best(validate(simulator, ensemble, validation, policy_filter), policy_filter)
+    _add_neighbours(rows, ensemble)
+
+    write_atomically(out / "ghns.safetensors", lambda temporary: save_file(tensors, temporary))
+    write_atomically(out / "expert.safetensors", lambda temporary: temporary.write_bytes(expert_path.read_bytes()))
+    states = sample_states(simulator, expert, ensemble, _STATES)
+    write_atomically(out / "states.safetensors", lambda temporary: save_file({"observations": states}, temporary))
+    write_rows(out / "index.parquet", rows)
+    write_json(
+        out / "manifest.json",
+        {
+            "task": task.name,
+            "ghn_seeds": list(ghn_seeds),
+            "distillation": asdict(config),
+            "filter": asdict(policy_filter),
+            "policies": sum(row["partition"] == "train" for row in rows),
+            "valid_policies": sum(row["valid"] for row in rows),
+            "splits_sha256": load_splits().sha256,
+            "standardiser_sha256": task.standardiser.sha256,
+            "files": {name: file_sha256(out / name) for name in FILES},
+            "versions": used_versions(),
+        },
+    )
+
+
+def build_ghns(
+    simulator: Simulator, expert_path: Path, work: Path, ghn_seeds: Sequence[int], config: DistillationConfig
+) -> GHNEnsemble:
+    """The first stage of `build_zoo`. Without a pool, several processes may make other seeds in the same `work`.
+
+    Raises ZooError where what is in `work` was made from another expert or with other numbers.
+    """
+    claim_work(work, simulator.task, expert_path, config)
+    return distil(simulator, load_expert(expert_path), ghn_seeds, work, config)
+
+
+def gather_pool(simulator: Simulator, expert_path: Path, work: Path) -> None:
+    """The states of the preset `cpu`, which GHNs and direct training learn from, where `work` does not have them.
+
+    Raises ZooError where `work` was made from another expert or with other numbers.
+    """
+    config = DistillationConfig()
+    claim_work(work, simulator.task, expert_path, config)
+    build_pool(simulator, load_expert(expert_path), work, config)
+
+
+def claim_work(work: Path, task: Task, expert_path: Path, config: DistillationConfig) -> None:
+    """Remember that the states and GHNs in a folder are made so. Raises ZooError where they were made otherwise."""
+    made_with = {
+        "expert_sha256": file_sha256(expert_path),
+        "standardiser_sha256": task.standardiser.sha256,
+        "distillation": asdict(config),
+    }
+    refuse_other_work(work, made_with)
+
+
+def refuse_other_work(work: Path, made_with: dict[str, Any]) -> None:
+    """Remember what the files in a folder are made with. Raises ZooError where that was something else."""
+    path = work / "made-with.json"
+    made_with = json.loads(json.dumps(made_with))  # as it reads back: tuples are lists
+    if not path.exists() and not any(work.glob("[!.]*")):  # another process may be about to write the same
+        write_json(path, made_with)
+    elif not path.exists() or json.loads(path.read_text()) != made_with:
+        raise ZooError(
+            f"{work}: holds work of another expert or with other numbers; delete it, or choose another --work"
+        )
+
+
+def _add_neighbours(rows: list[dict[str, Any]], ensemble: GHNEnsemble) -> None:
+    """How far the nearest other training policy of the architecture is, for the paper's table 6."""
+    for arch in load_splits().train:
+        mine = [row for row in rows if row["valid"] and row["arch"] == architecture_name(arch)]
+        if mine:
+            policies = ensemble.policies(arch)
+            distances, cosines = nearest_neighbours([policies[row["ghn_seed"]] for row in mine])
+            for row, distance, cosine in zip(mine, distances.tolist(), cosines.tolist(), strict=True):
+                row |= {"nearest_l2": distance, "nearest_cosine": cosine}
+
+
+def used_versions() -> dict[str, str]:
+    """Of the packages that decide the numbers."""
+    return {name: version(name) for name in ("mani_skill", "sapien", "torch", "numpy")}

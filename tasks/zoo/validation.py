@@ -1,0 +1,155 @@
+"""Policies of a zoo in the simulator: how they score, which of them pass, and whether they score so again."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from nnbench.tasks.files import write_json
+from nnbench.tasks.policies.architectures import architecture_name, load_splits, parse_architecture
+from nnbench.tasks.policies.mlp import PolicyActor, Weights, flatten_weights
+from nnbench.tasks.simulation.episodes import join_episodes
+from nnbench.tasks.simulation.workers import SCENES_PER_WORKER, Rollout, Simulator
+from nnbench.tasks.task import Filter
+from nnbench.tasks.zoo.ghn import GHNEnsemble
+from nnbench.tasks.zoo.manifest import ZooError, read_index, verify
+from nnbench.tasks.zoo.zoo import Zoo
+
+_SPREAD = {"return": 1.7, "success_once": 0.13, "success_at_end": 0.13}
+"""Standard deviation of an episode's score where a rounding error changes the episode.
+
+PhysX takes reciprocals and square roots from instructions that every make of processor approximates in its own way, and
+contacts amplify the last bit. Of 96 policies validated on one make, none scored exactly the same on another. Over 64
+episodes the return of a policy differed by up to .51 and its success by up to .047; the mean over the 32 policies of a
+task differed by at most .028 and .002.
+"""
+
+
+def score_policies(simulator: Simulator, policies: list[Weights], policy_filter: Filter) -> list[dict[str, float]]:
+    """Mean return and success of every policy on the validation episodes."""
+    count = policy_filter.episodes
+    # All episodes of the first policy, then of the second, ...; cut where a worker is full.
+    owner = np.repeat(np.arange(len(policies)), count)
+    seeds = np.tile(np.arange(policy_filter.first_seed, policy_filter.first_seed + count), len(policies))
+    units = [
+        Rollout(PolicyActor.stack(policies, owner[part], simulator.task.standardiser), seeds[part])
+        for part in np.split(np.arange(len(owner)), range(SCENES_PER_WORKER, len(owner), SCENES_PER_WORKER))
+    ]
+    episodes = join_episodes(simulator.episodes(units))
+    columns = {
+        "return": episodes.returns,
+        "success_once": episodes.success_once,
+        "success_at_end": episodes.success_at_end,
+    }
+    return [
+        {name: float(values[owner == position].mean()) for name, values in columns.items()}
+        for position in range(len(policies))
+    ]
+
+
+def validate(
+    simulator: Simulator, ensemble: GHNEnsemble, directory: Path, policy_filter: Filter
+) -> list[dict[str, Any]]:
+    """Roll out every policy of all 81 architectures.
+
+    `directory` gets one file per architecture; finished files are kept.
+    """
+    rows: list[dict[str, Any]] = []
+    splits = load_splits()
+    archs = splits.train + splits.unseen + splits.outside
+    for arch in tqdm(archs, desc=f"validate {simulator.task.name}", unit="arch", disable=None):
+        path = directory / f"{architecture_name(arch)}.json"
+        if not path.exists():
+            policies = ensemble.policies(arch)
+            scores = score_policies(simulator, list(policies.values()), policy_filter)
+            described = [
+                {
+                    "task": simulator.task.name,
+                    "ghn_seed": ghn_seed,
+                    "arch": architecture_name(arch),
+                    "partition": splits.partition(arch),
+                    "parameters": flatten_weights(policy).numel(),
+                    "episodes": policy_filter.episodes,
+                }
+                for ghn_seed, policy in policies.items()
+            ]
+            write_json(path, [row | score for row, score in zip(described, scores, strict=True)])
+        rows += json.loads(path.read_text())
+    return rows
+
+
+def keep_best(rows: list[dict[str, Any]], policy_filter: Filter) -> list[dict[str, Any]]:
+    """Add `valid`, whether a policy is in the training set, and `reason`, why not."""
+    kept: dict[str, int] = {}
+    judged = []
+    for row in sorted(rows, key=lambda row: -row["return"]):
+        arch, reason = row["arch"], ""
+        if row["return"] < policy_filter.min_return:
+            reason = f"return {row['return']:.2f} < {policy_filter.min_return:g}"
+        elif row["success_at_end"] < policy_filter.min_success:
+            reason = f"success {row['success_at_end']:.3f} < {policy_filter.min_success:g}"
+        elif row["partition"] != "train":
+            reason = "held out" if row["partition"] == "unseen" else "outside the space"
+        elif kept.get(arch, 0) == policy_filter.best:
+            reason = f"not among the best {policy_filter.best}"
+        else:
+            kept[arch] = kept.get(arch, 0) + 1
+        judged.append(row | {"valid": reason == "", "reason": reason, "nearest_l2": None, "nearest_cosine": None})
+    order = {(row["arch"], row["ghn_seed"]): position for position, row in enumerate(rows)}
+    return sorted(judged, key=lambda row: order[row["arch"], row["ghn_seed"]])
+
+
+@dataclass(frozen=True)
+class Repetition:
+    """How the scores of policies changed that were rolled out once more."""
+
+    policies: int
+    exact: int
+    """How many of them scored as recorded in every episode."""
+    return_difference: float
+    """The largest change of a policy's mean return over the validation episodes."""
+    success_difference: float
+    """The largest change of a policy's success at the end."""
+    return_mean: float
+    """The mean change of the return over all of them."""
+    success_mean: float
+    """The mean change of the success at the end."""
+
+
+def roll_out_again(simulator: Simulator, directory: Path, count: int) -> Repetition:
+    """Roll out `count` policies, spread over the index, once more.
+
+    Raises ZooError where the record of one, or the mean of all, differs by more than rounding errors explain.
+    """
+    task = simulator.task
+    zoo, manifest = Zoo.open(task.source, directory), verify(directory, task)
+    index = read_index(directory)
+    rows = [index[i] for i in np.linspace(0, len(index) - 1, count).round().astype(int)]
+    policies = [zoo.hypernetwork_policies(parse_architecture(row["arch"]))[row["ghn_seed"]] for row in rows]
+    policy_filter = Filter(**manifest["filter"])
+    scores = score_policies(simulator, policies, policy_filter)
+    differences = np.array(
+        [[score[name] - row[name] for name in _SPREAD] for row, score in zip(rows, scores, strict=True)]
+    )  # (N, 3)
+
+    limits = 5 * np.array(list(_SPREAD.values())) / np.sqrt(policy_filter.episodes)
+    remedy = f"use the versions of the manifest, {manifest['versions']}"
+    for row, score, difference in zip(rows, scores, differences, strict=True):
+        if np.any(np.abs(difference) > limits):
+            recorded = {name: row[name] for name in score}
+            raise ZooError(
+                f"{directory / 'index.parquet'}: GHN {row['ghn_seed']} on {row['arch']} scored {score}, recorded is "
+                f"{recorded}; {remedy}"
+            )
+    mean = differences.mean(axis=0)
+    if np.any(np.abs(mean) > limits / np.sqrt(count)):
+        raise ZooError(
+            f"{directory / 'index.parquet'}: {count} policies scored {dict(zip(_SPREAD, mean.tolist(), strict=True))} "
+            f"more than recorded in the mean; {remedy}"
+        )
+    largest = np.abs(differences).max(axis=0)
+    exact = np.all(np.abs(differences) < 1e-4, axis=1)  # the last bits of a reward are the machine's
+    return Repetition(count, int(exact.sum()), *map(float, (largest[0], largest[2], mean[0], mean[2])))

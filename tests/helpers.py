@@ -1,0 +1,66 @@
+"""What tests of several methods share: comparing policies, small zoos, and a training that is killed."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from nnbench.methods import _optimisation
+from nnbench.tasks.policies.architectures import Architecture
+from nnbench.tasks.policies.mlp import Weights, flatten_weights, random_policy
+from nnbench.tasks.policies.training_set import TrainingSet
+
+OBSERVATION_DIM, ACTION_DIM = 42, 8
+NARROW, WIDE = TRAINED = ((16, 16, 16, 32), (16, 32, 16, 16))
+NEVER_VALID = (16, 16, 32, 16)
+
+
+def same(first: Weights, second: Weights) -> bool:
+    """Whether two state dicts are equal, bit for bit."""
+    return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
+
+
+def distance(first: Weights, second: Weights) -> float:
+    """L2, over all weights."""
+    return float((flatten_weights(first) - flatten_weights(second)).norm())
+
+
+def two_networks(arch: Architecture) -> dict[int, Weights]:
+    """By seed, as unlike as random ones are."""
+    return {
+        seed: random_policy(arch, OBSERVATION_DIM, ACTION_DIM, torch.Generator().manual_seed(seed)) for seed in (0, 1)
+    }
+
+
+class _ToyTask:
+    name = "pick_cube"
+
+    def __init__(self, observation_dim: int) -> None:
+        self.observation_dim, self.action_dim = observation_dim, ACTION_DIM
+
+
+def toy_zoo(
+    policy: Callable[[Architecture, int, int], Weights],
+    observation_dim: int = OBSERVATION_DIM,
+    sha256: str = "a" * 64,
+) -> TrainingSet:
+    """Two policies, `policy(arch, seed, observation_dim)`, for each architecture of TRAINED; none for NEVER_VALID."""
+    task: Any = _ToyTask(observation_dim)
+
+    def networks(arch: Architecture) -> dict[int, Weights]:
+        return {} if arch == NEVER_VALID else {seed: policy(arch, seed, observation_dim) for seed in (0, 1)}
+
+    return TrainingSet(task, sha256, (NEVER_VALID, *TRAINED), networks, None, rehearsal=True)
+
+
+def interrupt_at(monkeypatch: pytest.MonkeyPatch, step: int, schedule: Any = None) -> None:
+    """Kill training at a step; where a schedule is given, only the training that follows it."""
+    learning_rate = _optimisation.learning_rate
+
+    def interrupting(now: int, of: _optimisation.Schedule) -> float:
+        if now == step and (schedule is None or of is schedule):
+            raise KeyboardInterrupt
+        return learning_rate(now, of)
+
+    monkeypatch.setattr(_optimisation, "learning_rate", interrupting)

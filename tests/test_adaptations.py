@@ -1,0 +1,30 @@
+"""The variants that the pages of docs/adaptations show are plugins that load."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from nnbench.facts import find_facts
+from nnbench.registry import load_method
+
+PAGES = Path(__file__).parents[1] / "docs" / "adaptations"
+VARIANTS = [
+    (page.stem, name, code)
+    for page in sorted(PAGES.glob("*.md"))
+    for code, name in re.findall(r"```python\n(# (\w+)\.py\n.*?)```", page.read_text(), re.DOTALL)
+]
+
+
+def test_three_pages_show_one() -> None:
+    assert [page for page, _, _ in VARIANTS] == ["d2nwg", "nnit", "sane"]
+
+
+@pytest.mark.parametrize(("page", "name", "code"), VARIANTS)
+def test_a_variant_of_a_page_loads(page: str, name: str, code: str, tmp_path: Path) -> None:
+    plugin = tmp_path / f"{name}.py"
+    plugin.write_text(code)
+    facts, method = find_facts([plugin]), load_method(name, [plugin])
+    assert facts[name].variant_of == method.variant_of and facts[name].variant_of is not None
+    assert facts[name].variant_of[0] == page and facts[name].reference == facts[page].reference
+    assert method.config != load_method(page).config  # type: ignore[attr-defined]
