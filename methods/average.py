@@ -1,4 +1,4 @@
-"""The baseline `average`: the mean of two training networks, weight by weight.
+"""The mean of two training networks, weight by weight.
 
 The average of two networks whose neurons are in different orders computes nothing. Where it works, the weights of
 different hypernetworks mean the same thing, as the paper says (section 6.1).

@@ -1,4 +1,4 @@
-"""The baseline `average_aligned`: `average`, after the neurons of one network are put in the order of the other's.
+"""`average`, after the neurons of one network are put in the order of the other's.
 
 What it scores above `average` is what the order of the neurons costs.
 """

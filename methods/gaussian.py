@@ -1,4 +1,4 @@
-"""The baseline `gaussian`: every weight drawn for itself, from a normal distribution fitted to the training networks.
+"""Every weight drawn for itself, from a normal distribution fitted to the training networks.
 
 It is the simplest model of a set of networks: it knows the mean and the spread of each weight, and nothing of how
 weights depend on one another.

@@ -1,4 +1,4 @@
-"""The baseline `nearest`: a training network of the most similar architecture, cropped and padded to fit.
+"""A training network of the most similar architecture, cropped and padded to fit.
 
 Each hypernetwork cuts all its policies out of one field of weights and rescales them for the fan-in, so a policy of one
 architecture is nearly a policy of the next. A narrower policy padded with silent units is the policy itself. On an

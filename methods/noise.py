@@ -1,4 +1,4 @@
-"""The baseline `noise`: a training network with a little noise on every weight.
+"""A training network with a little noise on every weight.
 
 Measured as a distance, this is novel: it lies off every training network and works about as well. A generator whose
 samples are as near to the training networks and no better has learned to copy (Zeng et al. 2025).

@@ -1,4 +1,4 @@
-"""The baseline `random`: networks at initialisation. What scores no better has learned nothing."""
+"""Networks at initialisation. What scores no better has learned nothing."""
 
 from typing import ClassVar
 

@@ -8,10 +8,12 @@ from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from nnbench.errors import NnbenchError
+
 T = TypeVar("T")
 
 
-class ConfigurationError(ValueError):
+class ConfigurationError(NnbenchError, ValueError):
     """A plan or profile that cannot be. Names the file, the key and what was expected."""
 
 

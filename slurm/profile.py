@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from nnbench.errors import InputError
 from nnbench.slurm.configuration import ConfigurationError, read_configuration
 
 SHIPPED = Path(__file__).parent / "profiles"
@@ -13,7 +14,7 @@ _SIGNAL_SLACK_S = 60
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
-    """What a job asks for. Raises ValueError for what no job can have."""
+    """What a job asks for. Raises InputError for what no job can have."""
 
     minutes: int
     """Time limit. A training that needs longer goes on in another job."""
@@ -32,7 +33,7 @@ class Resources:
         for name in ("minutes", "pack_minutes", "cpus"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise ValueError(f"{name} = {value}, expected at least 1")
+                raise InputError(f"{name} = {value}, expected at least 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,11 +56,11 @@ class Profile:
 
     def __post_init__(self) -> None:
         if self.parallel < 1:
-            raise ValueError(f"parallel = {self.parallel}, expected at least 1")
+            raise InputError(f"parallel = {self.parallel}, expected at least 1")
         for name in ("training", "rollouts"):
             minutes = getattr(self, name).minutes
             if minutes * 60 <= self.signal_s + _SIGNAL_SLACK_S:
-                raise ValueError(
+                raise InputError(
                     f"{name}: minutes = {minutes} with signal_s = {self.signal_s}, expected a time limit of more than "
                     f"signal_s + {_SIGNAL_SLACK_S} s: a job might be told to stop as it starts"
                 )

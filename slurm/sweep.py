@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from nnbench.errors import NnbenchError
 from nnbench.protocol import Unit
 from nnbench.slurm.plan import RUNS, Plan, SweepUnit, expand, load_plan, plan_file
 from nnbench.tasks.files import file_sha256, write_atomically, write_json
@@ -25,7 +26,7 @@ State = Literal["done", "running", "queued", "failed", "missing"]
 _ASK_S = 60.0
 
 
-class SweepError(RuntimeError):
+class SweepError(NnbenchError, RuntimeError):
     """A sweep that cannot be submitted. Says what is missing and the remedy."""
 
 

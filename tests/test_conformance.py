@@ -264,7 +264,9 @@ def test_results_come_one_per_check_and_a_failure_stops_no_other(tmp_path: Path)
     assert {result.name: result.message for result in results if not result.passed} == {
         "survives saving": "raised OSError: disk full"
     }
+    assert "FAILED  survives saving: raised OSError: disk full" in map(str, results)
     *results, remark = run_checks(Base)
+    assert str(results[0]) == "ok      states its facts"
     assert all(result.passed and not result.message for result in results)
     assert remark.passed and remark.message.startswith("its samples lie 0.00 times as far")
 

@@ -9,26 +9,32 @@ import pytest
 import torch
 from matplotlib.image import imread
 
+from nnbench.analysis.methods import Methods
+from nnbench.analysis.results import Results
 from nnbench.analysis.scores import Scores, UnitName
-from nnbench.presentation.figures import (
-    Drawing,
-    FigureError,
-    Material,
-    Point,
-    as_svg,
-    draw_from,
+from nnbench.facts import Facts, find_facts
+from nnbench.presentation.figures import Drawing, FigureError, as_svg, draw, save
+from nnbench.presentation.figures.magnitudes import (
+    draw_hypernetworks,
+    draw_seeds,
     magnitude_maps,
     measured_profiles,
+)
+from nnbench.presentation.figures.novelty import (
+    Point,
+    draw_novelty,
+    marker_styles,
     novelty_points,
     novelty_scatter,
-    save,
 )
+from nnbench.presentation.figures.similarity import draw_selected_pairs, draw_training_pairs
 from nnbench.protocol import Protocol
 from nnbench.tasks.policies.architectures import load_splits, parse_architecture
 from nnbench.tasks.policies.mlp import random_policy
 
 PROTOCOL = Protocol(samples=4, top=3, selection_episodes=3, screening_episodes=2, test_episodes=4)
 TASK = "PickCube-v1"
+SHIPPED = Methods(find_facts())
 UNSEEN = parse_architecture("16-64-64-32")
 L2 = [[0.0, 3.0, 12.0], [3.0, 0.0, 5.0], [12.0, 5.0, 0.0]]
 COSINE = [[1.0, 0.5, -0.25], [0.5, 1.0, 0.0], [-0.25, 0.0, 1.0]]
@@ -61,10 +67,12 @@ def _scores(**changes: Any) -> Scores:
     return Scores(**fields | changes)
 
 
-def _material(alignment: Any = (), **units: Scores) -> Material:
-    """With a zoo of three hypernetworks, of which the second's policies are not trained on."""
-    found = {UnitName(TASK, method, 0, "16-64-64-32"): scores for method, scores in units.items()}
-    material = Material(TASK, PROTOCOL, found, alignment, lambda: None)
+def _units(**units: Scores) -> dict[UnitName, Scores]:
+    return {UnitName(TASK, method, 0, "16-64-64-32"): scores for method, scores in units.items()}
+
+
+def _zoo() -> Any:
+    """Of three hypernetworks, of which the second's policies are not trained on."""
 
     def written(arch: tuple[int, ...]) -> dict[int, Any]:
         return {s: random_policy(arch, 42, 8, torch.Generator().manual_seed(s)) for s in range(3)}
@@ -73,9 +81,11 @@ def _material(alignment: Any = (), **units: Scores) -> Material:
         return {seed: weights for seed, weights in written(arch).items() if seed != 1}
 
     training = SimpleNamespace(architectures=load_splits().train, networks=trained_on)
-    zoo = SimpleNamespace(sha256="f00d" * 16, hypernetwork_policies=written, training_set=lambda **_: training)
-    material.__dict__["zoo"] = zoo
-    return material
+    return SimpleNamespace(sha256="f00d" * 16, hypernetwork_policies=written, training_set=lambda: training)
+
+
+def _figure6(method: str = "nnit", arch: tuple[int, ...] = UNSEEN) -> Drawing:
+    return draw_selected_pairs(_units(nnit=_scores()), PROTOCOL, TASK, arch, method)
 
 
 def _alignment_rows() -> list[dict[str, Any]]:
@@ -96,7 +106,7 @@ def _title(ax: Any) -> str:
 
 
 def test_matrices_are_the_stored_ones_best_first() -> None:
-    drawing = draw_from("6", _material(nnit=_scores()))
+    drawing = _figure6()
     left, right = drawing.figure.axes[:2]
     np.testing.assert_array_equal(left.images[0].get_array(), L2)
     np.testing.assert_array_equal(right.images[0].get_array(), COSINE)
@@ -110,15 +120,16 @@ def test_matrices_are_the_stored_ones_best_first() -> None:
     assert PROTOCOL.short in drawing.caption
 
 
-def test_what_was_not_measured_is_not_drawn() -> None:
+def test_what_was_not_measured_is_not_drawn(tmp_path: Path) -> None:
     with pytest.raises(FigureError, match=r"sane on PickCube-v1, 16-64-64-32, was not .*`nnbench run --method sane"):
-        draw_from("6", _material(nnit=_scores()), method="sane")
+        _figure6("sane")
     with pytest.raises(FigureError, match="16-16-32-32, was not measured .* --split seen`"):
-        draw_from("6", _material(nnit=_scores()), [(16, 16, 32, 32)])
+        _figure6(arch=(16, 16, 32, 32))
     with pytest.raises(FigureError, match="nothing on PickCube-v1 was measured"):
-        draw_from("novelty", _material())
-    with pytest.raises(FigureError, match="no zoo of Nowhere-v1 comes with this version; `nnbench zoo build"):
-        draw_from("4", Material("Nowhere-v1", PROTOCOL, {}, (), lambda: None))
+        draw_novelty({}, PROTOCOL, TASK, SHIPPED)
+    nowhere = Results.open(tmp_path, [TASK], PROTOCOL, zoos={TASK: tmp_path / "nowhere"})
+    with pytest.raises(FigureError, match="no zoo of PickCube-v1 comes with this version; `nnbench zoo build"):
+        draw("4", nowhere, TASK)
 
 
 def test_novelty_has_a_point_a_distinct_network() -> None:
@@ -135,7 +146,7 @@ def test_novelty_panels_tell_methods_apart_without_colour(tmp_path: Path) -> Non
     methods = ("nnit", "sane", "d2nwg", "average", "dataset", "gaussian", "ghn", "mine", "nearest", "noise", "random")
     points = [Point(method, "seen", 0.1 * k, 0.05 * k) for k, method in enumerate(methods)]
     points += [Point("ghn", "outside", 0.0, 1.0), Point("ghn", "outside", 0.0, 0.5), Point("nnit", "outside", 40.0, 0)]
-    figure = novelty_scatter(points)
+    figure = novelty_scatter(points, SHIPPED)
     assert [_title(ax) for ax in figure.axes] == ["architectures trained on", "architectures outside the space"]
     outside = [line for line in figure.axes[1].lines if line.get_marker() not in ("", "None", None)]
     drawn = {(line.get_markersize(), len(line.get_xdata())): np.max(line.get_ydata()) for line in outside}
@@ -143,12 +154,28 @@ def test_novelty_panels_tell_methods_apart_without_colour(tmp_path: Path) -> Non
     assert figure.axes[1].get_xlim()[1] >= 40 and figure.axes[1].get_xscale() == "symlog"
     assert "GHN" in figure.axes[-1].get_xlabel() and "(%)" in figure.axes[0].get_ylabel()
     (legend,) = figure.legends
-    assert [text.get_text() for text in legend.get_texts()][:2] == ["nnit (2)", "sane (1)"]
+    assert [text.get_text() for text in legend.get_texts()][:2] == ["d2nwg (1)", "nnit (2)"]
     looks = {(handle.get_marker(), handle.get_markerfacecolor()) for handle in legend.legend_handles}
     assert len(looks) == len(methods)
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # a layout that does not fit only warns
         save(Drawing("t", "c", figure), tmp_path / "novelty.png")
+
+
+def test_a_methods_mark_goes_by_its_role_and_name() -> None:
+    facts = find_facts()
+    plugins = {"mine": Facts(name="mine"), "easy": Facts(name="easy", role="baseline")}
+    names = {"mine", "easy", "nnit", "nearest"}
+    styles = marker_styles(names, Methods(facts | plugins))
+    assert {name: "markerfacecolor" in style for name, style in styles.items()} == {
+        "mine": False,
+        "nnit": False,
+        "easy": True,
+        "nearest": True,
+    }
+    assert list(styles)[:2] == ["mine", "nnit"], "generators come first"
+    known = Methods(facts)
+    assert marker_styles({"nnit"}, known)["nnit"] == marker_styles({"nnit", "d2nwg", "mine"}, known)["nnit"]
 
 
 def test_magnitudes_are_drawn_by_seed_and_layer() -> None:
@@ -164,54 +191,59 @@ def test_magnitudes_are_drawn_by_seed_and_layer() -> None:
 
 
 def test_figure_3_sets_ghn_above_sgd_or_says_that_it_was_not_measured() -> None:
-    both = draw_from("3", _material(_alignment_rows()))
+    both = draw_seeds(_alignment_rows(), _zoo, TASK)
     assert [_title(ax)[:3] for ax in both.figure.axes[:2]] == ["GHN", "SGD"] and "not measured" not in both.caption
-    alone = draw_from("3", _material())
+    alone = draw_seeds([], _zoo, TASK)
     assert len(alone.figure.axes) == 2 and "GHN" in _title(alone.figure.axes[0])  # the map and its scale
     assert "were not measured here; `nnbench zoo alignment`" in alone.caption
 
 
 def test_figure_4_draws_training_policies_and_says_where_they_are_not() -> None:
-    material = _material()
-    figure = draw_from("4", material, [(16, 16, 32, 32), UNSEEN]).figure
+    zoo = _zoo()
+    figure = draw_hypernetworks(zoo, TASK, [(16, 16, 32, 32), UNSEEN]).figure
     titles = [_title(ax) for ax in figure.axes[:2]]
     assert titles == ["16-16-32-32: 2 training policies", "16-64-64-32: 3 policies, held out and not filtered"]
-    layer = material.zoo.hypernetwork_policies(UNSEEN)[2]["2.weight"].abs().mean(dim=0)
+    layer = zoo.hypernetwork_policies(UNSEEN)[2]["2.weight"].abs().mean(dim=0)
     np.testing.assert_allclose(figure.axes[1].images[0].get_array()[2, 44:60], layer / layer.mean(), rtol=1e-5)
-    assert len(draw_from("4", material).figure.axes) == 3 + 1
+    assert len(draw_hypernetworks(zoo, TASK).figure.axes) == 3 + 1
 
 
 def test_figure_5_counts_every_pair_of_training_policies() -> None:
-    drawing = draw_from("5", _material(), [(16, 16, 32, 32)])
+    drawing = draw_training_pairs(_zoo(), TASK, (16, 16, 32, 32))
     left, right = drawing.figure.axes
     assert sum(bar.get_height() for bar in left.patches) == sum(bar.get_height() for bar in right.patches) == 1
     first, second = (
         torch.cat([value.flatten() for value in weights.values()])
-        for weights in _material().zoo.training_set().networks((16, 16, 32, 32)).values()
+        for weights in _zoo().training_set().networks((16, 16, 32, 32)).values()
     )
     assert left.lines[0].get_xdata()[0] == pytest.approx(float((first - second).norm()), rel=1e-5)
     assert "L2" in left.get_xlabel() and "cosine" in right.get_xlabel() and "pairs" in left.get_ylabel()
     assert "1 pairs of the 2 training policies of 16-16-32-32" in drawing.caption
     with pytest.raises(FigureError, match="16-64-64-32 is no training architecture"):
-        draw_from("5", _material(), [UNSEEN])
+        draw_training_pairs(_zoo(), TASK, UNSEEN)
 
 
 @pytest.mark.parametrize(("name", "archs"), [("3", 1), ("novelty", 1), ("5", 2), ("6", 2)])
-def test_architectures_that_a_figure_has_no_room_for_are_refused(name: str, archs: int) -> None:
+def test_architectures_that_a_figure_has_no_room_for_are_refused(name: str, archs: int, tmp_path: Path) -> None:
     with pytest.raises(FigureError, match=f"figure {name}: "):
-        draw_from(name, _material(nnit=_scores()), [UNSEEN] * archs)
+        draw(name, Results.open(tmp_path, [TASK]), TASK, [UNSEEN] * archs)
 
 
 def test_files_are_grey_of_the_kind_asked_for_and_equal_for_equal_data(tmp_path: Path) -> None:
-    material = _material(nnit=_scores())
-    for name in ("4", "5", "6", "novelty"):
-        save(draw_from(name, material), tmp_path / "new" / f"{name}.png")
+    drawings = {
+        "4": draw_hypernetworks(_zoo(), TASK),
+        "5": draw_training_pairs(_zoo(), TASK, (16, 16, 32, 32)),
+        "6": _figure6(),
+        "novelty": draw_novelty(_units(nnit=_scores()), PROTOCOL, TASK, SHIPPED),
+    }
+    for name, one in drawings.items():
+        save(one, tmp_path / "new" / f"{name}.png")
         pixels = imread(tmp_path / "new" / f"{name}.png")[..., :3]
         assert np.ptp(pixels, axis=2).max() < 0.01, f"figure {name} has colours"
-    drawing = draw_from("6", material)
+    drawing = _figure6()
     save(drawing, tmp_path / "6.pdf")
     assert (tmp_path / "6.pdf").read_bytes().startswith(b"%PDF")
-    files = [as_svg(draw_from("6", material)) for _ in range(2)]
+    files = [as_svg(_figure6()) for _ in range(2)]
     assert files[0] == files[1] and drawing.title.encode() in files[0]
     with pytest.raises(FigureError, match=r"6\.jpg: expected a name that ends in \.png, \.svg or \.pdf"):
         save(drawing, tmp_path / "6.jpg")

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
+from nnbench.analysis.round_trips import average
 from nnbench.analysis.scores import TableError
 from nnbench.harness.isolation import Isolated, MethodError
 from nnbench.harness.roundtrip import Reconstruction, measure
-from nnbench.presentation.tables import roundtrip_table
-from nnbench.presentation.text import Table, render
+from nnbench.presentation.tables.zoo import round_trip_table
+from nnbench.presentation.text import render
 from nnbench.registry import MethodSource
 from nnbench.store.roundtrip import read_roundtrips
 from nnbench.tasks.policies.architectures import Architecture, architecture_name
@@ -101,13 +102,14 @@ def _rows(arch: str, count: int, **changes: Any) -> list[dict[str, Any]]:
 
 def test_the_tables_mean_is_over_architectures() -> None:
     rows = _rows("16-16-16-64", 2) + _rows("64-64-64-64", 4, reconstructed_success_at_end=0.0, relative_l2=0.4)
-    grid, lines = roundtrip_table(rows, TASK)
+    table = round_trip_table(average(rows, TASK), TASK)
+    grid, lines = table.grid, table.lines
     assert grid.rows[0] == ["sane s0", "2 archs", "6", "4", "38.0", "30.0", "100.0", "12.5", "0.300"]
     assert grid.rows[1][1:3] == ["16-16-16-64", "2"] and grid.rows[2][7:] == ["0.0", "0.400"]
     found = {(line.arch, line.metric): line.measured for line in lines}
     assert found[None, "reconstructed_success"] == 0.125 and found["64-64-64-64", "relative_l2"] == pytest.approx(0.4)
-    assert max(map(len, render([Table(grid, [])], "text", 120).splitlines())) <= 120
-    assert roundtrip_table([], TASK)[0].rows == [["—"] * 9]
+    assert max(map(len, render([table], "text", 120).splitlines())) <= 120
+    assert round_trip_table([], TASK).grid.rows == [["—"] * 9]
 
 
 @pytest.mark.parametrize("change", [{"method_sha256": "b" * 64}, {"episodes": 8}])
@@ -115,5 +117,5 @@ def test_trainings_and_numbers_of_episodes_never_mix(change: dict[str, Any]) -> 
     with pytest.raises(
         TableError, match="round trips of sane on PickCube-v1, generator seed 0, are of .* do not averag"
     ):
-        roundtrip_table(_rows("16-16-16-64", 2) + _rows("64-64-64-64", 2, **change), TASK)
-    assert roundtrip_table(_rows("16-16-16-64", 2) + _rows("16-16-16-64", 2, generator_seed=1, **change), TASK)
+        average(_rows("16-16-16-64", 2) + _rows("64-64-64-64", 2, **change), TASK)
+    assert average(_rows("16-16-16-64", 2) + _rows("16-16-16-64", 2, generator_seed=1, **change), TASK)

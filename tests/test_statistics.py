@@ -176,7 +176,7 @@ def test_the_luck_of_the_chosen_is_in_their_interval() -> None:
         ([[[np.ones(3), np.ones(4)]]], None, r"\[3, 4\] episodes"),
         ([[[np.ones(0)]]], None, "1 or more"),
         ([[[np.array([1.0, np.nan])]]], None, "NaN"),
-        ([[[np.ones(3)]]], [[["a", "b"]]], "one cluster label a policy"),
+        ([[[np.ones(3)]]], [[["a", "b"]]], "one cluster label per policy"),
     ],
 )
 def test_unusable_values_are_refused(

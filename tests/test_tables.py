@@ -1,4 +1,5 @@
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -7,30 +8,28 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from nnbench.analysis.comparisons import compare, overlap_with_source
+from nnbench.analysis.measured import Estimate
+from nnbench.analysis.methods import Methods
+from nnbench.analysis.rows import Row, conditioned_rows, joint_rows, single_rows
 from nnbench.analysis.scores import Scores, TableError, UnitName, read_scores
 from nnbench.analysis.statistics import Interval, wilson
-from nnbench.presentation.tables import (
-    VARIANTS,
-    Row,
-    differences_table,
-    novelty_table,
-    table1,
-    table2,
-    table2_cells,
-    table3,
-    table4,
-    table6,
-    verdict,
-)
-from nnbench.presentation.text import Table, render
+from nnbench.facts import Facts, find_facts
+from nnbench.presentation.tables.captions import explain_columns
+from nnbench.presentation.tables.comparison import NoveltyRow, differences_table, novelty_table
+from nnbench.presentation.tables.generation import table2, table3, table4
+from nnbench.presentation.tables.table import Table, verdict
+from nnbench.presentation.tables.zoo import table1, table6
+from nnbench.presentation.text import render
 from nnbench.protocol import Protocol
-from nnbench.registry import list_methods
 from nnbench.store.schemas import EPISODE_SCHEMA, POLICY_SCHEMA
 from nnbench.tasks.policies.architectures import Architecture, architecture_name, load_splits
+from nnbench.tasks.registry import TASKS
 
 PROTOCOL = Protocol(samples=6, top=2, selection_episodes=3, screening_episodes=2, test_episodes=40)
 TASK = "PickCube-v1"
 SPLITS = load_splits()
+SHIPPED = Methods(find_facts())
 
 
 def _rows(method: str, arch: Architecture, protocol: Protocol = PROTOCOL, **changes: Any) -> pa.Table:
@@ -87,11 +86,23 @@ def _policies(rows: pa.Table) -> pa.Table:
 
 
 def _scores(rows: pa.Table, protocol: Protocol = PROTOCOL) -> dict[UnitName, Scores]:
-    return read_scores(rows, _policies(rows), protocol, [TASK])
+    return read_scores(rows, _policies(rows), protocol, {TASK: TASKS[TASK].filter})
 
 
 def _cells(rows: pa.Table, protocol: Protocol = PROTOCOL) -> list[Row]:
-    return table2_cells(_scores(rows, protocol), protocol, TASK)
+    return conditioned_rows(_scores(rows, protocol), TASK, protocol.top)
+
+
+def _known(cells: list[Row]) -> list[Any]:
+    """What can be compared of rows."""
+    return [
+        (replace(row, measured=None), row.measured and (row.measured.mean_return.interval, row.measured.shares))
+        for row in cells
+    ]
+
+
+def _compared(*parts: pa.Table, methods: Methods = SHIPPED) -> Table[Any]:
+    return differences_table(compare(_cells(pa.concat_tables(parts)), methods), PROTOCOL)
 
 
 def _unseen(method: str = "nnit", count: int = 8, **changes: Any) -> pa.Table:
@@ -108,8 +119,7 @@ def _mean_row(cells: list[Row], method: str, partition: str = "unseen") -> Row:
 
 
 def _printed(rows: pa.Table, **options: Any) -> str:
-    grid, _ = table2(_scores(rows), PROTOCOL, TASK, **options)
-    return render([Table(grid, [])], "text", 120)
+    return render([table2(_cells(rows), PROTOCOL, TASK, **options)], "text", 120)
 
 
 def test_numbers_of_a_finished_partition() -> None:
@@ -119,8 +129,8 @@ def test_numbers_of_a_finished_partition() -> None:
     assert measured is not None
     assert measured.mean_return.mean == 32.5  # samples 1 and 4 on the test episodes
     assert measured.success.mean == 0.5
-    assert measured.success.low < 0.45 and measured.success.high > 0.55
-    assert measured.selection_success.mean == 1.0 > measured.selection_success.low
+    assert measured.success.interval.low < 0.45 and measured.success.interval.high > 0.55
+    assert measured.selection_success.mean == 1.0 > measured.selection_success.interval.low
     assert measured.sample_success == pytest.approx(2 / 6)
     assert (measured.ghn_distance, measured.ghn_spread) == (2.5, 30.0)
     assert (measured.other_l2, measured.other_cosine, measured.action_distance) == pytest.approx((1.5, 0.625, 0.2))
@@ -138,14 +148,14 @@ def test_headline_decides_what_success_means() -> None:
 def test_certainty_is_not_claimed() -> None:
     row = _mean_row(_cells(_unseen(success_at_end=True)), "nnit")
     assert row.measured is not None
-    assert row.measured.success == (1.0, wilson(40, 40).low, 1.0)
+    assert row.measured.success.interval == (1.0, wilson(40, 40).low, 1.0)
 
 
 def test_copies_count_as_one_network() -> None:
     row = _mean_row(_cells(_unseen(weights_sha256="cd" * 32)), "nnit")
     assert row.measured is not None
     assert row.measured.networks == 1
-    assert row.measured.mean_return == (32.5, 32.5, 32.5)  # one cluster: no spread between networks is visible
+    assert row.measured.mean_return.interval == (32.5, 32.5, 32.5)  # one cluster: no spread between networks is visible
 
 
 def test_mean_row_is_the_mean_over_architectures() -> None:
@@ -173,7 +183,7 @@ def test_seen_is_the_eight_architectures_of_the_split() -> None:
     assert _mean_row(_cells(rows), "nnit", "seen").measured is not None
     elsewhere = next(arch for arch in SPLITS.train if arch not in SPLITS.seen)
     more = pa.concat_tables([rows, _rows("nnit", elsewhere, **_returning(0.0))])
-    assert _cells(more) == _cells(rows)
+    assert _known(_cells(more)) == _known(_cells(rows))
 
 
 def test_all_architectures_trained_on_are_a_row_when_all_are_there() -> None:
@@ -209,7 +219,7 @@ def test_floors_have_no_reported_value_and_follow_the_paper() -> None:
 def test_order_of_rows_does_not_matter() -> None:
     rows = pa.concat_tables([_unseen(), _unseen("sane", 3)])
     shuffled = rows.take(np.random.default_rng(0).permutation(rows.num_rows))
-    assert _cells(shuffled) == _cells(rows)
+    assert _known(_cells(shuffled)) == _known(_cells(rows))
 
 
 def test_several_generator_seeds_have_a_mean_and_rows_of_their_own() -> None:
@@ -219,7 +229,9 @@ def test_several_generator_seeds_have_a_mean_and_rows_of_their_own() -> None:
     assert means == {(0, 1): 16.75, (0,): 32.5, (1,): 1.0}
     assert [row.reported is not None for row in found] == [True, False, False]
     both = found[0].measured
-    assert both is not None and both.mean_return.low == 1.0 and both.mean_return.high > 32  # either may be drawn twice
+    assert (
+        both is not None and both.mean_return.interval.low == 1.0 and both.mean_return.interval.high > 32
+    )  # either may be drawn twice
     text = _printed(rows)
     assert "nnit (2 seeds)" in text and " nnit s1" in text
     partly = pa.concat_tables([_unseen(), _unseen(count=3, generator_seed=1, method_sha256="cd" * 32)])
@@ -285,12 +297,9 @@ def test_printed_table_refuses_a_mean_and_lists_what_is_there() -> None:
 
 
 def test_rows_that_are_not_the_benchmarks_say_so() -> None:
-    def caption(protocol: Protocol) -> str:
-        return table2({}, protocol, TASK)[0].caption
-
-    assert caption(Protocol()).startswith("Protocol ")
-    assert caption(PROTOCOL).startswith("NOT THE BENCHMARK'S PROTOCOL")
-    assert caption(Protocol(version=1)).startswith("MEASURED BY VERSION 1 of the protocol")
+    assert explain_columns(Protocol()).startswith("Protocol ")
+    assert explain_columns(PROTOCOL).startswith("NOT THE BENCHMARK'S PROTOCOL")
+    assert explain_columns(Protocol(version=1)).startswith("MEASURED BY VERSION 1 of the protocol")
 
 
 def test_architectures_are_listed_on_request() -> None:
@@ -305,8 +314,8 @@ def test_printed_table_fits_120_columns() -> None:
 
 
 def test_verdicts_know_what_the_paper_rounded_away() -> None:
-    interval = Interval(0.9, 0.88, 0.92)
-    assert [verdict(interval, claim) for claim in (0.99, 0.9, 0.86, 0.923, 0.875, None)] == [
+    measured = Estimate(0.9, lambda: Interval(0.9, 0.88, 0.92))
+    assert [verdict(measured, claim) for claim in (0.99, 0.9, 0.86, 0.923, 0.875, None)] == [
         "below",
         "inside",
         "above",
@@ -318,7 +327,7 @@ def test_verdicts_know_what_the_paper_rounded_away() -> None:
 
 
 def test_lines_carry_measured_bounds_claim_and_verdict() -> None:
-    _, lines = table2(_scores(_unseen()), PROTOCOL, TASK)
+    lines = table2(_cells(_unseen()), PROTOCOL, TASK).lines
     unseen, seen = (
         {line.metric: line for line in lines if (line.method, line.split, line.arch) == ("nnit", split, None)}
         for split in ("unseen", "seen")
@@ -337,11 +346,24 @@ def test_lines_carry_measured_bounds_claim_and_verdict() -> None:
     assert (line.measured, line.lo, line.reported, line.verdict) == (None, None, 0.98, "not measured")
 
 
-def test_table_4_has_the_papers_architectures_and_floors_below() -> None:
+def test_only_what_is_asked_for_is_bootstrapped(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: list[int] = []
+    monkeypatch.setattr("nnbench.analysis.measured.resample", lambda *_, **__: counted.append(1))
+    monkeypatch.setattr("nnbench.analysis.measured.reselected_interval", lambda *_: pytest.fail("nobody prints it"))
+    cells = _cells(_unseen())
+    with pytest.raises(AttributeError):  # None has no interval
+        render([table2(cells, PROTOCOL, TASK)], "text", 120)
+    assert len(counted) == 1
+    assert novelty_table(_novelty(cells), PROTOCOL, "ghn").grid.rows[0][3] == "50.0"
+    assert len(counted) == 1, "novelty prints means"
+
+
+def test_table_4_has_the_papers_architectures_and_baselines_below() -> None:
     rows = pa.concat_tables(
         [_rows("nnit", (32, 32, 16, 64)), _rows("ghn", (32, 32, 16, 64)), _rows("nnit", SPLITS.seen[0])]
     )
-    grid, lines = table4(_scores(rows), PROTOCOL, TASK)
+    table = table4(single_rows(_scores(rows), TASK, PROTOCOL.top), PROTOCOL, TASK)
+    grid, lines = table.grid, table.lines
     assert [row[0] for row in grid.rows if row[0]] == [
         "32-16-64-32",
         "32-64-16-32",
@@ -357,11 +379,12 @@ def test_table_4_has_the_papers_architectures_and_floors_below() -> None:
     claims = {line.arch: line.reported for line in lines if line.method == "nnit" and line.metric == "return"}
     assert claims["32-32-16-64"] == 37.75 and claims["32-16-16-16"] == 38.53
     assert {line.split for line in lines if line.arch == "32-16-16-16"} == {"outside"}
-    assert max(map(len, render([Table(grid, [])], "text", 120).splitlines())) <= 120
+    assert max(map(len, render([table], "text", 120).splitlines())) <= 120
 
 
 def test_table_3_is_of_what_a_method_chose() -> None:
-    _, lines = table3({}, PROTOCOL, [TASK, "PushCube-v1"])
+    unmeasured = [row for task in (TASK, "PushCube-v1") for row in joint_rows({}, task, PROTOCOL.top)]
+    lines = table3(unmeasured, PROTOCOL).lines
     assert {line.verdict for line in lines} == {"not measured"} and len(lines) == 4
 
     rows = _rows("nnit", (16, 16, 16, 32), joint=True)
@@ -372,23 +395,33 @@ def test_table_3_is_of_what_a_method_chose() -> None:
         position = rows.column_names.index(name)
         rows = rows.set_column(position, EPISODE_SCHEMA.field(name), pa.array([values[s] for s in samples]))
     scores = _scores(pa.concat_tables([rows, _unseen()]))
-    grid, lines = table3(scores, PROTOCOL, [TASK])
+    table = table3(joint_rows(scores, TASK, PROTOCOL.top), PROTOCOL)
+    grid, lines = table.grid, table.lines
     (line,) = [line for line in lines if line.metric == "return"]
     assert (line.measured, line.reported, line.split) == (32.5, 38.85, "joint")
     assert grid.rows[0][0:2] == [TASK, "nnit"] and grid.rows[0][-1] == "33/33/17/17"
-    text = render([Table(grid, [])], "text", 120)
+    text = render([table], "text", 120)
     assert max(map(len, text.splitlines())) <= 120 and "…" not in text
+
+
+def _novelty(cells: list[Row], scores: Mapping[UnitName, Scores] | None = None) -> list[NoveltyRow]:
+    return [
+        NoveltyRow(row, row.measured, overlap_with_source(row, scores or {}, "ghn"))
+        for row in cells
+        if row.arch is None and row.measured is not None
+    ]
 
 
 def test_novelty_stands_beside_success() -> None:
     rows = pa.concat_tables([_unseen(), _unseen("ghn", success_at_end=True), _unseen("random", 3)])
-    grid, lines = novelty_table(_scores(rows), PROTOCOL, [TASK])
+    table = novelty_table(_novelty(_cells(rows), _scores(rows)), PROTOCOL, "ghn")
+    grid, lines = table.grid, table.lines
     assert [row[2] for row in grid.rows] == ["nnit", "ghn"]  # no mean over what is not finished
     nnit, ghn = ({line.metric: line.measured for line in lines if line.method == method} for method in ("nnit", "ghn"))
     assert nnit["success"] == 0.5 and nnit["failed_alike"] == 1.0 and nnit["passing"] == 0.0
     assert nnit["failed_as_ghn"] == 0.0  # of its distinct networks none ever fails
     assert ghn["failed_alike"] is None and ghn["ghn_spread"] == 30
-    text = render([Table(grid, [])], "text", 120)
+    text = render([table], "text", 120)
     assert max(map(len, text.splitlines())) <= 120 and "…" not in text
 
 
@@ -399,7 +432,8 @@ def test_table_1_sets_both_sides_beside_the_paper() -> None:
         for side in ("conv1x1", "sgd")
         for seed in range(5)
     ]
-    grid, lines = table1(rows, TASK)
+    table = table1(rows, TASK)
+    grid, lines = table.grid, table.lines
     assert [row[0] for row in grid.rows] == ["conv1x1, 5", "upsample", "sgd, 5"]
     assert grid.rows[0][3] == "42.0 [40.8, 43.2]" and grid.rows[1][1:7] == ["—"] * 6
     assert grid.rows[0][7:] == ["39.35, 99.0", "54.66, 0.07"] and grid.rows[2][7:] == ["39.49, 98.9", "41.73, 0.02"]
@@ -407,7 +441,7 @@ def test_table_1_sets_both_sides_beside_the_paper() -> None:
     assert by_metric["conv1x1", "nearest_l2"].verdict == "below" and by_metric["sgd", "nearest_l2"].verdict == "inside"
     assert by_metric["upsample", "return"].verdict == "not measured"
     assert by_metric["sgd", "seed_alignment"].verdict == "no claim"
-    assert {line.verdict for line in table1([], TASK)[1]} == {"not measured"}
+    assert {line.verdict for line in table1([], TASK).lines} == {"not measured"}
 
 
 def test_table_6_is_the_mean_and_the_range_over_architectures() -> None:
@@ -415,7 +449,8 @@ def test_table_6_is_the_mean_and_the_range_over_architectures() -> None:
         {"arch": arch, "nearest_l2": l2, "nearest_cosine": 0.1}
         for arch, l2 in (("a", 40.0), ("a", 44.0), ("b", 60.0), ("c", None))
     ]
-    grid, lines = table6({TASK: rows, "PushCube-v1": []})
+    table = table6({TASK: rows, "PushCube-v1": []})
+    grid, lines = table.grid, table.lines
     assert grid.rows[0] == [TASK, "3", "51.00 [42.00, 60.00]", "0.10 [0.10, 0.10]", "46.94", "0.17", "inside/below"]
     assert grid.rows[1] == ["PushCube-v1", "—", "—", "—", "49.66", "0.12", "—"]
     assert (lines[0].measured, lines[0].lo, lines[0].hi, lines[0].reported) == (51.0, 42.0, 60.0, 46.94)
@@ -424,16 +459,9 @@ def test_table_6_is_the_mean_and_the_range_over_architectures() -> None:
 def test_methods_are_compared_in_pairs_that_say_something() -> None:
     rows = [_unseen("nnit"), _unseen("sane", success_at_end=False), _unseen("d2nwg", count=7)]
     rows += [_unseen("ghn", success_at_end=True), _unseen("random", success_at_end=False), _unseen("nearest")]
-    grid, lines = differences_table(_scores(pa.concat_tables(rows)), PROTOCOL, [TASK])
-    found = {(line.method, line.against): line for line in lines if line.metric == "success"}
-    # d2nwg is not finished; nearest is the best floor; floors are not compared
-    assert set(found) == {
-        ("nnit", "ghn"),
-        ("nnit", "nearest"),
-        ("sane", "ghn"),
-        ("sane", "nearest"),
-        ("nnit", "sane"),
-    }
+    table = _compared(*rows)
+    found = {(line.method, line.against): line for line in table.lines if line.metric == "success"}
+    # d2nwg is not finished; nearest is the best baseline; baselines are not compared
     assert {pair: line.verdict for pair, line in found.items()} == {
         ("nnit", "ghn"): "worse",
         ("nnit", "nearest"): "undecided",
@@ -444,26 +472,34 @@ def test_methods_are_compared_in_pairs_that_say_something() -> None:
     assert found["nnit", "ghn"].measured == -0.5
     equal = found["nnit", "nearest"]
     assert equal.measured == 0 and equal.lo == equal.hi == 0  # the same outcomes on the same episodes
-    assert "sane" in render([Table(grid, [])], "text", 120)
-    assert render([Table(differences_table({}, PROTOCOL, [TASK])[0], [])], "text", 120).count("—") == 7
+    assert "sane" in render([table], "text", 120)
+    assert render([differences_table([], PROTOCOL)], "text", 120).count("—") == 7
+
+
+def test_a_plugins_role_decides_what_it_is_compared_with() -> None:
+    rows = [_unseen("mine", success_at_end=True), _unseen("random", success_at_end=False), _unseen("nnit")]
+    shipped = find_facts()
+
+    def pairs(facts: Facts) -> set[tuple[str, str | None]]:
+        table = _compared(*rows, methods=Methods(shipped | {"mine": facts}))
+        return {(line.method, line.against) for line in table.lines}
+
+    assert pairs(Facts(name="mine")) == {("mine", "random"), ("nnit", "random"), ("nnit", "mine")}
+    assert pairs(Facts(name="mine", role="baseline")) == {("nnit", "mine")}, "it is the best baseline"
+    assert pairs(Facts(name="mine", role="source")) == {("nnit", "mine"), ("nnit", "random")}
+    assert pairs(Facts(name="mine", role="source", seen_only=True)) == {("nnit", "random")}
 
 
 def test_a_variant_is_compared_with_what_it_was_made_of() -> None:
-    names = ("d2nwg", "d2nwg_flat", "sane_mz", "row_dit")
-    _, lines = differences_table(_scores(pa.concat_tables(map(_unseen, names))), PROTOCOL, [TASK])
+    lines = _compared(*map(_unseen, ("d2nwg", "d2nwg_flat", "sane_mz", "row_dit"))).lines
     assert {(line.method, line.against) for line in lines} == {("d2nwg_flat", "d2nwg")}
-    _, lines = differences_table(_scores(pa.concat_tables(map(_unseen, ("nnit", "row_dit")))), PROTOCOL, [TASK])
+    lines = _compared(*map(_unseen, ("nnit", "row_dit"))).lines
     assert {(line.method, line.against) for line in lines} == {("nnit", "row_dit")}
 
 
 def test_the_interval_of_a_difference_does_not_depend_on_which_other_methods_have_rows() -> None:
     uneven = _unseen("nnit", success_at_end=True), _unseen("sane")
     alone, beside = (
-        differences_table(_scores(pa.concat_tables([*uneven, *others])), PROTOCOL, [TASK])[1]
-        for others in ([], [_unseen("d2nwg"), _unseen("ghn"), _unseen("nearest")])
+        _compared(*uneven, *others).lines for others in ([], [_unseen("d2nwg"), _unseen("ghn"), _unseen("nearest")])
     )
     assert [line for line in beside if (line.method, line.against) == ("nnit", "sane")] == alone != []
-
-
-def test_variants_are_methods_and_so_is_what_they_were_made_of() -> None:
-    assert {*VARIANTS, *(base for base, _ in VARIANTS.values())} <= {listed.name for listed in list_methods()}

@@ -13,6 +13,7 @@ from nnbench.analysis.scores import Scores, UnitName, episode_columns, read_scor
 from nnbench.facts import Facts, find_facts
 from nnbench.protocol import Protocol
 from nnbench.store.alignment import read_alignment, read_alignment_manifest
+from nnbench.store.checkpoints import Budget, find_budget
 from nnbench.store.roundtrip import read_roundtrips
 from nnbench.store.store import Store
 from nnbench.tasks.files import read_rows
@@ -51,22 +52,23 @@ class Results:
     def open(
         cls,
         folder: Path,
-        tasks: Sequence[str],
+        tasks: Sequence[Task | str],
         protocol: Protocol | str | None = None,
         zoos: Mapping[str, Path] | None = None,
         plugins: Sequence[Path] = (),
     ) -> Self:
         """What a folder holds of some tasks; nothing but the manifests is read yet.
 
-        `tasks` are names or files, as `load_task` takes them. `protocol` may be the first digits of its hash, and may
-        be left out where all rows are of one. `zoos` are the folders of zoos by the name of their task, for other tasks
-        the zoo that ships. `plugins` are the Python files of further methods, whose facts are read. Raises TaskError
-        for an unknown task, and StoreError where several protocols match or none does.
+        `tasks` may be names or files, as `load_task` takes them. `protocol` may be the first digits of its hash, and
+        may be left out where all rows are of one. `zoos` are the folders of zoos by the name of their task, for other
+        tasks the zoo that ships. `plugins` are the Python files of further methods, whose facts are read. Raises
+        TaskError for an unknown task, and StoreError where several protocols match or none does.
         """
         store = Store(folder)
         if not isinstance(protocol, Protocol):
             protocol = store.protocol(protocol or "")
-        return cls(store, [load_task(task) for task in tasks], protocol, dict(zoos or {}), plugins)
+        loaded = [load_task(task) if isinstance(task, str) else task for task in tasks]
+        return cls(store, loaded, protocol, dict(zoos or {}), plugins)
 
     @cached_property
     def manifests(self) -> list[Mapping[str, Any]]:
@@ -76,6 +78,12 @@ class Results:
             for manifest in self.store.manifests()
             if Protocol(**manifest["unit"]["protocol"]) == self.protocol and manifest["unit"]["task"] in self.tasks
         ]
+
+    @cached_property
+    def budgets(self) -> list[Budget]:
+        """What training the measured methods cost; without those that learn nothing or are not kept any more."""
+        units = {manifest["unit"]["method_sha256"]: manifest["unit"] for manifest in self.manifests}
+        return [budget for budget in map(find_budget, units.values()) if budget is not None and budget.parameters]
 
     @cached_property
     def methods(self) -> Methods:

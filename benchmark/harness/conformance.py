@@ -50,6 +50,10 @@ class CheckResult:
     message: str
     """What to change, where the check failed; else empty, or a remark."""
 
+    def __str__(self) -> str:
+        verdict = "ok" if self.passed else "FAILED"
+        return f"{verdict:7} {self.name}" + (f": {self.message}" if self.message else "")
+
 
 def toy_training_set(*, reads: Collection[str] = ("weights",)) -> TrainingSet:
     """For each of six training architectures, four random networks near a common one."""

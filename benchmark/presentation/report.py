@@ -85,9 +85,7 @@ def page(results: Results) -> str:
 def render(content: Content) -> str:
     """The page as HTML."""
     lines = [
-        line
-        for table in content.tables
-        for line in table.lines(metrics=("return", "success", "nearest_l2"), shown=True)
+        line for table in content.tables for line in table.select_lines(("return", "success", "nearest_l2"), shown=True)
     ]
     return _template().render(
         title=f"nnbench report: {', '.join(content.zoos)}",

@@ -25,7 +25,7 @@ def render(tables: Sequence[Table[Any]], form: Format, width: int | None = None)
     `width` is the terminal's, in characters, for text only.
     """
     if form in ("csv", "json"):
-        return _lines([line for table in tables for line in table.lines()], form)
+        return _lines([line for table in tables for line in table.lines], form)
     grids = [table.grid for table in tables]
     parts = []
     for grid in grids:

@@ -111,11 +111,18 @@ class Table(Generic[R]):
             frozenset(place for place in range(1, len(keys)) if keys[place] != keys[place - 1]),
         )
 
-    def lines(self, metrics: Collection[str] | None = None, *, shown: bool = False) -> list[Line]:
-        """For machines: every number of every entry, or only those of these metrics, or of rows that people see too.
+    def __str__(self) -> str:
+        from nnbench.presentation.text import render  # it knows tables, and so cannot be imported before this one
 
-        Intervals are computed for these lines alone.
-        """
+        return render([self], "text", 120)
+
+    @cached_property
+    def lines(self) -> list[Line]:
+        """For machines: every number of every entry."""
+        return self.select_lines()
+
+    def select_lines(self, metrics: Collection[str] | None = None, *, shown: bool = False) -> list[Line]:
+        """The lines of these metrics only, or of rows that people see too; only their intervals are computed."""
         found = []
         numbers = [column for column in self.columns if isinstance(column, Number)]
         for entry in self.entries:

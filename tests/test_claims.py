@@ -1,9 +1,18 @@
 """Claims of the paper are borne out, contradicted or left open as the intervals say."""
 
+from collections.abc import Iterable
 from typing import Any
 
-from nnbench.analysis.claims import findings, ranking
+from nnbench.analysis import claims
 from nnbench.analysis.lines import Line
+from nnbench.analysis.methods import Methods
+from nnbench.facts import Facts, find_facts
+
+SHIPPED = find_facts()
+
+
+def judge(lines: Iterable[Line], **facts: Facts) -> list[str]:
+    return claims.judge_claims(lines, Methods(SHIPPED | facts))
 
 
 def line(method: str, measured: float, reported: float | None, **changes: Any) -> Line:
@@ -17,14 +26,14 @@ def difference(method: str, other: str, measured: float, **changes: Any) -> Line
 
 
 def verdicts(*lines: Line) -> list[str]:
-    return [sentence.rpartition(": ")[2] for sentence in findings(lines) if "ranks" in sentence or "85" in sentence]
+    return [sentence.rpartition(": ")[2] for sentence in judge(lines) if "ranks" in sentence or "85" in sentence]
 
 
 def test_a_claim_is_held_against_the_interval() -> None:
     assert verdicts(line("nnit", 0.94, 0.99)) == ["borne out."]
     assert verdicts(line("nnit", 0.86, 0.99)) == ["not decided."]
     assert verdicts(line("nnit", 0.60, 0.99)) == ["contradicted."]
-    assert findings([line("nnit", 0.94, 0.98, split="seen")]) == []
+    assert judge([line("nnit", 0.94, 0.98, split="seen")]) == []
 
 
 def test_a_ranking_is_decided_by_the_difference_whichever_way_it_was_taken() -> None:
@@ -62,18 +71,18 @@ def test_the_ranking_is_summed_up() -> None:
     other = {"task": "PushCube-v1"}
     lines += [line("nnit", 0.98, 1.0, **other), line("d2nwg", 0.99, 0.89, **other)]
     lines += [difference("nnit", "d2nwg", -0.01, **other)]
-    assert ranking(lines) == (
+    assert claims.summarise_ranking(lines) == (
         "The paper's ranking by success, two methods, a task and a split at a time: 3 borne out, 1 not decided, "
         "0 contradicted. nnit over d2nwg on unseen architectures: 4.0 points on PickCube-v1 (40 in the paper), borne "
         "out; -1.0 points on PushCube-v1 (11 in the paper), not decided. nnit over sane on unseen architectures: 59.0 "
         "points on PickCube-v1 (98 in the paper), borne out. d2nwg over sane on unseen architectures: 55.0 points on "
         "PickCube-v1 (58 in the paper), borne out."
     )
-    assert ranking(lines[:3]) == ""
+    assert claims.summarise_ranking(lines[:3]) == ""
 
 
-def test_a_method_stands_beside_the_hypernetworks_and_the_best_floor() -> None:
-    found = findings(
+def test_a_method_stands_beside_the_hypernetworks_and_the_best_baseline() -> None:
+    found = judge(
         [
             line("nnit", 0.94, 0.99),
             line("ghn", 0.99, None),
@@ -85,26 +94,38 @@ def test_a_method_stands_beside_the_hypernetworks_and_the_best_floor() -> None:
     assert found[1:] == [
         "PickCube-v1, unseen: nnit does worse than asking the hypernetworks directly (ghn): nnit 94.0 %, ghn 99.0 %, "
         "difference -5.0 [-7.0, -3.0] points.",
-        "PickCube-v1, unseen: nnit does better than the best floor measured (nearest): nnit 94.0 %, nearest 30.0 %, "
+        "PickCube-v1, unseen: nnit does better than the best baseline measured (nearest): nnit 94.0 %, nearest 30.0 %, "
         "difference 64.0 [62.0, 66.0] points.",
     ]
 
 
-def test_a_floor_above_the_papers_own_number_is_named() -> None:
+def test_a_baseline_above_the_papers_own_number_is_named() -> None:
     methods = line("nnit", 0.98, 0.99), line("sane", 0.67, 0.01), line("d2nwg", 0.9, 0.55)
-    floors = line("random", 0.0, None), line("nearest", 0.6, None)
-    assert findings([*methods, *floors])[1:] == [
-        "PickCube-v1, unseen: the best floor measured (nearest) solves more here than the paper says of d2nwg (55 %), "
-        "sane (1 %): 60.0 [58.0, 62.0] %."
+    baselines = line("random", 0.0, None), line("nearest", 0.6, None)
+    assert judge([*methods, *baselines])[1:] == [
+        "PickCube-v1, unseen: the best baseline measured (nearest) solves more here than the paper says of d2nwg "
+        "(55 %), sane (1 %): 60.0 [58.0, 62.0] %."
     ]
-    assert findings([*methods, line("random", 0.0, None)])[1:] == []
+    assert judge([*methods, line("random", 0.0, None)])[1:] == []
+
+
+def test_a_plugins_role_decides_what_is_said_of_it() -> None:
+    lines = [line("sane", 0.5, 0.3), line("mine", 0.6, None), difference("sane", "mine", -0.1)]
+    assert judge(lines) == []
+    found = judge(lines, mine=Facts(name="mine", role="baseline"))
+    assert [sentence.split(": ")[1] for sentence in found] == [
+        "sane does worse than the best baseline measured (mine)",
+        "the best baseline measured (mine) solves more here than the paper says of sane (30 %)",
+    ]
+    (found_of_source,) = judge(lines, mine=Facts(name="mine", role="source"))
+    assert "sane does worse than asking the hypernetworks directly (mine)" in found_of_source
 
 
 def test_a_variant_answers_what_it_asks() -> None:
     successes = {"nnit": 0.98, "row_dit": 0.9, "d2nwg": 0.9, "d2nwg_flat": 0.1}
     lines = [line(method, success, None) for method, success in successes.items()]
     lines += [difference("nnit", "row_dit", 0.08), difference("d2nwg_flat", "d2nwg", -0.8)]
-    assert [sentence.removeprefix("PickCube-v1, unseen: ") for sentence in findings(lines)[1:]] == [
+    assert [sentence.removeprefix("PickCube-v1, unseen: ") for sentence in reversed(judge(lines)[1:])] == [
         "row_dit (nnit, but a token is a neuron instead of a patch, and half of the steps) scores below nnit: "
         "nnit 98.0 %, row_dit 90.0 %, difference 8.0 [6.0, 10.0] points.",
         "d2nwg_flat (d2nwg, but parameters follow one another, wherever the widths put them) scores below d2nwg: "
@@ -114,13 +135,13 @@ def test_a_variant_answers_what_it_asks() -> None:
 
 def test_a_variant_that_is_where_the_paper_has_its_base_says_so() -> None:
     sane, gap = line("sane", 0.67, 0.01), difference("sane_independent", "sane", -0.67)
-    (found,) = findings([sane, line("sane_independent", 0.0, None), gap])
+    (found,) = judge([sane, line("sane_independent", 0.0, None), gap])
     assert found.endswith(
         "points; the paper's own number for sane, 1 %, lies within the interval of sane_independent, 0.0 [-2.0, 2.0], "
         "and not of sane."
     )
     for base, variant in ((sane, 0.2), (line("sane", 0.02, 0.01), 0.0)):
-        (found,) = findings([base, line("sane_independent", variant, None), gap])
+        (found,) = judge([base, line("sane_independent", variant, None), gap])
         assert found.endswith("points.")
 
 
