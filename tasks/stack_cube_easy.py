@@ -19,7 +19,7 @@ _STATIC_M_S, _STATIC_RAD_S = 1e-2, 0.5
 _GRIPPER_WIDTH_M = 0.08
 _ROBOT_X_M = -0.615
 _KNOWN_RAD, _KNOWN_M = 0.2, 0.2
-"""How far from straight ahead PickCube's expert still grasps, and how far from the origin it still carries to."""
+"""Within these PickCube's expert grasps (angle from straight ahead) and carries to (distance from the origin)."""
 
 
 def _evaluate(state: State) -> Evaluation:
@@ -49,11 +49,11 @@ def _evaluate(state: State) -> Evaluation:
 
 @dataclass(frozen=True)
 class Stacking:
-    """PickCube's expert, which knows only the middle of this table and never lets go, made to stack.
+    """Makes PickCube's expert stack. By itself it knows only the middle of this table, and never lets go.
 
-    The arm is symmetric about its first joint, so a cube beside the known part is looked at as if the whole scene were
-    turned until the cube lies in it. The goal shown to the expert is above the real one until the cube is there. Once
-    it is, the arm stands still and lets go.
+    The arm is symmetric about its first joint. So for a cube outside the known part, the expert is shown the whole
+    scene turned until the cube lies in it. The goal shown to the expert is above the real one until the cube is there. Once
+    the cube is at the goal, the arm stands still and lets go.
     """
 
     carrier: Actor

@@ -33,7 +33,5 @@ def test_the_papers_hypernetworks_can_be_built_and_write_policies(task) -> None:
 def test_a_task_that_the_paper_does_not_have_is_refused() -> None:
     mine = replace(TASKS["PickCube-v1"], name="Mine-v1", paper_dagger=None)
     assert preset("cpu", mine)[0] == 32
-    with pytest.raises(
-        InputError, match="Mine-v1: the paper trains no hypernetworks on this task; choose the preset cpu"
-    ):
+    with pytest.raises(InputError, match="Mine-v1: the paper trains no .* choose the preset cpu"):
         preset("paper", mine)

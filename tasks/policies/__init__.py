@@ -1,1 +1,1 @@
-"""Policies: architectures and splits, the perceptron, matching of neurons, resizing, standardised observations."""
+"""Policies: architectures and splits, the multilayer perceptron, re-basin, resizing, standardised observations."""

@@ -1,8 +1,8 @@
-"""Neurons of a hidden layer can be exchanged without changing what a network computes; this finds who is who.
+"""Match the hidden neurons of two networks: their order can change without changing what a network computes.
 
 Weight matching of Git Re-Basin (Ainsworth et al. 2023, section 3.2) for multilayer perceptrons: the permutations of the
-hidden neurons that bring one network nearest to another in L2, by coordinate descent, each step a linear assignment
-problem solved exactly.
+hidden neurons that bring one network nearest to another in L2. Coordinate descent over the layers; each step solves a
+linear assignment problem exactly.
 """
 
 from collections.abc import Sequence
@@ -37,9 +37,9 @@ def permute(weights: Weights, permutations: Sequence[np.ndarray]) -> Weights:
 def match(weights: Weights, reference: Weights) -> list[np.ndarray]:
     """Permutations that bring `weights` near `reference`, two networks of one architecture.
 
-    Coordinate descent ends in a local optimum. The better of two is returned: from where the neurons are, so that the
-    distance never grows, and from matching layer after layer by incoming weights alone, which finds any order of a
-    copy. Raises InputError where the shapes differ.
+    Coordinate descent ends in a local optimum, so it is run from two starts and the better result is returned. The
+    first start is the given order, so that the distance never grows. The second matches layer after layer by incoming
+    weights alone, which finds any order of a copy. Raises InputError where the shapes differ.
     """
     if [(k, v.shape) for k, v in weights.items()] != [(k, v.shape) for k, v in reference.items()]:
         raise InputError("expected two networks of one architecture")
@@ -89,7 +89,7 @@ def _assign(ours: list[np.ndarray], theirs: list[np.ndarray], permutations: list
 
 
 def _inner_product(ours: list[np.ndarray], theirs: list[np.ndarray], permutations: list[np.ndarray]) -> float:
-    """Of the permuted network and the reference; the L2 distance falls as it grows."""
+    """The inner product of the permuted network and the reference; the L2 distance falls as it grows."""
     total = 0.0
     for layer in range(len(permutations) + 1):
         weight, bias = ours[2 * layer], ours[2 * layer + 1]

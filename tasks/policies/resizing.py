@@ -19,7 +19,7 @@ def nearest_networks(arch: Architecture, training: TrainingSet) -> dict[tuple[Ar
 
 
 def nearest_architectures(arch: Architecture, training: TrainingSet) -> list[Architecture]:
-    """Of the training architectures that have networks, those with the fewest doublings of a width to `arch`.
+    """The training architectures that have networks and are the fewest doublings of a width away from `arch`.
 
     An architecture that was trained on is its own nearest.
     """
@@ -29,14 +29,14 @@ def nearest_architectures(arch: Architecture, training: TrainingSet) -> list[Arc
 
 
 def doublings(arch: Architecture, other: Architecture) -> float:
-    """How far apart two architectures of one depth are: L1 on the log2 of their widths."""
+    """Distance of two architectures of one depth: L1 on the log2 of their widths."""
     return sum(abs(math.log2(ours / theirs)) for ours, theirs in zip(arch, other, strict=True))
 
 
 def resize(source: Weights, arch: Architecture, observation_dim: int, action_dim: int) -> Weights:
     """Crop what is too wide, pad with zeros what is too narrow, and rescale for the fan-in that is lost.
 
-    Units that padding adds say nothing, so a network that is only padded computes what it did before.
+    Units that padding adds have zero weights, so a network that is only padded computes the same as before.
     """
     resized: Weights = {}
     for key, shape in parameter_shapes(arch, observation_dim, action_dim).items():

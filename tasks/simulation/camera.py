@@ -1,6 +1,6 @@
-"""Pictures of a task's scene, taken by a process of its own that is shown recorded states.
+"""Pictures of a task's scene at recorded states, taken by a process of its own.
 
-It never steps, and what rolls out never renders: a rollout cannot depend on whether anybody looks.
+This process never steps, and the workers never render. So a rollout cannot depend on whether it is filmed.
 """
 
 import multiprocessing
@@ -39,9 +39,9 @@ class Camera:
         self._pool.join()
 
     def pictures(self, states: np.ndarray) -> Iterator[np.ndarray]:
-        """One (size, size, 3) uint8 of each state; rows as of `Engine.capture_initial_states`.
+        """One picture (size, size, 3) uint8 per state; rows as in `Engine.capture_initial_states`.
 
-        Before the first the scene is built and lit, which takes a driver without a GPU half a minute. Raises
+        The first picture waits until the scene is built and lit; without a GPU that takes half a minute. Raises
         RenderError where the driver fails.
         """
         try:
@@ -55,7 +55,7 @@ class Camera:
 
 
 _scene: Scene
-"""The process's own."""
+"""The camera process's own."""
 _lens: Any
 
 

@@ -30,14 +30,14 @@ class Engine:
     def __init__(self, task: Task, scenes: int) -> None:
         self.task, self.scenes = task, scenes
         self.environment = make_environment(task)
-        """ManiSkill's own environment, which the engine resets for initial states and never steps."""
+        """ManiSkill's own environment. The engine resets it for initial states and never steps it."""
         self._scenes: list[Scene] = []
         for _ in range(scenes):
             self._scenes.append(Scene(task))
-            gc.freeze()  # ManiSkill collects garbage for every scene it builds: spare it the scenes that are built
+            gc.freeze()  # ManiSkill collects garbage for every scene it builds; this skips the finished scenes
 
     def capture_initial_states(self, seeds: Sequence[int]) -> np.ndarray:
-        """What `env.reset(seed=s)` of a single ManiSkill environment makes of the bodies, a row a seed.
+        """Initial states of the bodies after `env.reset(seed=s)` of a single ManiSkill environment, one row per seed.
 
         Rows (S,) float32 are joint positions (9) and the pose (7) of each of the task's bodies.
         """
@@ -110,7 +110,7 @@ class Engine:
         )
 
     def observe(self, count: int) -> Evaluation:
-        """What the task makes of the first `count` scenes as they are now."""
+        """The task's evaluation of the first `count` scenes as they are now."""
         scenes = self._scenes[:count]
         tcp_pose = _poses([scene.tcp.entity_pose for scene in scenes])
         poses = {name: _poses([scene.bodies[name].entity_pose for scene in scenes]) for name in self.task.bodies}

@@ -1,8 +1,8 @@
 """ManiSkill on a machine without Vulkan or a GPU, and with a Vulkan device that is not CUDA's.
 
 ManiSkill 3.0.1 builds visual materials even with `render_backend="none"`, and SAPIEN then asks for a rendering device.
-Physics needs neither, so both are replaced before the first scene is built. A process imports ManiSkill in one of the
-two ways.
+Physics needs neither, so both are replaced before the first scene is built. A process imports ManiSkill with visuals or
+without, never both.
 """
 
 import os
@@ -13,7 +13,7 @@ from typing import Any
 
 
 class _NoMaterial:
-    """Stands where ManiSkill describes how a body looks."""
+    """Takes the place of ManiSkill's descriptions of how a body looks."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None: ...
 
@@ -24,7 +24,7 @@ def _add_nothing(self: Any, *args: Any, **kwargs: Any) -> Any:
 
 @cache
 def import_mani_skill() -> None:
-    """Import ManiSkill so that its environments build without visuals. Once a process; later calls do nothing."""
+    """Import ManiSkill so that its environments build without visuals. Once per process; later calls do nothing."""
     os.environ.setdefault("MPLBACKEND", "Agg")
     with warnings.catch_warnings():
         # SAPIEN warns of missing Vulkan libraries on import; nothing here renders.
@@ -41,7 +41,7 @@ def import_mani_skill() -> None:
 
 @cache
 def import_mani_skill_with_visuals() -> None:
-    """Import ManiSkill so that its environments are built to be seen, on the rendering device that SAPIEN prefers.
+    """Import ManiSkill so that its environments have visuals, on the rendering device that SAPIEN prefers.
 
     Raises RuntimeError where SAPIEN finds no device.
     """

@@ -1,4 +1,4 @@
-"""One ManiSkill-built scene: its environment, and the handles that the engine reads and writes every step."""
+"""One scene that ManiSkill builds: its environment, and the handles that the engine reads and writes every step."""
 
 import importlib
 import math
@@ -51,7 +51,7 @@ class Scene:
         self.fingers = env.agent.finger1_link._objs[0], env.agent.finger2_link._objs[0]
         self.bodies: dict[str, Any] = {name: getattr(env, name)._bodies[0] for name in task.bodies}
         self.grasped: Any = getattr(env, task.grasped)._bodies[0] if task.grasped else None
-        # Further from the hand than this the body cannot touch the fingers, open as they are after a reset.
+        # A body further from the hand cannot touch the fingers, which are open after a reset.
         tcp = self.tcp.entity_pose.p
         self.reach_m = 0.0
         if self.grasped is not None:
@@ -61,8 +61,9 @@ class Scene:
     def place(self, initial_state: np.ndarray) -> None:
         """Put robot and bodies, at rest, where a row of `Engine.capture_initial_states` says.
 
-        Everything moves into a PhysX scene that was never stepped. A used one remembers: its contacts are those of its
-        last step until the next, and contacts that begin together are solved in an order that depends on earlier ones.
+        Everything moves into a PhysX scene that was never stepped, because a used scene remembers. It keeps its last
+        step's contacts until the next step, and it solves contacts that begin together in an order that depends on
+        earlier ones.
         """
         import sapien
 
@@ -78,7 +79,7 @@ class Scene:
         self.pose(initial_state)
 
     def pose(self, state: np.ndarray) -> None:
-        """Put robot and bodies, at rest, where such a row says, for a picture."""
+        """Put robot and bodies, at rest, where such a row says, in the scene as it is; enough for a picture."""
         import sapien
 
         still = np.zeros(9, np.float32)
@@ -95,7 +96,7 @@ class Scene:
     def is_grasping(self) -> bool:
         """Panda.is_grasping: both fingers press the body with 0.5 N or more within 85 degrees of their closing axis.
 
-        Plain floats: this runs once a scene and control step, on a dozen numbers, where numpy is ten times slower.
+        Plain floats: this runs once per scene and control step, on a dozen numbers, where numpy is ten times slower.
         """
         impulses = [[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]  # N s on the body's side of each finger
         touching = [False, False]

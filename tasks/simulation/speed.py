@@ -1,7 +1,7 @@
 """How fast rollouts are: ManiSkill's own loop, the engine, and PhysX alone, measured in one run.
 
-All play the same wild actions. PhysX alone is `step()` of the same scenes with nothing else on the clock, so no loop
-around it can be faster.
+All play the same wild actions. For PhysX alone, only `step()` of the same scenes is timed, so no loop around it can be
+faster.
 """
 
 import time
@@ -17,9 +17,9 @@ from nnbench.tasks.task import Task
 
 
 def measure_speed(task: Task, rounds: int = 7) -> dict[str, float]:
-    """Control steps a second: `env_step`, `engine_1` and `engine_2` (workers), `physx_only`.
+    """Control steps per second: `env_step`, `engine_1` and `engine_2` (workers), `physx_only`.
 
-    Each is the median of the rounds, and the four take turns, so that a machine busy with other things slows all.
+    Each is the median of the rounds. The four take turns, so that other work on the machine slows all of them.
     """
     with Simulator(task, 1) as one, Simulator(task, 2) as two:
         measures = {

@@ -1,4 +1,4 @@
-"""A Vulkan driver that takes pictures: a GPU's, or one that computes them on the CPU.
+"""Find a Vulkan driver that takes pictures, on a GPU or computed on the CPU.
 
 SAPIEN 3.0.3 renders through SwiftShader, which comes with Chromium, and through Mesa's lavapipe from some version on:
 25.0 works, 22.3 is refused.
@@ -13,7 +13,7 @@ from pathlib import Path
 from nnbench.errors import NnbenchError
 
 _CHOICES = ("VK_DRIVER_FILES", "VK_ICD_FILENAMES")
-"""With these, Vulkan's loader is told which drivers there are."""
+"""These tell Vulkan's loader which drivers there are."""
 
 _SWIFTSHADER = tuple(
     Path(folder) / "vk_swiftshader_icd.json"
@@ -24,7 +24,7 @@ _SWIFTSHADER = tuple(
         "/opt/google/chrome",
     )
 )
-"""Chromium keeps its own where no loader looks."""
+"""Chromium keeps its driver where no loader looks."""
 
 _PATIENCE_S = 120
 
@@ -89,10 +89,10 @@ def find_driver() -> Driver:
 
 
 def _try(files: Path | None) -> tuple[bool, str]:
-    """Whether a picture came out right, and the last line that was said, by the driver or on its failure."""
+    """Whether a picture came out right, and the last line printed: the device's name, or the reason of the failure."""
     environment = dict(os.environ) | ({"VK_ICD_FILENAMES": str(files)} if files else {})
     command = [sys.executable, "-W", "ignore", "-c", _TRIAL]
-    try:  # in a process of its own, for a driver that fails can take its process with it
+    try:  # in a process of its own, because a failing driver can end its process
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=_PATIENCE_S)
     except subprocess.TimeoutExpired:
         return False, f"no picture within {_PATIENCE_S} s"

@@ -1,7 +1,7 @@
-"""Do the weights that GHNs write agree over seeds, and those of direct training not? (paper, section 6.1)
+"""Do weights that GHNs write agree between seeds, and directly trained weights not? (paper, section 6.1)
 
-One architecture, one pool of the expert's states, equal batches and equal Adam steps; the weights are either written by
-a GHN or are the parameters themselves. The rows are those of table 1 and figure 3.
+One architecture, one pool of the expert's states, equal batches and equal numbers of Adam steps. The weights are either
+written by a GHN, or trained directly. The rows are for table 1 and figure 3.
 
 S seeds, L layers, M the largest width.
 """
@@ -35,16 +35,16 @@ from nnbench.tasks.zoo.validation import score_policies
 Side = Literal["conv1x1", "upsample", "sgd"]
 
 SIDES: tuple[Side, ...] = ("conv1x1", "upsample", "sgd")
-"""GHNs with either decoder, and no GHN."""
+"""GHNs with either decoder, and direct training."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AlignmentConfig:
-    """The paper's 35 seeds and its architecture; it says nothing of the training."""
+    """The paper's 35 seeds and its architecture; the paper says nothing about the training."""
 
     seeds: int = 35
     upsample_seeds: int = 5
-    """Of the side that the paper does not have: its convolutions take many times as long."""
+    """Seeds of the side that the paper does not have. Its convolutions take many times as long."""
     arch: Architecture = (256, 256, 256)
     updates: int = 2_000
     batch: int = 512
@@ -70,7 +70,7 @@ class DirectPolicies(nn.Module):
                 self._view(s, key).data.copy_((2 * torch.rand(shape, generator=generator) - 1) / math.sqrt(fan_in))
 
     def forward(self, widths: Tensor) -> tuple[Tensor, Tensor]:
-        """Weights (S, 1, L, M, M) and biases (S, 1, L, M). What lies outside the policy has no gradient and stays 0."""
+        """Weights (S, 1, L, M, M) and biases (S, 1, L, M). Entries outside the policy have no gradient and stay 0."""
         del widths  # there is one architecture only
         return self.weights, self.biases
 
@@ -89,9 +89,9 @@ class DirectPolicies(nn.Module):
 def compare(
     simulator: Simulator, distillation: Path, work: Path, out: Path, config: AlignmentConfig
 ) -> list[dict[str, Any]]:
-    """One row a policy: its score, its nearest neighbour and how its weights lie; also written to `out`.
+    """One row per policy: its score, its nearest neighbour and statistics of its weights; also written to `out`.
 
-    Learns from the pool of states in `distillation`; finished policies in `work` are not trained again. Raises
+    Learns from the pool of states in `distillation`; finished policies in `work` are kept. Raises
     ZooError where there is no pool of this task.
     """
     task, pool_file = simulator.task, distillation / "pool.safetensors"
@@ -124,7 +124,7 @@ def alignment_file(results: Path, task_name: str) -> Path:
 
 
 def summarise(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """Side to the means of its columns."""
+    """The means of each side's columns."""
     names = ("return", "success_at_end", "nearest_l2", "nearest_cosine", "neighbour_correlation", "seed_alignment")
     return {
         side: {name: float(np.mean([row[name] for row in rows if row["side"] == side])) for name in names}
@@ -186,7 +186,7 @@ def magnitudes(policy: Weights) -> list[Tensor]:
 
 
 def neighbour_correlation(policy: Weights) -> float:
-    """Pearson correlation of weights beside or below one another, mean over both and over the hidden matrices."""
+    """Pearson correlation of neighbouring weights; mean over rows and columns of all hidden matrices."""
     matrices = [value for key, value in policy.items() if key.endswith("weight")][1:-1]
     pairs = [(w[:, 1:], w[:, :-1]) for w in matrices] + [(w[1:], w[:-1]) for w in matrices]
     found = [torch.corrcoef(torch.stack([one.flatten(), other.flatten()]))[0, 1] for one, other in pairs]

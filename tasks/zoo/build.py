@@ -135,5 +135,5 @@ def _add_neighbours(rows: list[dict[str, Any]], ensemble: GHNEnsemble) -> None:
 
 
 def used_versions() -> dict[str, str]:
-    """Of the packages that decide the numbers."""
+    """Versions of the packages that decide the numbers."""
     return {name: version(name) for name in ("mani_skill", "sapien", "torch", "numpy")}

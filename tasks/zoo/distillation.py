@@ -29,7 +29,7 @@ from nnbench.tasks.zoo.presets import DaggerConfig, DistillationConfig, PoolConf
 from nnbench.tasks.zoo.states import LabelledStates, gather
 
 _SIDE_BY_SIDE = 8
-"""GHNs trained at a time on a pool."""
+"""GHNs that are trained together on a pool."""
 
 
 class Ensemble(Protocol):
@@ -45,7 +45,7 @@ class Ensemble(Protocol):
 def distil(
     simulator: Simulator, expert: Weights, seeds: Sequence[int], directory: Path, config: DistillationConfig
 ) -> GHNEnsemble:
-    """The GHNs of these seeds. What is finished in `directory` is kept and not made again."""
+    """The GHNs of these seeds. Finished ones in `directory` are kept."""
     group = _SIDE_BY_SIDE if config.pool else 1
     members = []
     for start in range(0, len(seeds), group):
@@ -73,12 +73,12 @@ def ensemble_file(directory: Path, seeds: Sequence[int]) -> Path:
 
 
 def build_pool(simulator: Simulator, expert: Weights, directory: Path, config: DistillationConfig) -> LabelledStates:
-    """Train the pilot and gather the pool; files in `directory` are kept and not made again."""
+    """Train the pilot and gather the pool. Finished files in `directory` are kept."""
     pool_file, numbers = directory / "pool.safetensors", config.pool
     assert numbers is not None
     if pool_file.exists():
         return LabelledStates.load(pool_file)
-    # The pilot only gathers states; its seed lies outside the ensemble's.
+    # The pilot only gathers states; its seed is none of the ensemble's.
     pilot = _dagger(simulator, expert, 1_000_000 + config.seed, directory / "pilot", config)
     pairs = [(beta, noise) for beta in numbers.betas for noise in numbers.noises]
     repeats = math.ceil(numbers.episodes / len(pairs))
@@ -110,7 +110,7 @@ def learn_from(
 def _dagger(
     simulator: Simulator, expert: Weights, seed: int, directory: Path, config: DistillationConfig
 ) -> GHNEnsemble:
-    """One GHN. An iteration finished in `directory` is kept."""
+    """Train one GHN by DAgger. Finished iterations in `directory` are kept."""
     task, numbers = simulator.task, config.dagger
     student = GHNEnsemble([seed], task.observation_dim, task.action_dim, config.ghn)
     optimizer = torch.optim.Adam(student.parameters(), numbers.learning_rate, fused=True)
@@ -155,7 +155,7 @@ def _fit(
     description: str,
     stream: int = 0,
 ) -> None:
-    """Mean squared error of the written policies' actions, every member on batches of its own."""
+    """Minimise the mean squared error of the written policies' actions, every member on batches of its own."""
     widths = torch.tensor(architectures)
     generators = [torch.Generator().manual_seed(1_000_003 * stream + seed) for seed in ensemble.seeds]
     bar = tqdm(range(numbers.updates), desc=description, leave=False, disable=None)

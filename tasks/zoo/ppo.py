@@ -29,7 +29,7 @@ class ExpertConfig:
     gamma: float = 0.8
     gae_lambda: float = 0.9
     learning_rate: float = 3e-4
-    """Of the critic, and the limit of the actor's, at the start; falls linearly to zero."""
+    """The critic's, and the upper limit of the actor's, at the start; falls linearly to zero."""
     kl_target: float = 0.01
     """How far an iteration should move the actor, at the start: the actor's learning rate is adapted to it."""
     epochs: int = 5
