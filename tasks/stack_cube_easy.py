@@ -52,8 +52,8 @@ class Stacking:
     """Makes PickCube's expert stack. By itself it knows only the middle of this table, and never lets go.
 
     The arm is symmetric about its first joint. So for a cube outside the known part, the expert is shown the whole
-    scene turned until the cube lies in it. The goal shown to the expert is above the real one until the cube is there. Once
-    the cube is at the goal, the arm stands still and lets go.
+    scene turned until the cube lies in it. The goal shown to the expert is above the real one until the cube is there.
+    Once the cube is at the goal, the arm stands still and lets go.
     """
 
     carrier: Actor
