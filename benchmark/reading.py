@@ -41,7 +41,7 @@ class Tables(tuple["Table[Any]", ...]):
         """One row per number: table, task, split, method, metric, measured, lo, hi, reported, ..."""
         import pandas
 
-        return pandas.DataFrame([line for table in self for line in table.lines()])
+        return pandas.DataFrame([line for table in self for line in table.lines])
 
 
 def load_results(
@@ -107,13 +107,9 @@ def report(
     protocol: str | Protocol | None = None,
 ) -> Path:
     """Write one HTML page of a folder of results, and return its path. Arguments are those of `tables`."""
-    from nnbench.harness.trained import find_budget
     from nnbench.presentation.report import page
 
-    opened = open_results(task, results=results, zoo=zoo, plugins=plugins, protocol=protocol)
-    units = {manifest["unit"]["method_sha256"]: manifest["unit"] for manifest in opened.manifests}
-    budgets = [budget for budget in map(find_budget, units.values()) if budget is not None and budget.parameters]
-    text = page(opened, budgets)
+    text = page(open_results(task, results=results, zoo=zoo, plugins=plugins, protocol=protocol))
     write_atomically(Path(out), partial(_write_text, text))
     return Path(out)
 

@@ -24,7 +24,7 @@ from nnbench.presentation.figures import NAMES, Drawing, FigureError, as_svg, dr
 from nnbench.presentation.tables import MISSING, Grid, Table, build
 from nnbench.presentation.tables.captions import protocol_note
 from nnbench.protocol import Protocol
-from nnbench.store.checkpoints import Budget, find_budget
+from nnbench.store.checkpoints import Budget
 
 _TABLES = ("2", "differences", "3", "4", "6", "1", "novelty", "roundtrip")
 
@@ -75,7 +75,7 @@ def page(results: Results) -> str:
             tables=build(_TABLES, results),
             figures=figures,
             manifests=results.manifests,
-            budgets=_find_budgets(results.manifests),
+            budgets=results.budgets,
             zoos={task: results.zoo_manifest(task) for task in results.tasks},
             alignment=next((manifest for manifest in alignments if manifest is not None), None),
         )
@@ -170,12 +170,6 @@ def _find_gaps(lines: Sequence[Line]) -> dict[str, list[str]]:
             where = f"Table {line.table}, {line.task}" + (f", {line.split}" if line.table in ("2", "4") else "")
             empty.setdefault(where, {})["training policies" if line.table == "6" else name] = None
     return {where: list(names) for where, names in empty.items()}
-
-
-def _find_budgets(manifests: Sequence[Mapping[str, Any]]) -> list[Budget]:
-    """What training the measured methods cost, one per checkpoint; baselines have none."""
-    units = {manifest["unit"]["method_sha256"]: manifest["unit"] for manifest in manifests}
-    return [budget for budget in map(find_budget, units.values()) if budget is not None and budget.parameters]
 
 
 def _list_budgets(budgets: Sequence[Budget]) -> Grid:

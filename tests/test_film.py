@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from nnbench.commands import cli
+from nnbench.commands import experts, films
 from nnbench.harness.evaluation import evaluate
 from nnbench.harness.novelty import Novelty
 from nnbench.presentation import film
@@ -182,9 +182,9 @@ def test_a_video_sets_the_policies_of_an_architecture_side_by_side(spoken: Any) 
 def test_the_command_writes_strip_and_video(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("nnbench.tasks.simulation.vulkan.find_driver", lambda: Driver("a painter", None))
-    monkeypatch.setattr("nnbench.tasks.simulation.camera.Camera", Painter)
-    cli.render(method="mixed", show=("best", "worst"), results=store.root, out=tmp_path)
+    monkeypatch.setattr("nnbench.presentation.filming.find_driver", lambda: Driver("a painter", None))
+    monkeypatch.setattr("nnbench.presentation.filming.Camera", Painter)
+    films.render(method="mixed", show=("best", "worst"), results=store.root, out=tmp_path)
     path = tmp_path / "mixed-s0-PickCube-v1-unseen.png"
     with Image.open(path) as image:
         assert image.height == 20 + 2 * PICTURE and "mixed" in image.info["Title"]
@@ -199,26 +199,26 @@ def test_the_command_writes_strip_and_video(
 def test_what_cannot_be_filmed_is_said_before_anything_runs(
     store: Store, zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nnbench.tasks.simulation.vulkan.find_driver", lambda: pytest.fail("not before"))
+    monkeypatch.setattr("nnbench.presentation.filming.find_driver", lambda: pytest.fail("not before"))
     run = "`nnbench run --method nnit --task PickCube-v1 --split unseen` measures it"
     with pytest.raises(FilmError, match=f"nnit on PickCube-v1, {NAME}, was not measured with .*{run}"):
-        cli.render(arch=NAME, results=store.root, out=tmp_path)
+        films.render(archs=NAME, results=store.root, out=tmp_path)
     with pytest.raises(ValueError, match="16-16-16-64 is not in the split unseen: expected some of 32-32-16-64"):
-        cli.render(method="mixed", arch="16-16-16-64", results=store.root, out=tmp_path)
+        films.render(method="mixed", archs="16-16-16-64", results=store.root, out=tmp_path)
     with pytest.raises(ValueError, match="architecture 'wide': expected hidden widths"):
-        cli.render(method="mixed", arch="wide", results=store.root, out=tmp_path)
+        films.render(method="mixed", archs="wide", results=store.root, out=tmp_path)
     with pytest.raises(FilmError, match="--episodes 4: expected 1 to 3"):
-        cli.render(method="mixed", episodes=4, results=store.root, out=tmp_path)
+        films.render(method="mixed", episodes=4, results=store.root, out=tmp_path)
     with pytest.raises(ValueError, match="nowhere.safetensors: no expert"):
-        cli.expert_render(path=tmp_path / "nowhere.safetensors", out=tmp_path)
+        experts.render(expert=tmp_path / "nowhere.safetensors", out=tmp_path)
     published = Store(tmp_path / "published")  # rows without weights
     published.merge(store)
     (published.root / f"{UNIT.key}.safetensors").unlink()
     with pytest.raises(StoreError, match="no weights are stored for this unit; run it first"):
-        cli.render(method="mixed", results=published.root, out=tmp_path)
-    monkeypatch.setattr("nnbench.presentation.film.read_index", lambda directory: [])
+        films.render(method="mixed", results=published.root, out=tmp_path)
+    monkeypatch.setattr("nnbench.presentation.film.subjects.read_index", lambda directory: [])
     with pytest.raises(FilmError, match=f"no policy of {NAME} was validated; choose"):
-        cli.render(method="zoo", arch=NAME, out=tmp_path)
+        films.render(method="zoo", archs=NAME, out=tmp_path)
     assert not list(tmp_path.glob("*.png"))
 
 
@@ -227,7 +227,9 @@ def test_a_zoos_policies_are_ordered_by_validated_return(zoo: Zoo, monkeypatch: 
         {"arch": NAME, "ghn_seed": seed, "return": float(seed % 5), "success_at_end": 0.1 * seed, "episodes": 10}
         for seed in range(3)
     ]
-    monkeypatch.setattr(film, "read_index", lambda directory: [*rows, {**rows[0], "arch": "other", "return": 9.0}])
+    monkeypatch.setattr(
+        film.subjects, "read_index", lambda directory: [*rows, {**rows[0], "arch": "other", "return": 9.0}]
+    )
     subjects = film.zoo_subjects(zoo, [ARCH], film.PLACES, 2)
     assert [subject.detail for subject in subjects] == ["best: 20 % of 10", "median: 10 % of 10", "worst: 0 % of 10"]
     actor: Any = subjects[0].actor
