@@ -41,7 +41,7 @@ class Tables(tuple["Table[Any]", ...]):
         """One row per number: table, task, split, method, metric, measured, lo, hi, reported, ..."""
         import pandas
 
-        return pandas.DataFrame([line for table in self for line in table.lines()])
+        return pandas.DataFrame([line for table in self for line in table.lines])
 
 
 def load_results(

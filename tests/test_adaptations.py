@@ -25,6 +25,7 @@ def test_a_variant_of_a_page_loads(page: str, name: str, code: str, tmp_path: Pa
     plugin = tmp_path / f"{name}.py"
     plugin.write_text(code)
     facts, method = find_facts([plugin]), load_method(name, [plugin])
-    assert facts[name].variant_of == method.variant_of and facts[name].variant_of is not None
-    assert facts[name].variant_of[0] == page and facts[name].reference == facts[page].reference
+    variant_of = facts[name].variant_of
+    assert variant_of is not None and variant_of == method.variant_of
+    assert variant_of[0] == page and facts[name].reference == facts[page].reference
     assert method.config != load_method(page).config  # type: ignore[attr-defined]

@@ -8,13 +8,12 @@ import torch
 
 from nnbench.tasks.policies.architectures import load_splits
 from nnbench.tasks.policies.mlp import GaussianActor
-from nnbench.tasks.registry import load_task
 from nnbench.tasks.simulation.workers import Simulator
 from nnbench.tasks.zoo.distillation import build_pool, distil, learn_from
 from nnbench.tasks.zoo.expert import load_expert
 from nnbench.tasks.zoo.ghn import GHNConfig, GHNEnsemble
 from nnbench.tasks.zoo.manifest import SHIPPED
-from nnbench.tasks.zoo.presets import DaggerConfig, DistillationConfig, PoolConfig, preset
+from nnbench.tasks.zoo.presets import DaggerConfig, DistillationConfig, PoolConfig
 from nnbench.tasks.zoo.states import LabelledStates
 
 CONFIG = DistillationConfig(
@@ -89,12 +88,3 @@ def test_only_the_latest_states_are_kept_in_a_buffer() -> None:
     parts = [LabelledStates(torch.full((2, 1), float(i)), torch.full((2, 1), -float(i))) for i in range(3)]
     buffer = LabelledStates.join(parts).latest(3)
     assert buffer.observations.flatten().tolist() == [1, 2, 2] and buffer.actions.flatten().tolist() == [-1, -2, -2]
-
-
-def test_the_papers_preset_is_its_table_5() -> None:
-    for task, iterations, beta, architectures in (("PushCube-v1", 500, 0.97, 8), ("StackCubeEasy-v1", 1500, 0.98, 16)):
-        seeds, config = preset("paper", load_task(task))
-        dagger = config.dagger
-        assert seeds == 128 and config.pool is None and config.architectures == "train"
-        assert (dagger.iterations, dagger.beta, dagger.architectures) == (iterations, beta, architectures)
-        assert (dagger.learning_rate, dagger.final_learning_rate, dagger.buffer) == (1e-3, 7e-4, 1_000_000)

@@ -71,7 +71,7 @@ def run(
     name = "3" if split == "joint" else "2"
     tables = nnbench.tables([name], task=task, results=results, protocol=protocol, zoo=zoo, plugins=plugin)
     if json:
-        print_json({"outcomes": outcomes, "numbers": [line for table in tables for line in table.lines()]})
+        print_json({"outcomes": outcomes, "numbers": [line for table in tables for line in table.lines]})
     else:
         print_tables(tables)
     if failed := sum(outcome.error is not None for outcome in outcomes):

@@ -19,7 +19,14 @@ from torch import Tensor
 
 from nnbench.errors import InputError
 from nnbench.tasks.policies.architectures import Architecture, architecture_name
-from nnbench.tasks.policies.mlp import Weights, architecture_of, flatten_weights, nearest_neighbours, weights_sha256
+from nnbench.tasks.policies.mlp import (
+    Weights,
+    act,
+    architecture_of,
+    flatten_weights,
+    nearest_neighbours,
+    weights_sha256,
+)
 from nnbench.tasks.policies.rebasin import align
 from nnbench.tasks.policies.training_set import TrainingSet
 from nnbench.tasks.zoo.zoo import Zoo
@@ -179,16 +186,6 @@ class ActionBank:
     def _distances(self, actions: Tensor) -> Tensor:
         parts = self.actions.split(_ACTIONS_AT_ONCE)
         return torch.cat([(part - actions).norm(dim=2).mean(dim=1) for part in parts])  # (T,)
-
-
-def act(weights: Weights, states: Tensor) -> Tensor:
-    """The policy's actions, (N, A), as the simulator executes them."""
-    hidden = states
-    layers = len(weights) // 2
-    for layer in range(layers):
-        hidden = hidden @ weights[f"{2 * layer}.weight"].T + weights[f"{2 * layer}.bias"]
-        hidden = F.relu(hidden) if layer < layers - 1 else hidden
-    return hidden.clamp(-1, 1)
 
 
 def _neuron_norms(weights: Weights) -> Tensor:

@@ -9,9 +9,11 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from nnbench.errors import InputError, NnbenchError
@@ -72,7 +74,7 @@ def flatten_weights(weights: Weights) -> Tensor:
 
 
 def nearest_neighbours(policies: Sequence[Weights]) -> tuple[Tensor, Tensor]:
-    """L2 distance to the nearest other policy and cosine similarity to the most alike other one, (S,) each.
+    """L2 distance to the nearest other policy, and the largest cosine similarity to another policy, (S,) each.
 
     All policies must be of one architecture; of a single one both are NaN (paper, tables 1 and 6).
     """
@@ -86,13 +88,40 @@ def nearest_neighbours(policies: Sequence[Weights]) -> tuple[Tensor, Tensor]:
     return distances.min(dim=1).values, cosines.max(dim=1).values
 
 
+Values = TypeVar("Values", Tensor, np.ndarray)
+
+
+def forward(weights: Sequence[Values], biases: Sequence[Values], inputs: Values) -> Values:
+    """The linear outputs of ReLU networks, side by side or single, with tensors or arrays.
+
+    Per layer weights (..., out, in) and biases (..., out); inputs (..., B, O) to outputs (..., B, A), not clamped.
+    """
+    hidden = inputs
+    for layer, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+        hidden = hidden @ weight.swapaxes(-1, -2) + bias[..., None, :]
+        if layer < len(weights) - 1:
+            hidden = _relu(hidden)
+    return hidden
+
+
+def _relu(values: Any) -> Any:
+    return F.relu(values) if isinstance(values, Tensor) else np.maximum(values, 0)
+
+
+def act(weights: Weights, observations: Tensor) -> Tensor:
+    """One policy's actions as the simulator executes them: standardised observations (B, O) to (B, A) in [-1, 1]."""
+    layers = range(len(weights) // 2)
+    matrices, biases = ([weights[f"{2 * layer}.{kind}"] for layer in layers] for kind in ("weight", "bias"))
+    return forward(matrices, biases, observations).clamp(-1, 1)
+
+
 @dataclass(frozen=True)
 class PolicyActor:
-    """One policy a row: row k acts with `policies[index[k]]`. Policies may differ in architecture.
+    """One policy per row: row k acts with `policies[index[k]]`. Policies may differ in architecture.
 
     Layers are zero-padded to their widest policy, which changes nothing: a padded unit has zero weight and bias, and
     relu(0) = 0. Each row is its own matrix-vector product, so what a policy does cannot depend on its neighbours.
-    Products are summed in double precision and the action rounded, so that it hardly depends on the machine either.
+    Products are summed in double precision and the action is rounded, so that it hardly depends on the machine either.
     """
 
     weights: tuple[np.ndarray, ...]  # per layer (P, out, in), float64
@@ -101,7 +130,7 @@ class PolicyActor:
 
     @classmethod
     def stack(cls, policies: Sequence[Weights], index: np.ndarray, standardiser: Standardiser | None) -> "PolicyActor":
-        """Pad and stack policies of equal depth; `index` says which one each row follows.
+        """Pad and stack policies of equal depth; `index` says which policy each row follows.
 
         The standardiser is that of the task, None for networks that read observations as they are.
         """
@@ -129,12 +158,9 @@ class PolicyActor:
                 f"the policies read {self.weights[0].shape[2]} numbers, the task's observation has "
                 f"{observations.shape[1]}; are they policies of another task?"
             )
-        hidden = observations[:, :, None]  # (K, O, 1)
-        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            hidden = weight[self.index] @ hidden + bias[self.index, :, None]  # (K, out, 1)
-            if layer < len(self.weights) - 1:
-                hidden = np.maximum(hidden, 0)
-        return hidden[:, :, 0].astype(np.float32)
+        weights, biases = ([layer[self.index] for layer in layers] for layers in (self.weights, self.biases))
+        actions: np.ndarray = forward(weights, biases, observations[:, None, :])  # (K, 1, A)
+        return actions[:, 0].astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -169,9 +195,9 @@ class GaussianActor:
 
 @dataclass(frozen=True)
 class MixtureActor:
-    """DAgger's behaviour: every row acts with the teacher with probability `beta` at each step, else with the student.
+    """DAgger's behaviour: at each step the teacher acts in a row with probability `beta`, else the student.
 
-    Gaussian noise of standard deviation `noise` on the executed action widens the visited states.
+    Gaussian noise of standard deviation `noise` on the executed action makes the visited states more diverse.
     """
 
     teacher: Actor
@@ -187,7 +213,7 @@ class MixtureActor:
 
 
 def random_policy(arch: Architecture, observation_dim: int, action_dim: int, generator: torch.Generator) -> Weights:
-    """A policy at He initialisation with zero biases; for tests and as the floor of floors."""
+    """A policy at He initialisation with zero biases."""
     weights: Weights = {}
     for key, shape in parameter_shapes(arch, observation_dim, action_dim).items():
         std = math.sqrt(2 / shape[1]) if key.endswith("weight") else 0.0

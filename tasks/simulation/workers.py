@@ -1,4 +1,4 @@
-"""Rollouts of many policies on many episodes: one engine a worker process, one worker process a core.
+"""Rollouts of many policies on many episodes: one engine per worker process, one worker process per core.
 
 K is the number of episodes stepped together.
 """
@@ -9,8 +9,8 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, TimeoutError, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
-from typing import Self
+from dataclasses import dataclass, field
+from typing import NamedTuple, Self
 
 import numpy as np
 from pebble import ProcessExpired, ProcessPool
@@ -22,10 +22,10 @@ from nnbench.tasks.simulation.episodes import Episodes
 from nnbench.tasks.task import Actor, Task
 
 SCENES_PER_WORKER = 25
-"""Episodes a worker simulates at a time; a work unit is at most this long."""
+"""Episodes that a worker simulates at a time; a work unit has at most so many."""
 
 HANG_S = 300.0
-"""A unit takes seconds; a worker that has not finished one after this long is taken for hung."""
+"""A unit takes seconds. A worker that has not finished one after this time counts as hung."""
 
 _START_S = 120.0
 """A worker builds its scenes in a second or two."""
@@ -43,10 +43,11 @@ class Rollout:
 class Simulator:
     """Worker processes that roll out policies in one task; use it as a context manager.
 
-    A worker that dies or hangs is replaced and its unit done once more; Ctrl-C and the end of this process end all.
+    A worker that dies or hangs is replaced, and its unit is done once more. Ctrl-C, or the end of this process, ends
+    all workers.
 
-    Episodes are functions of actor and seeds alone: neither the number of workers nor the order of work changes them.
-    That is so bit for bit but for rare contacts, after which bodies may lie a rounding error elsewhere.
+    Episodes depend on actor and seeds only, not on the number of workers or the order of work. They repeat bit for bit,
+    except that rare contacts may leave a body a rounding error away.
     """
 
     def __init__(self, task: Task, workers: int | None = None, *, hang_s: float = HANG_S) -> None:
@@ -85,52 +86,25 @@ class Simulator:
         the results yielded so far. Raises InputError for a unit that does not fit the task or a worker, and
         SimulationError where workers cannot start or a second worker is lost over the same unit.
         """
-        waiting: list[tuple[int, Rollout, int]] = []  # position, unit, workers lost over it
-        pending: dict[Future[Episodes], tuple[int, Rollout, int]] = {}
-        source = enumerate(units)
-        exhausted = restarted = False
+        queue = _Queue(enumerate(units))
+        restarted = False
         try:
-            while waiting or pending or not exhausted:
+            while queue.is_unfinished():
                 try:
-                    while not exhausted and len(waiting) + len(pending) <= self.workers:  # one more, so no worker waits
-                        position, unit = next(source, (-1, None))
-                        if unit is None:
-                            exhausted = True
-                        else:
-                            self._check(unit)
-                            waiting.append((position, unit, 0))
-                    while waiting:
-                        pending[self._schedule(waiting[0][1])] = waiting[0]
-                        del waiting[0]
-                    # Two units' time covers one that waits behind another; past it not even a new worker has come up.
-                    done, _ = wait(pending, _START_S + 2 * self._hang_s, return_when=FIRST_COMPLETED)
-                    if not done and pending:
-                        raise BrokenProcessPool
-                    for future in sorted(done, key=_failed):  # lose no finished work
-                        position, unit, lost = pending[future]
-                        try:
-                            episodes = future.result()
-                        except (ProcessExpired, TimeoutError) as error:
-                            if lost > 0:
-                                raise self._lost(unit, error) from error
-                            waiting.append((position, unit, 1))
-                        del pending[future]
-                        if future.exception() is None:
-                            yield position, episodes
+                    self._hand_out(queue)
+                    for future in self._wait(queue):
+                        finished = self._take_result(queue, future)
+                        if finished is not None:
+                            yield finished
                 except BrokenProcessPool as error:  # pebble's pool does not outlive a worker that dies over no unit
                     if restarted:
-                        raise SimulationError(
-                            f"{self.task.name}: the simulation workers could not start, or all died or hung, twice "
-                            "(their own message is above). Finished work is stored; run the same command again, with "
-                            "fewer --workers if memory is short"
-                        ) from error
+                        raise self._broken() from error
                     restarted = True
                     self._stop()
                     self._pool = self._start()
-                    waiting += pending.values()
-                    pending.clear()
+                    queue.take_back()
         finally:
-            for future in pending:
+            for future in queue.pending:
                 future.cancel()
 
     def episodes(self, units: Sequence[Rollout]) -> list[Episodes]:
@@ -139,12 +113,44 @@ class Simulator:
         return [results[position] for position in range(len(units))]
 
     def initial_states(self, seeds: Sequence[int]) -> np.ndarray:
-        """What `env.reset(seed=s)` makes of the bodies, rows as of `Engine.capture_initial_states`."""
+        """Initial states of the bodies after `env.reset(seed=s)`; rows as in `Engine.capture_initial_states`."""
         return self._pool.schedule(_initial_states_of, (list(seeds),)).result()
 
-    def _check(self, unit: Rollout) -> None:
-        if not 1 <= len(unit.seeds) <= SCENES_PER_WORKER:
-            raise InputError(f"a rollout of {len(unit.seeds)} episodes: expected 1 to {SCENES_PER_WORKER}")
+    def _hand_out(self, queue: "_Queue") -> None:
+        """Give the workers units until one unit waits behind those that are being worked on."""
+        while not queue.exhausted and len(queue.waiting) + len(queue.pending) <= self.workers:
+            position, unit = next(queue.source, (-1, None))
+            if unit is None:
+                queue.exhausted = True
+            else:
+                if not 1 <= len(unit.seeds) <= SCENES_PER_WORKER:
+                    raise InputError(f"a rollout of {len(unit.seeds)} episodes: expected 1 to {SCENES_PER_WORKER}")
+                queue.waiting.append(_Job(position, unit, 0))
+        while queue.waiting:
+            queue.pending[self._schedule(queue.waiting[0].unit)] = queue.waiting[0]
+            del queue.waiting[0]
+
+    def _wait(self, queue: "_Queue") -> list[Future[Episodes]]:
+        """Futures that are done, at least one where any is pending; those that succeeded come first."""
+        # Two units' time covers one that waits behind another; past it not even a new worker has come up.
+        done, _ = wait(queue.pending, _START_S + 2 * self._hang_s, return_when=FIRST_COMPLETED)
+        if not done and queue.pending:
+            raise BrokenProcessPool
+        return sorted(done, key=lambda future: future.exception() is not None)
+
+    def _take_result(self, queue: "_Queue", future: Future[Episodes]) -> tuple[int, Episodes] | None:
+        """A unit's episodes; None where its worker was lost and the unit waits to be done once more."""
+        job = queue.pending[future]
+        try:
+            episodes = future.result()
+        except (ProcessExpired, TimeoutError) as error:
+            if job.lost > 0:
+                raise self._lost(job.unit, error) from error
+            queue.waiting.append(job._replace(lost=1))
+            del queue.pending[future]
+            return None
+        del queue.pending[future]
+        return job.position, episodes
 
     def _schedule(self, unit: Rollout) -> Future[Episodes]:
         try:
@@ -152,6 +158,12 @@ class Simulator:
         except RuntimeError as error:  # pebble's word for a pool that has been broken for a while
             raise BrokenProcessPool from error
         return future
+
+    def _broken(self) -> SimulationError:
+        return SimulationError(
+            f"{self.task.name}: the simulation workers could not start, or all died or hung, twice (their own message "
+            "is above). Finished work is stored; run the same command again, with fewer --workers if memory is short"
+        )
 
     def _lost(self, unit: Rollout, error: ProcessExpired | TimeoutError) -> SimulationError:
         if isinstance(error, ProcessExpired):
@@ -164,35 +176,57 @@ class Simulator:
         )
 
 
+class _Job(NamedTuple):
+    position: int
+    unit: Rollout
+    lost: int
+    """Workers lost over it."""
+
+
+@dataclass
+class _Queue:
+    """The units of one call of `rollout`: to be taken from the caller, waiting, or handed to the workers."""
+
+    source: Iterator[tuple[int, Rollout]]
+    waiting: list[_Job] = field(default_factory=list)
+    pending: dict[Future[Episodes], _Job] = field(default_factory=dict)
+    exhausted: bool = False
+    """The caller has no further unit."""
+
+    def is_unfinished(self) -> bool:
+        return bool(self.waiting or self.pending) or not self.exhausted
+
+    def take_back(self) -> None:
+        """The workers are gone: what they had waits again."""
+        self.waiting += self.pending.values()
+        self.pending.clear()
+
+
 _engine: Engine
 """The worker process's own engine."""
 _initial_states: dict[int, np.ndarray] = {}
-"""The worker's bank: what ManiSkill's reset made of each episode seed it has met. A reset costs 5 ms."""
+"""The initial state of every episode seed that this worker has met. A reset by ManiSkill costs 5 ms."""
 
 
 def _start_worker(task_source: str) -> None:
     from threadpoolctl import threadpool_limits
 
     end_with_parent()
-    threadpool_limits(1)  # one process a core: more threads would only wait for one another
+    threadpool_limits(1)  # one process per core: more threads would only wait for one another
     global _engine
     _engine = Engine(load_task(task_source), SCENES_PER_WORKER)
 
 
 def end_with_parent() -> None:
-    """Watch from a thread for the end of the process that started this one, and end too."""
+    """End this process when the process that started it ends; a thread watches for that."""
     parent = multiprocessing.parent_process()
     assert parent is not None
 
     def watch() -> None:
         parent.join()
-        os._exit(1)  # a killed parent closes no queue: without this the worker would wait for work for ever
+        os._exit(1)  # a killed parent closes no queue: the worker would wait for work for ever
 
     threading.Thread(target=watch, daemon=True).start()
-
-
-def _failed(future: "Future[Episodes]") -> bool:
-    return future.exception() is not None
 
 
 def _rollout(unit: Rollout) -> Episodes:
