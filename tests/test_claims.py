@@ -18,7 +18,7 @@ def judge(lines: Iterable[Line], **facts: Facts) -> list[str]:
 def line(method: str, measured: float, reported: float | None, **changes: Any) -> Line:
     facts = {"table": "2", "task": "PickCube-v1", "split": "unseen", "arch": None, "metric": "success", "verdict": ""}
     interval = {"measured": measured, "lo": measured - 0.02, "hi": measured + 0.02, "reported": reported}
-    return Line(**{"generator_seeds": "0", "method": method, **facts, **interval, **changes})  # type: ignore[arg-type]
+    return Line(**{"generator_seeds": "0", "method": method, **facts, **interval, **changes})
 
 
 def difference(method: str, other: str, measured: float, **changes: Any) -> Line:

@@ -101,6 +101,11 @@ def _labels(ax: Any, axis: str = "x") -> list[str]:
     return [text.get_text() for text in getattr(ax, f"get_{axis}ticklabels")()]
 
 
+def _array(ax: Any) -> np.ndarray:
+    found: np.ndarray = ax.images[0].get_array()
+    return found
+
+
 def _title(ax: Any) -> str:
     return str(ax.get_title(loc="left") or ax.get_title())
 
@@ -113,7 +118,7 @@ def test_matrices_are_the_stored_ones_best_first() -> None:
     assert _labels(left) == ["1", "2", "3"] and _labels(left, "y") == ["1 · 13", "2 · 10", "3 · 12"]
     assert [text.get_text() for text in left.texts[:3]] == ["0.00", "3.00", "12"]
     assert [text.get_text() for text in right.texts[:3]] == ["1.00", "0.50", "−0.25"]
-    shades = [left.images[0].to_rgba(0.0)[0], right.images[0].to_rgba(1.0)[0]]
+    shades = [left.images[0].to_rgba(np.array([0.0]))[0, 0], right.images[0].to_rgba(np.array([1.0]))[0, 0]]
     assert max(shades) < 0.1, "dark is alike in both"
     assert {text.get_color() for text in left.texts if text.get_text() == "0.00"} == {"white"}
     assert all(part in drawing.title + drawing.caption for part in (TASK, "nnit", "16-64-64-32", "3 of 4", "30.0"))
@@ -149,13 +154,14 @@ def test_novelty_panels_tell_methods_apart_without_colour(tmp_path: Path) -> Non
     figure = novelty_scatter(points, SHIPPED)
     assert [_title(ax) for ax in figure.axes] == ["architectures trained on", "architectures outside the space"]
     outside = [line for line in figure.axes[1].lines if line.get_marker() not in ("", "None", None)]
-    drawn = {(line.get_markersize(), len(line.get_xdata())): np.max(line.get_ydata()) for line in outside}
+    drawn = {(line.get_markersize(), np.size(line.get_xdata())): np.max(line.get_ydata()) for line in outside}
     assert drawn[3, 2] == 100 and drawn[7, 1] in (75, 0), "two networks of ghn, and their median"
     assert figure.axes[1].get_xlim()[1] >= 40 and figure.axes[1].get_xscale() == "symlog"
     assert "GHN" in figure.axes[-1].get_xlabel() and "(%)" in figure.axes[0].get_ylabel()
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()][:2] == ["d2nwg (1)", "nnit (2)"]
-    looks = {(handle.get_marker(), handle.get_markerfacecolor()) for handle in legend.legend_handles}
+    handles: list[Any] = list(legend.legend_handles)
+    looks = {(handle.get_marker(), handle.get_markerfacecolor()) for handle in handles}
     assert len(looks) == len(methods)
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # a layout that does not fit only warns
@@ -183,7 +189,7 @@ def test_magnitudes_are_drawn_by_seed_and_layer() -> None:
     assert [panel.label.split(",")[0] for panel in panels] == ["GHN", "SGD"] and panels[0].layers == (3, 2, 4)
     np.testing.assert_allclose(panels[1].values[:, 0], [0.0, 0.1, 0.2])
     figure = magnitude_maps(panels)
-    image = np.ma.filled(figure.axes[0].images[0].get_array(), np.nan)
+    image = np.ma.filled(_array(figure.axes[0]), np.nan)
     assert np.isnan(image[:, [3, 6]]).all() and image.shape == (3, 11), "a gap between layers"
     np.testing.assert_allclose(image[:, [0, 1, 2, 4, 5, 7, 8, 9, 10]], panels[0].values)
     assert _labels(figure.axes[1]) == ["input\n3", "hidden 1\n2", "hidden 2\n4"]
@@ -204,19 +210,20 @@ def test_figure_4_draws_training_policies_and_says_where_they_are_not() -> None:
     titles = [_title(ax) for ax in figure.axes[:2]]
     assert titles == ["16-16-32-32: 2 training policies", "16-64-64-32: 3 policies, held out and not filtered"]
     layer = zoo.hypernetwork_policies(UNSEEN)[2]["2.weight"].abs().mean(dim=0)
-    np.testing.assert_allclose(figure.axes[1].images[0].get_array()[2, 44:60], layer / layer.mean(), rtol=1e-5)
+    np.testing.assert_allclose(_array(figure.axes[1])[2, 44:60], layer / layer.mean(), rtol=1e-5)
     assert len(draw_hypernetworks(zoo, TASK).figure.axes) == 3 + 1
 
 
 def test_figure_5_counts_every_pair_of_training_policies() -> None:
     drawing = draw_training_pairs(_zoo(), TASK, (16, 16, 32, 32))
     left, right = drawing.figure.axes
-    assert sum(bar.get_height() for bar in left.patches) == sum(bar.get_height() for bar in right.patches) == 1
+    bars: list[Any] = [left.patches, right.patches]
+    assert [sum(bar.get_height() for bar in patches) for patches in bars] == [1, 1]
     first, second = (
         torch.cat([value.flatten() for value in weights.values()])
         for weights in _zoo().training_set().networks((16, 16, 32, 32)).values()
     )
-    assert left.lines[0].get_xdata()[0] == pytest.approx(float((first - second).norm()), rel=1e-5)
+    assert np.asarray(left.lines[0].get_xdata())[0] == pytest.approx(float((first - second).norm()), rel=1e-5)
     assert "L2" in left.get_xlabel() and "cosine" in right.get_xlabel() and "pairs" in left.get_ylabel()
     assert "1 pairs of the 2 training policies of 16-16-32-32" in drawing.caption
     with pytest.raises(FigureError, match="16-64-64-32 is no training architecture"):

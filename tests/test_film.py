@@ -137,7 +137,7 @@ def test_looking_changes_nothing(store: Store, simulator: Simulator, camera: Cam
     (during,) = simulator.episodes(units)
     assert len({picture.tobytes() for picture in [first, *pictures]}) > 6
     for one, other in zip(before, during, strict=True):
-        np.testing.assert_array_equal(one, other)  # type: ignore[arg-type]
+        np.testing.assert_array_equal(one, other)
     assert before.observations is not None
     for k, take in enumerate(takes):
         np.testing.assert_array_equal(take.states[:, :9], before.observations[k, :, :9])

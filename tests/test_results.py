@@ -47,7 +47,12 @@ assert "torch" not in sys.modules, "torch was imported"
 def test_rows_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
     rows = Store.rows
-    monkeypatch.setattr(Store, "rows", lambda self, **wanted: read.append(wanted["task"]) or rows(self, **wanted))
+
+    def counting(self: Store, **wanted: Any) -> Any:
+        read.append(wanted["task"])
+        return rows(self, **wanted)
+
+    monkeypatch.setattr(Store, "rows", counting)
     results = Results.open(FEW, list(TASKS))
     assert read == [], "opening reads no rows"
     for _ in range(2):
@@ -58,7 +63,7 @@ def test_rows_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_facts_are_those_of_the_class_else_those_kept_with_the_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    unit = {
+    unit: dict[str, Any] = {
         "task": "PickCube-v1",
         "protocol": dict(Results.open(FEW, ["PickCube-v1"]).manifests[0]["unit"]["protocol"]),
     }

@@ -426,7 +426,12 @@ def test_novelty_stands_beside_success() -> None:
 
 
 def test_table_1_sets_both_sides_beside_the_paper() -> None:
-    values = {"return": 39.0, "success_at_end": 0.98, "nearest_cosine": 0.1, "neighbour_correlation": 0.0}
+    values: dict[str, Any] = {
+        "return": 39.0,
+        "success_at_end": 0.98,
+        "nearest_cosine": 0.1,
+        "neighbour_correlation": 0.0,
+    }
     rows = [
         values | {"side": side, "seed": seed, "nearest_l2": 40.0 + seed, "seed_alignment": 0.5}
         for side in ("conv1x1", "sgd")
