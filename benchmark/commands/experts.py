@@ -53,7 +53,7 @@ def score(task: str = TASK, expert: Path | None = None, workers: int | None = No
 
     Args:
         task: ManiSkill environment, or a Python file that defines a task.
-        expert: An expert.safetensors, default the one that `nnbench expert train` wrote, else the one that ships.
+        expert: An expert.safetensors, default the one that comes with the package.
         workers: Simulation processes, default one per core.
         json: Print the scores as JSON.
     """
