@@ -6,8 +6,8 @@ The Python API. Importing it is cheap; each name below loads what it needs when 
 
     for outcome in nnbench.run("nearest", split="unseen"):
         print(outcome)
-    nnbench.load_results()                    # a pandas data frame, one row per policy and episode
-    print(*nnbench.tables(["2"]), sep="\n")   # the paper's Table 2, measured beside reported
+    nnbench.load_results()        # a pandas data frame, one row per policy and episode
+    print(nnbench.tables(["2"]))  # the paper's Table 2, measured beside reported
 """
 
 import importlib

@@ -88,5 +88,5 @@ def test_from_expert_to_a_run(file: Path, tiny_numbers: tuple[DistillationConfig
     assert [outcome.error for outcome in outcomes] == [None]
     rows = nnbench.load_results(tmp_path / "results")
     assert set(rows["task"]) == {"PullCube-v1"} and set(rows["arch"]) == {"32-32-16-64"}
-    (table,) = nnbench.tables(["2"], task=str(file), results=tmp_path / "results", zoo=tmp_path / "zoo")
-    assert "nearest" in str(table)
+    tables = nnbench.tables(["2"], task=str(file), results=tmp_path / "results", zoo=tmp_path / "zoo")
+    assert "nearest" in str(tables)

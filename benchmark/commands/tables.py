@@ -75,7 +75,7 @@ def figure(
     results: Path = RESULTS,
     zoo: Path | None = None,
     archs: str | None = None,
-    method: str = "nnit",
+    method: str | None = None,
     out: Path | None = None,
     protocol: str | None = None,
 ) -> None:
@@ -87,7 +87,7 @@ def figure(
         results: Folder that `nnbench run` wrote to.
         zoo: Folder of a zoo that `nnbench zoo build` wrote, default the one that ships.
         archs: Other architectures than the figure's own, as in 32-32-16-64; several, with commas, for figure 4.
-        method: Whose policies figure 6 compares.
+        method: Whose policies figure 6 compares, default the paper's own method.
         out: The file, by its suffix PNG, SVG or PDF; default figure-NAME.png.
         protocol: First digits of a protocol's hash, where the folder has rows of several.
     """
@@ -98,7 +98,7 @@ def figure(
 
     chosen = [parse_architecture(part) for part in archs.split(",")] if archs else []
     opened = open_results(load_task(task).source, results=results, zoo=zoo, protocol=protocol)
-    drawing = draw(name, opened, opened.tasks[0], chosen, method)
+    drawing = draw(name, opened, opened.tasks[0], chosen, *([method] if method else []))
     path = out or Path(f"figure-{name}.png")
     save(drawing, path)
     print(f"{path}: {drawing.title}\n{drawing.caption}")

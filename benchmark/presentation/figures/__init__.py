@@ -30,7 +30,7 @@ def draw(name: str, results: Results, task: str, archs: Sequence[Architecture] =
     if name not in NAMES:
         raise FigureError(f"figure {name!r}: expected one of {', '.join(NAMES)}")
     if archs and name in ("3", "novelty"):
-        raise FigureError(f"figure {name}: its architectures are those measured; leave --arch out")
+        raise FigureError(f"figure {name}: its architectures are those measured; leave --archs out")
     if len(archs) > 1 and name in ("5", "6"):
         raise FigureError(f"figure {name}: {len(archs)} architectures, expected one; it is drawn for one at a time")
     if name == "3":

@@ -111,11 +111,6 @@ class Table(Generic[R]):
             frozenset(place for place in range(1, len(keys)) if keys[place] != keys[place - 1]),
         )
 
-    def __str__(self) -> str:
-        from nnbench.presentation.text import render  # it knows tables, and so cannot be imported before this one
-
-        return render([self], "text", 120)
-
     @cached_property
     def lines(self) -> list[Line]:
         """For machines: every number of every entry."""
