@@ -124,7 +124,7 @@ def _outcomes(sweep: Sweep, units: Sequence[SweepUnit], workers: int | None) -> 
 
 
 def _run(sweep: Sweep, units: Sequence[SweepUnit], workers: int | None) -> Iterator[str | Exception]:
-    from nnbench.harness.units import run_units
+    from nnbench.measuring import Run
     from nnbench.registry import MethodSource
     from nnbench.store.checkpoints import find
     from nnbench.store.store import Store
@@ -139,7 +139,7 @@ def _run(sweep: Sweep, units: Sequence[SweepUnit], workers: int | None) -> Itera
         trained[method] = found
     work = [sweep.result(unit, trained[unit.method or ""].sha256) for unit in units]
     sources = {method: MethodSource.of(method, plan.plugin) for method in trained}
-    for outcome in run_units(work, sources, trained, zoo, Store(plan.results), workers=workers):
+    for outcome in Run(work, trained, sources, zoo, Store(plan.results), workers):
         yield outcome.error or str(outcome)
 
 

@@ -28,7 +28,9 @@ def draw_training_pairs(zoo: "Zoo", task: str, arch: Architecture) -> Drawing:
         raise FigureError(f"figure 5: {name} is no training architecture, and it is about training policies")
     policies = list(training.networks(arch).values())
     if len(policies) < 2:
-        raise FigureError(f"figure 5: {len(policies)} training policies of {name}, expected two or more; choose --archs")
+        raise FigureError(
+            f"figure 5: {len(policies)} training policies of {name}, expected two or more; choose others by --archs"
+        )
     flat = torch.stack([flatten_weights(policy).double() for policy in policies])  # (S, P)
     first, second = np.triu_indices(len(flat), 1)
     distances = (flat[first] - flat[second]).norm(dim=1).numpy()
