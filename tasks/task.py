@@ -52,7 +52,7 @@ class View(NamedTuple):
 class Actor(Protocol):
     """What the simulator asks for actions: observations (K, O) in, actions (K, A) out, both float32."""
 
-    def __call__(self, observations: np.ndarray) -> np.ndarray: ...
+    def __call__(self, observations: np.ndarray, /) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,9 @@
-"""What tests of several methods share: comparing policies, small zoos, and a training that is killed."""
+"""What tests of several modules share: the command, comparing policies, small zoos, and a training that is killed."""
 
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +17,17 @@ from nnbench.tasks.policies.training_set import TrainingSet
 OBSERVATION_DIM, ACTION_DIM = 42, 8
 NARROW, WIDE = TRAINED = ((16, 16, 16, 32), (16, 32, 16, 16))
 NEVER_VALID = (16, 16, 32, 16)
+
+
+def command(*arguments: str) -> list[str]:
+    """`nnbench` with these arguments, as `subprocess` takes it; no installed script is needed."""
+    code = "import sys; from nnbench.commands.main import main; sys.argv[0] = 'nnbench'; main()"
+    return [sys.executable, "-c", code, *arguments]
+
+
+def run_command(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
+    """`nnbench` in a process of its own, with what it printed."""
+    return subprocess.run(command(*arguments), cwd=cwd, capture_output=True, text=True)
 
 
 def same(first: Weights, second: Weights) -> bool:

@@ -16,4 +16,4 @@ def test_what_learns_on_standardised_observations_reads_them_as_they_are() -> No
     torch.testing.assert_close(agent.act(states).mean, wanted, atol=1e-4, rtol=1e-4)
     outside = GaussianActor.from_state_dict(agent.written(agent.actor))
     torch.testing.assert_close(torch.from_numpy(outside(states.numpy())), wanted, atol=1e-4, rtol=1e-4)
-    assert not torch.allclose(agent.actor[0].weight, expert["0.weight"])
+    assert not torch.allclose(agent.get_parameter("actor.0.weight"), expert["0.weight"])

@@ -46,7 +46,8 @@ def test_direct_policies_learn_and_are_what_training_sees(states: LabelledStates
         actions = PolicyActor.stack([ensemble.policies(arch)[5]], torch.zeros(300, dtype=torch.int).numpy(), None)(
             states.observations.numpy()
         )
-        trained = act(*ensemble(torch.tensor(arch)), states.observations.expand(2, 1, 300, 42))[1, 0, :, :8]
+        weights, biases = ensemble(torch.tensor(arch))
+        trained = act(weights, biases, states.observations.expand(2, 1, 300, 42))[1, 0, :, :8]
         torch.testing.assert_close(trained.detach(), torch.from_numpy(actions), atol=1e-5, rtol=1e-4)
         return float((states.actions - torch.from_numpy(actions)).square().mean())
 

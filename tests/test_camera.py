@@ -41,7 +41,7 @@ def test_a_posed_scene_is_where_the_episode_was(name: str) -> None:
     def act(observation: np.ndarray) -> np.ndarray:
         return wild.uniform(-1, 1, (len(observation), 8)).astype(np.float32)
 
-    initial = engine.capture_initial_states(seeds)
+    initial = engine.capture_initial_states(seeds.tolist())
     episodes = engine.rollout(initial, act, seeds, record=True)
     states, observations = episodes.states, episodes.observations
     assert states is not None and observations is not None and states.shape == (2, 51, 9 + 7 * len(task.bodies))

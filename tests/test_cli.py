@@ -5,11 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-
-
-def _nnbench(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
-    code = "import sys; from nnbench.commands.main import main; sys.argv[0] = 'nnbench'; main()"
-    return subprocess.run([sys.executable, "-c", code, *arguments], cwd=cwd, capture_output=True, text=True)
+from helpers import run_command
 
 
 def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
@@ -27,7 +23,7 @@ def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
 
 
 def test_table_without_results_prints_the_papers_numbers_and_no_measured_one(tmp_path: Path) -> None:
-    done = _nnbench("table", "2", cwd=tmp_path)
+    done = run_command("table", "2", cwd=tmp_path)
     assert done.returncode == 0 and done.stderr == ""
     nnit = [line for line in done.stdout.splitlines() if "unseen" in line and "nnit" in line]
     assert len(nnit) == 1 and "38.70 ± 0.36" in nnit[0] and nnit[0].count("—") == 8
@@ -35,7 +31,7 @@ def test_table_without_results_prints_the_papers_numbers_and_no_measured_one(tmp
 
 def test_methods_are_listed_with_a_plugin(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("raise RuntimeError('listing must not import')\n")
-    done = _nnbench("methods", "--plugin", "mine.py", cwd=tmp_path)
+    done = run_command("methods", "--plugin", "mine.py", cwd=tmp_path)
     assert done.returncode == 0
     names = [line.split()[0] for line in done.stdout.splitlines()]
     assert "mine" in names and {"dataset", "ghn", "nnit"} < set(names) and names == sorted(names)
@@ -62,14 +58,14 @@ def test_methods_are_listed_with_a_plugin(tmp_path: Path) -> None:
     ],
 )
 def test_wrong_input_is_one_line_and_exit_status_1(tmp_path: Path, arguments: list[str], message: str) -> None:
-    done = _nnbench(*arguments, cwd=tmp_path)
+    done = run_command(*arguments, cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr.startswith(f"nnbench: {message}") and len(done.stderr.strip().splitlines()) == 1
 
 
 def test_the_split_joint_ends_in_table_3(tmp_path: Path) -> None:
     scale = ("--n", "3", "--top-k", "2", "--episodes", "1", "--test-episodes", "1", "--workers", "1")
-    done = _nnbench("run", "--method", "dataset", "--split", "joint", *scale, cwd=tmp_path)
+    done = run_command("run", "--method", "dataset", "--split", "joint", *scale, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     (row,) = [line for line in done.stdout.splitlines() if " dataset " in line]
     assert row.split()[-1] == "100/0/0/0" and "Table 3" in done.stdout
@@ -85,11 +81,11 @@ def test_a_round_trip_prints_what_was_asked_for_whatever_else_is_stored(tmp_path
     )
     asked = ("--method", "mine", "--plugin", "mine.py", "--archs", "16-16-16-64", "--workers", "1")
     for episodes in ("1", "2"):
-        done = _nnbench("roundtrip", *asked, "--episodes", episodes, cwd=tmp_path)
+        done = run_command("roundtrip", *asked, "--episodes", episodes, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         (row,) = [line.split() for line in done.stdout.splitlines() if line.startswith(" mine")]
         assert row[5] == episodes and row[-1] == "0.500"
-    done = _nnbench("table", "roundtrip", "--results", "results/runs", cwd=tmp_path)
+    done = run_command("table", "roundtrip", "--results", "results/runs", cwd=tmp_path)
     assert done.returncode == 1 and "on 1 episodes and " in done.stderr and "do not average" in done.stderr
 
 
@@ -104,7 +100,7 @@ def test_a_failing_unit_is_named_and_the_others_are_finished(tmp_path: Path) -> 
     )
     scale = ("--n", "2", "--top-k", "1", "--episodes", "1", "--test-episodes", "1")
     asked = ("--plugin", "mine.py", "--archs", "16-16-16-32,32-32-16-64", *scale)
-    done = _nnbench("run", "--method", "mine", *asked, cwd=tmp_path)
+    done = run_command("run", "--method", "mine", *asked, cwd=tmp_path)
     assert done.returncode == 1
     failed = "nnbench: method mine: generate(16-16-16-32, 2, seed=0) raised AssertionError: not this one"
     assert failed in done.stderr.splitlines() and "nnbench: 1 units failed" in done.stderr
@@ -116,12 +112,12 @@ def test_a_failing_unit_is_named_and_the_others_are_finished(tmp_path: Path) -> 
 def test_the_readmes_generator_conforms(tmp_path: Path) -> None:
     readme = (Path(__file__).parent.parent / "README.md").read_text()
     (tmp_path / "mine.py").write_text(readme.split("```python\n")[1].split("```")[0])
-    done = _nnbench("check", "mine", "--plugin", "mine.py", cwd=tmp_path)
+    done = run_command("check", "mine", "--plugin", "mine.py", cwd=tmp_path)
     assert done.returncode == 0 and "note    its samples lie 0." in done.stdout
 
     (tmp_path / "bad.py").write_text(
         (tmp_path / "mine.py").read_text().replace('"mine"', '"bad"').replace("range(n)", "range(3)")
     )
-    done = _nnbench("check", "bad", "--plugin", "bad.py", cwd=tmp_path)
+    done = run_command("check", "bad", "--plugin", "bad.py", cwd=tmp_path)
     assert done.returncode == 1 and "expected a list of 5 state dicts" in done.stdout
     assert done.stderr.startswith("nnbench: bad: ") and "checks failed" in done.stderr

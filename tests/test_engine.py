@@ -64,7 +64,7 @@ def _play(task: str, kind: str) -> tuple[np.ndarray, list[Evaluation]]:
     engine, horizon = _engine(task), load_task(task).horizon
     wild = np.random.default_rng(0).uniform(-1.5, 1.5, (len(SEEDS), horizon, 8)).astype(np.float32)
     handle = _handles_the_cube(task)
-    seen, actions = [engine.reset(engine.capture_initial_states(SEEDS))], []
+    seen, actions = [engine.reset(engine.capture_initial_states(SEEDS.tolist()))], []
     for t in range(horizon):
         actions.append(wild[:, t] if kind == "random" else handle(seen[-1].observation))
         seen.append(engine.step(actions[-1]))
@@ -96,7 +96,7 @@ def test_engine_equals_env_step(task: str, kind: str) -> None:
 def test_an_episode_does_not_depend_on_scene_history_or_neighbours() -> None:
     actions, _ = _play("PickCube-v1", "handling")
     engine = _engine("PickCube-v1")
-    states = engine.capture_initial_states(SEEDS)
+    states = engine.capture_initial_states(SEEDS.tolist())
     engine.reset(states[::-1].copy())
     backwards = [engine.step(actions[::-1, t].copy()) for t in range(50)]
     engine.reset(states[:2])
@@ -107,7 +107,9 @@ def test_an_episode_does_not_depend_on_scene_history_or_neighbours() -> None:
 
 def test_rollout_sums_rewards_and_reads_success_over_the_episode() -> None:
     engine = _engine("PickCube-v1")
-    episodes = engine.rollout(engine.capture_initial_states(SEEDS), _handles_the_cube("PickCube-v1"), SEEDS, True)
+    episodes = engine.rollout(
+        engine.capture_initial_states(SEEDS.tolist()), _handles_the_cube("PickCube-v1"), SEEDS, True
+    )
     assert episodes.observations is not None and episodes.rewards is not None and episodes.actions is not None
     assert episodes.observations.shape == (len(SEEDS), 51, 42) and episodes.actions.shape == (len(SEEDS), 50, 8)
     np.testing.assert_allclose(episodes.returns, episodes.rewards.sum(axis=1), rtol=1e-6)

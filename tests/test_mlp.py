@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from nnbench.tasks.policies.mlp import (
     InvalidWeights,
     MixtureActor,
     PolicyActor,
+    Weights,
     check_weights,
     nearest_neighbours,
     random_policy,
@@ -54,7 +57,8 @@ def test_expert_reads_layers_by_number_not_by_order() -> None:
 
 def test_mixture_takes_the_teacher_with_probability_beta() -> None:
     beta = np.repeat([0.0, 0.3, 1.0], 1000)
-    actor = MixtureActor(np.ones_like, np.zeros_like, beta, np.zeros(3000, np.float32), np.random.default_rng(0))
+    noise, rng = np.zeros(3000, np.float32), np.random.default_rng(0)
+    actor = MixtureActor(lambda rows: np.ones_like(rows), lambda rows: np.zeros_like(rows), beta, noise, rng)
     shares = actor(np.zeros((3000, 1), np.float32)).reshape(3, 1000).mean(axis=1)
     assert shares[0] == 0 and 0.25 < shares[1] < 0.35 and shares[2] == 1
 
@@ -69,7 +73,7 @@ def test_mixture_takes_the_teacher_with_probability_beta() -> None:
         (lambda w: w.update({"2.bias": w["2.bias"].long()}), "2.bias is no floating-point tensor"),
     ],
 )
-def test_weights_that_are_no_policy_are_named(change, message: str) -> None:
+def test_weights_that_are_no_policy_are_named(change: Callable[[Weights], object], message: str) -> None:
     weights = random_policy(ARCHS[0], 42, 8, torch.Generator().manual_seed(0))
     change(weights)
     with pytest.raises(InvalidWeights, match=f"method x, sample 3: no policy of architecture 16-32-16-64: .*{message}"):

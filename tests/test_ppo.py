@@ -40,7 +40,7 @@ def test_mean_actions_come_back_to_where_noise_matters() -> None:
     def excess(bounds: float) -> float:
         torch.manual_seed(0)
         agent = ActorCritic(3, 2, (16,))
-        agent.actor[-1].bias.data.copy_(torch.tensor([3.0, -2.0]))
+        agent.get_parameter("actor.2.bias").data.copy_(torch.tensor([3.0, -2.0]))
         optimizer = torch.optim.Adam(agent.parameters(), 1e-2)
         config = ExpertConfig(bounds=bounds, minibatches=2)
         for _ in range(60):

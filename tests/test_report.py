@@ -1,11 +1,10 @@
 import re
-import subprocess
-import sys
 from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+from helpers import run_command
 from matplotlib.figure import Figure
 
 from nnbench.analysis.methods import Methods
@@ -230,13 +229,8 @@ def test_a_figure_is_drawn_into_the_page_with_its_caption() -> None:
     assert _page([], [_drawing()]) == _page([], [_drawing()]), "equal data give an equal page"
 
 
-def _nnbench(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
-    code = "import sys; from nnbench.commands.main import main; sys.argv[0] = 'nnbench'; main()"
-    return subprocess.run([sys.executable, "-c", code, *arguments], cwd=cwd, capture_output=True, text=True)
-
-
 def test_report_and_figure_as_commands(tmp_path: Path) -> None:
-    done = _nnbench("report", "--task", TASK, "--results", str(REFERENCE), "--out", "page.html", cwd=tmp_path)
+    done = run_command("report", "--task", TASK, "--results", str(REFERENCE), "--out", "page.html", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "page.html\n"
     read = _Page((tmp_path / "page.html").read_text("utf-8"))
@@ -246,7 +240,7 @@ def test_report_and_figure_as_commands(tmp_path: Path) -> None:
     assert "numbers saved" in read.text and "configuration" in read.text, "what training cost"
     assert str(Path.home()) not in read.text and str(Path(__file__).parent.parent) not in read.text
 
-    drawn = _nnbench(
+    drawn = run_command(
         "figure", "6", "--results", str(REFERENCE), "--archs", "16-16-16-32", "--out", "6.svg", cwd=tmp_path
     )
     assert drawn.returncode == 0 and drawn.stdout.startswith("6.svg: Figure 6: ") and "16-16-16-32" in drawn.stdout

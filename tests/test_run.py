@@ -2,15 +2,18 @@
 
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
+import pytest
+from helpers import command
 
 from nnbench.store.store import Store
 
 KILLS = 2
+SEED = 0
+"""Of when the kills hit."""
 ARGUMENTS = (
     *("run", "--method", "nearest", "random", "--archs", "16-16-16-32", "--workers", "1"),
     *("--n", "8", "--top-k", "2", "--episodes", "10", "--test-episodes", "10"),
@@ -19,13 +22,13 @@ ARGUMENTS = (
 
 def _start(cwd: Path) -> "subprocess.Popen[bytes]":
     cwd.mkdir(exist_ok=True)
-    code = "import sys; from nnbench.commands.main import main; sys.argv[0] = 'nnbench'; main()"
-    return subprocess.Popen([sys.executable, "-c", code, *ARGUMENTS], cwd=cwd, stdout=subprocess.DEVNULL)
+    return subprocess.Popen(command(*ARGUMENTS), cwd=cwd, stdout=subprocess.DEVNULL)
 
 
+@pytest.mark.slow
 def test_rows_do_not_depend_on_kills(tmp_path: Path) -> None:
     unbroken = _start(tmp_path / "unbroken")
-    rng, killed = np.random.default_rng(), 0
+    rng, killed = np.random.default_rng(SEED), 0
     results = tmp_path / "killed" / "results" / "runs"
     while killed < KILLS:
         process = _start(tmp_path / "killed")
@@ -39,9 +42,10 @@ def test_rows_do_not_depend_on_kills(tmp_path: Path) -> None:
         process.send_signal(signal.SIGKILL)
         process.wait()
         killed += 1
-    assert killed > 0
+    assert killed > 0, f"kills drawn with seed {SEED}"
     assert _start(tmp_path / "killed").wait() == 0
     assert unbroken.wait() == 0
     expected = Store(tmp_path / "unbroken" / "results" / "runs")
-    assert Store(results).rows().equals(expected.rows()) and expected.rows().num_rows > 0
+    equal = Store(results).rows().equals(expected.rows())
+    assert equal and expected.rows().num_rows > 0, f"kills drawn with seed {SEED}"
     assert Store(results).unfinished() == {}

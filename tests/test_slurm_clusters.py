@@ -4,13 +4,14 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
+from helpers import command
 
 from nnbench.slurm import dispatch
 from nnbench.slurm.dispatch import Cluster
@@ -21,6 +22,8 @@ from nnbench.store.store import Store
 
 CLUSTERS: tuple[Cluster, ...] = ("slurm", "local", "debug")
 KILLS = 10
+SEED = 0
+"""Of when and whom the kills hit."""
 ARCHS = "16-16-16-32,32-32-16-64"
 PLAN = f"""
 tables = [2]
@@ -89,10 +92,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def expected(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """What plain `nnbench run` stores."""
     folder = tmp_path_factory.mktemp("run")
-    code = "import sys; from nnbench.commands.main import main; sys.argv[0] = 'nnbench'; main()"
     scale = ("--n", "4", "--top-k", "1", "--episodes", "2", "--test-episodes", "2", "--workers", "1")
     arguments = ("run", "--method", "nearest", "random", "--archs", ARCHS, *scale)
-    subprocess.run([sys.executable, "-c", code, *arguments], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(command(*arguments), cwd=folder, check=True, stdout=subprocess.DEVNULL)
     return Store(folder / "results" / "runs")
 
 
@@ -199,7 +201,7 @@ def test_a_cancelled_or_killed_job_has_failed_at_nothing_and_goes_on(slurm: None
     for end in (_cancel, _kill):
         Path("begun").unlink(missing_ok=True)
         assert _submit(sweep, "slurm") == 1
-        _wait(sweep, lambda end=end: end(sweep) if Path("begun").exists() else None)
+        _wait(sweep, partial(_end_what_has_begun, sweep, end))
         assert sweep.failures() == {} and sweep.done() == set(), _logs(sweep)
         assert [line.split(":")[0] for line in describe_status(sweep)][2] == (
             f"ended    job {sweep.jobs()[-1].id} with 1 of 1 units missing"
@@ -207,6 +209,11 @@ def test_a_cancelled_or_killed_job_has_failed_at_nothing_and_goes_on(slurm: None
     assert _submit(sweep, "slurm") == 1  # the file `begun` is there: now it is quick
     _wait(sweep)
     assert len(sweep.done()) == 1, _logs(sweep)
+
+
+def _end_what_has_begun(sweep: Sweep, end: Callable[[Sweep], None]) -> None:
+    if Path("begun").exists():
+        end(sweep)
 
 
 def _cancel(sweep: Sweep) -> None:
@@ -222,7 +229,7 @@ def _kill(sweep: Sweep) -> None:
 def test_ten_kills_lose_and_double_nothing(cluster: Cluster, here: Path, expected: Store) -> None:
     if os.environ.get("NNBENCH_SLURM") != "1":
         pytest.skip("ten kills take minutes: NNBENCH_SLURM=1 runs them")  # as .ci/run does; local needs no SLURM
-    sweep, kills, rng = _open(PLAN), 0, random.Random()
+    sweep, kills, rng = _open(PLAN), 0, random.Random(SEED)
     finished = {unit.name for unit in sweep.units}
     while sweep.done() != finished or kills < KILLS:
         if sweep.done() == finished:  # all was done between two kills: once more from the beginning
@@ -238,7 +245,7 @@ def test_ten_kills_lose_and_double_nothing(cluster: Cluster, here: Path, expecte
                 _no_waiting_for_requeued_jobs()
             time.sleep(0.2)
     store = Store(sweep.plan.results)
-    assert store.rows().equals(expected.rows()) and store.keys() == expected.keys()
+    assert store.rows().equals(expected.rows()) and store.keys() == expected.keys(), f"kills drawn with seed {SEED}"
     rows = store.rows().select(["method", "arch", "sample", "stage", "episode_seed"]).to_pylist()
     assert max(Counter(tuple(row.values()) for row in rows).values()) == 1
     assert _submit(sweep, cluster) == 0
@@ -248,10 +255,8 @@ def _sweep_in_background(cluster: Cluster) -> "subprocess.Popen[bytes]":
     """The command, for a kill of its jobs must not end this process. A method's process may be what is killed."""
     resources = "minutes = 30\ncpus = 1\nmemory_gb = 1.5\npack_minutes = 1\n"
     Path("tiny.toml").write_text(f"parallel = 2\nsignal_s = 60\n[training]\n{resources}[rollouts]\n{resources}")
-    code = "import sys; from nnbench.commands.main import main; sys.argv[0] = 'nnbench'; main()"
-    arguments = ("sweep", "mine.toml", "--cluster", cluster, "--profile", "tiny.toml", "--retry-failed")
-    nowhere = subprocess.DEVNULL
-    return subprocess.Popen([sys.executable, "-c", code, *arguments], stdout=nowhere, stderr=nowhere)
+    sweep = command("sweep", "mine.toml", "--cluster", cluster, "--profile", "tiny.toml", "--retry-failed")
+    return subprocess.Popen(sweep, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def _processes_of(sweep: Sweep) -> Iterator[int]:

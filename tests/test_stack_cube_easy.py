@@ -27,8 +27,8 @@ def test_the_teacher_shows_its_carrier_a_turned_scene() -> None:
     np.testing.assert_allclose(rows[:, 20], 0, atol=1e-6)  # the hand straight ahead
     np.testing.assert_allclose(rows[:, 36:39], rows[:, 29:32] - rows[:, 19:22], atol=1e-6)
     for first in (22, 32):
-        norms = [np.linalg.norm(row[:, first : first + 4], axis=1) for row in (rows, observations)]
-        np.testing.assert_allclose(*norms, rtol=1e-5)
+        turned, as_it_was = (np.linalg.norm(array[:, first : first + 4], axis=1) for array in (rows, observations))
+        np.testing.assert_allclose(turned, as_it_was, rtol=1e-5)
     np.testing.assert_array_equal(rows[:, 1:19], observations[:, 1:19])  # other joints and their speeds
 
     quarter = _turned_quaternion(np.array([[1, 0, 0, 0]], np.float32), np.array([np.pi / 2]))

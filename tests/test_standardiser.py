@@ -5,6 +5,7 @@ import torch
 from nnbench.tasks.policies.mlp import PolicyActor, random_policy
 from nnbench.tasks.policies.standardiser import LEAST_SCALE, Standardiser
 from nnbench.tasks.registry import TASKS
+from nnbench.tasks.task import Task
 
 
 def test_observations_become_as_large_as_each_other_and_what_stands_still_is_not_blown_up() -> None:
@@ -28,7 +29,7 @@ def test_a_policy_reads_what_the_standardiser_gives() -> None:
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
-def test_every_task_has_one_of_its_own_size(task) -> None:
+def test_every_task_has_one_of_its_own_size(task: Task) -> None:
     assert task.standardiser.mean.shape == task.standardiser.scale.shape == (task.observation_dim,)
     assert (task.standardiser.scale >= LEAST_SCALE).all()
 

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 
@@ -117,7 +119,7 @@ def test_the_interval_of_a_difference_covers_it(policy_std: float) -> None:
         interval = ours.minus(theirs)
         covered += interval.low <= truth <= interval.high
         unpaired = [one.interval().high - one.interval().low for one in (ours, theirs)]
-        widths.append((interval.high - interval.low) / np.hypot(*unpaired))
+        widths.append((interval.high - interval.low) / math.hypot(*unpaired))
     assert covered >= 0.89 * 200  # as above
     assert np.median(widths) < (0.6 if policy_std == 0 else 0.95)  # hard episodes are hard for both
 
@@ -130,9 +132,11 @@ def test_policies_of_two_methods_are_drawn_apart() -> None:
 
 
 def test_two_methods_that_never_fail_are_not_certainly_equal() -> None:
-    always, often = [[[np.ones(50)] * 3]], [[[np.arange(50) > 0] * 3]]
+    always, often = np.ones(50), np.arange(50) > 0
     lowest = wilson(50, 50).low
-    first, second, third = (resample(g, stream=stream) for stream, g in enumerate((always, always, often), 1))
+    first, second, third = (
+        resample([[[successes] * 3]], stream=stream) for stream, successes in enumerate((always, always, often), 1)
+    )
     assert first.minus(second) == Interval(0.0, lowest - 1, 1 - lowest)
     assert first.minus(third).low <= lowest - third.mean and first.minus(third).high >= 0.02
 
@@ -154,7 +158,7 @@ def test_the_interval_of_the_chosen_covers_the_procedure() -> None:
     covered = 0
     for _ in range(200):
         interval = reselected_interval([[_selected(rng, rng.normal(0, 1.0, 40))]], 5, replicates=300)
-        covered += interval.low <= truth <= interval.high
+        covered += bool(interval.low <= truth <= interval.high)
     assert covered >= 0.85 * 200  # 95% promised; the best of redrawn samples are a little better than the best
 
 

@@ -32,7 +32,8 @@ UNIT = Unit(
 
 def _weights(unit: Unit = UNIT) -> list[Weights]:
     generator = torch.Generator().manual_seed(0)
-    policies = [random_policy(unit.arch, 6, 2, generator) for _ in range(unit.protocol.samples - 1)]
+    arch = unit.arch or (32, 32, 16, 64)
+    policies = [random_policy(arch, 6, 2, generator) for _ in range(unit.protocol.samples - 1)]
     return [*policies, policies[0]]  # a generator may write the same network twice
 
 
@@ -70,7 +71,13 @@ def _rows(unit: Unit = UNIT) -> pa.Table:
 def _policies(unit: Unit = UNIT) -> pa.Table:
     of_samples = {row["sample"]: row for row in _rows(unit).to_pylist()}
     shared = [name for name in POLICY_SCHEMA.names if name in EPISODE_SCHEMA.names]
-    measured = {"ghn_seed": 7, "ghn_distance": 0.5, "ghn_spread": 30.0, "other_l2": 0.0, "other_cosine": 1.0}
+    measured: dict[str, float | str] = {
+        "ghn_seed": 7,
+        "ghn_distance": 0.5,
+        "ghn_spread": 30.0,
+        "other_l2": 0.0,
+        "other_cosine": 1.0,
+    }
     measured |= {"action_arch": "16-16-16-64", "action_seed": 7, "action_distance": 0.1, "action_spread": 0.2}
     top = list(range(unit.protocol.top))
     return pa.Table.from_pylist(

@@ -21,7 +21,7 @@ from nnbench.harness.trained import obtain, train
 from nnbench.methods import nnit
 from nnbench.registry import MethodSource
 from nnbench.store import checkpoints
-from nnbench.store.checkpoints import CheckpointError, find, find_budget
+from nnbench.store.checkpoints import CheckpointError, Trained, find, find_budget
 from nnbench.tasks.policies.training_set import HeldOutAccess
 from nnbench.tasks.zoo.zoo import Zoo
 
@@ -64,7 +64,7 @@ def method(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MethodSource:
     monkeypatch.setattr(checkpoints, "TRAINED", tmp_path / "own")
     monkeypatch.setattr(checkpoints, "SHIPPED", tmp_path / "shipped")
     monkeypatch.setattr(Remembers, "fail", False)
-    return MethodSource.of(Remembers)  # type: ignore[type-abstract]
+    return MethodSource.of(Remembers)
 
 
 def test_trains_where_nothing_is_there_and_loads_where_something_is(
@@ -123,7 +123,8 @@ def test_of_two_trainings_at_once_the_first_to_finish_stands(
     method: MethodSource, zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Results carry the hash of what was trained: were it replaced, they would be of nothing."""
-    fit, first = Remembers.fit.__func__, []
+    fit = Remembers.fit
+    first: list[Trained | None] = []
 
     def overtaken(cls: Any, training_set: Any, *, seed: int, directory: Path) -> Any:
         if not first:
@@ -131,7 +132,7 @@ def test_of_two_trainings_at_once_the_first_to_finish_stands(
             first[0] = train(method, zoo, seed=seed)
             directory.mkdir()
             return cls(count=-1)
-        return fit(cls, training_set, seed=seed, directory=directory)
+        return fit(training_set, seed=seed, directory=directory)
 
     monkeypatch.setattr(Remembers, "fit", classmethod(overtaken))
     assert train(method, zoo, seed=0) == first[0] == obtain(method, zoo, seed=0)
