@@ -27,9 +27,6 @@ from nnbench.tasks.registry import TASKS
 ARXIV_ID = "2603.00180v1"
 """The version of the paper that the values are from."""
 
-SUBJECT = "nnit"
-"""The method that the paper proposes: the only one of its tables 3 and 4."""
-
 CLAIMED_UNSEEN = 0.85
 """Of the abstract: the success that the paper's method exceeds on architectures that it was not trained on."""
 
@@ -75,7 +72,20 @@ def tasks_of(table: int) -> list[str]:
     return [name for name, task in TASKS.items() if table in task.reported]
 
 
+def _only_method(table: int, partition: str | None = None) -> str:
+    rows = (row for task in TASKS.values() for row in task.reported.get(table, ()))
+    (name,) = {str(row["method"]) for row in rows if partition in (None, row["partition"])}
+    return name
+
+
 def _cell(table: int, task: str, row: Mapping[str, str | float]) -> Reported:
     method, partition, arch = (str(row[key]) if key in row else None for key in _KEYS)
     values = {name: float(value) for name, value in row.items() if name not in _KEYS}
     return Reported(table, task, method, partition, arch, values)
+
+
+SUBJECT = _only_method(3)
+"""The method that the paper proposes: the only one of its table 3."""
+
+TRAINING_POLICIES = _only_method(2, "train")
+"""What the paper's tables call the policies that methods learn from."""

@@ -7,16 +7,13 @@ from typing import Any
 import numpy as np
 
 from nnbench.analysis.measured import Estimate
-from nnbench.analysis.reported import ARXIV_ID, reported, reported_cells
+from nnbench.analysis.reported import ARXIV_ID, TRAINING_POLICIES, reported, reported_cells
 from nnbench.analysis.round_trips import RoundTrip
 from nnbench.analysis.statistics import Interval, hierarchical_interval
 from nnbench.presentation.tables.table import MISSING, Entry, Label, Number, Table, interval, point, verdict
 
 _SIDES = {"conv1x1": "ghn", "upsample": "ghn", "sgd": "sgd"}
 """How the weights of table 1 came about, and what the paper calls it."""
-
-_ZOO = "dataset"
-"""The paper's name of the training policies."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +87,7 @@ def table6(indexes: Mapping[str, Sequence[Mapping[str, Any]]]) -> Table[_Diversi
             Label("reported cosine", _claimed(lambda claim: f"{claim['nearest_cosine']:.2f}"), right=True),
             Label("verdict", _verdict, right=True),
         ],
-        [Entry(data=one, task=one.task, split="train", method=_ZOO, claims=one.claim) for one in found],
+        [Entry(data=one, task=one.task, split="train", method=TRAINING_POLICIES, claims=one.claim) for one in found],
     )
 
 
