@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,23 @@ def toy_zoo(
         return {} if arch == NEVER_VALID else {seed: policy(arch, seed, observation_dim) for seed in (0, 1)}
 
     return TrainingSet(task, sha256, (NEVER_VALID, *TRAINED), networks, None, rehearsal=True)
+
+
+def check_that_load_names_misfits(
+    fitted: Any, directory: Path, zoo: TrainingSet, other: TrainingSet, misfit: str
+) -> None:
+    """Loading says what is missing, of another task (`other`, `misfit`) or zoo, or damaged, and what helps."""
+    kind = type(fitted)
+    with pytest.raises(ValueError, match=rf"config\.json.*a model of {kind.name}.*train"):
+        kind.load(directory, zoo)
+    fitted.save(directory)
+    with pytest.raises(ValueError, match=rf"config\.json: {misfit}; train again"):
+        kind.load(directory, other)
+    with pytest.raises(ValueError, match=rf"zoo_sha256 '{zoo.sha256[:3]}.*expected 'bbb.*train again"):
+        kind.load(directory, replace(zoo, sha256="b" * 64))
+    (directory / "model.safetensors").write_bytes(b"cut short")
+    with pytest.raises(ValueError, match=rf"model\.safetensors.*train again: nnbench train --method {kind.name}"):
+        kind.load(directory, zoo)
 
 
 def interrupt_at(monkeypatch: pytest.MonkeyPatch, step: int, schedule: Any = None) -> None:
