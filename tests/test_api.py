@@ -62,6 +62,7 @@ def _own(role: str, scale: float) -> type[Any]:
     return Method
 
 
+@pytest.mark.slow
 def test_a_class_is_measured_without_a_file_and_shown_beside_other_methods() -> None:
     asked: dict[str, Any] = {"archs": "32-32-16-64", "protocol": TINY, "workers": 1}
     work = nnbench.run(["nearest", _own("baseline", 0.5), _own("generator", 1.0)], **asked)

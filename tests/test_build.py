@@ -24,6 +24,7 @@ TASK = "PickCube-v1"
 EXPERT = SHIPPED / TASK / "expert.safetensors"
 
 
+@pytest.mark.slow
 def test_a_zoo_is_built_from_scratch(tiny_zoo: Path) -> None:
     index = pq.read_table(tiny_zoo / "index.parquet").to_pylist()
     splits = load_splits()
@@ -48,6 +49,7 @@ def test_a_trained_expert_goes_before_the_one_that_ships(tmp_path: Path) -> None
     assert expert_file(tmp_path, TASK) == trained
 
 
+@pytest.mark.slow
 def test_a_killed_build_goes_on_and_ends_with_the_same_zoo(
     simulator: Simulator, tiny_zoo: Path, tiny_numbers: tuple[DistillationConfig, Filter], tmp_path: Path
 ) -> None:
@@ -80,6 +82,7 @@ def test_a_killed_build_goes_on_and_ends_with_the_same_zoo(
     torch.testing.assert_close(*states, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_work_of_other_numbers_is_refused(
     simulator: Simulator, tiny_zoo: Path, tiny_numbers: tuple[DistillationConfig, Filter]
 ) -> None:

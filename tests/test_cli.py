@@ -1,5 +1,6 @@
 """The command as a person types it, in a process of its own."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -63,6 +64,7 @@ def test_wrong_input_is_one_line_and_exit_status_1(tmp_path: Path, arguments: li
     assert done.stderr.startswith(f"nnbench: {message}") and len(done.stderr.strip().splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_the_split_joint_ends_in_table_3(tmp_path: Path) -> None:
     scale = ("--n", "3", "--top-k", "2", "--episodes", "1", "--test-episodes", "1", "--workers", "1")
     done = run_command("run", "--method", "dataset", "--split", "joint", *scale, cwd=tmp_path)
@@ -71,6 +73,7 @@ def test_the_split_joint_ends_in_table_3(tmp_path: Path) -> None:
     assert row.split()[-1] == "100/0/0/0" and "Table 3" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_round_trip_prints_what_was_asked_for_whatever_else_is_stored(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(
         "from nnbench.methods import nearest\n"
@@ -89,6 +92,7 @@ def test_a_round_trip_prints_what_was_asked_for_whatever_else_is_stored(tmp_path
     assert done.returncode == 1 and "on 1 episodes and " in done.stderr and "do not average" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_failing_unit_is_named_and_the_others_are_finished(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(
         "from nnbench.methods import nearest\n"
@@ -111,9 +115,10 @@ def test_a_failing_unit_is_named_and_the_others_are_finished(tmp_path: Path) -> 
 
 def test_the_readmes_generator_conforms(tmp_path: Path) -> None:
     readme = (Path(__file__).parent.parent / "README.md").read_text()
-    (tmp_path / "mine.py").write_text(readme.split("```python\n")[1].split("```")[0])
+    (code,) = [block for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "class Method" in block]
+    (tmp_path / "mine.py").write_text(code)
     done = run_command("check", "mine", "--plugin", "mine.py", cwd=tmp_path)
-    assert done.returncode == 0 and "note    its samples lie 0." in done.stdout
+    assert done.returncode == 0 and "distance to training: its samples lie 0." in done.stdout
 
     (tmp_path / "bad.py").write_text(
         (tmp_path / "mine.py").read_text().replace('"mine"', '"bad"').replace("range(n)", "range(3)")

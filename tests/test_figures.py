@@ -236,6 +236,7 @@ def test_architectures_that_a_figure_has_no_room_for_are_refused(name: str, arch
         draw(name, Results.open(tmp_path, [TASK]), TASK, [UNSEEN] * archs)
 
 
+@pytest.mark.slow
 def test_files_are_grey_of_the_kind_asked_for_and_equal_for_equal_data(tmp_path: Path) -> None:
     drawings = {
         "4": draw_hypernetworks(_zoo(), TASK),

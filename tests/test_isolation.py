@@ -75,7 +75,9 @@ def bad(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Isolated]:
         yield method
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(
+    "fault", [pytest.param(fault, marks=pytest.mark.slow) if fault == "hangs" else fault for fault in FAULTS]
+)
 def test_every_fault_ends_in_one_line_and_the_next_call_is_unharmed(bad: Isolated, fault: str) -> None:
     seed, message = list(FAULTS).index(fault), FAULTS[fault][1]
     with pytest.raises(

@@ -4,6 +4,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import pytest
 from helpers import run_command
 from matplotlib.figure import Figure
 
@@ -229,6 +230,7 @@ def test_a_figure_is_drawn_into_the_page_with_its_caption() -> None:
     assert _page([], [_drawing()]) == _page([], [_drawing()]), "equal data give an equal page"
 
 
+@pytest.mark.slow
 def test_report_and_figure_as_commands(tmp_path: Path) -> None:
     done = run_command("report", "--task", TASK, "--results", str(REFERENCE), "--out", "page.html", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -39,6 +39,7 @@ class Halves:
         return [first, *({key: value / 2 for key, value in other.items()} for other in others)]
 
 
+@pytest.mark.slow
 def test_policies_and_what_is_left_of_them_are_rolled_out_once(zoo: Zoo, simulator: Simulator, tmp_path: Path) -> None:
     method = Halves(zoo)
     networks = method.training.networks(ARCH)

@@ -20,6 +20,8 @@ from nnbench.slurm.status import describe_status
 from nnbench.slurm.sweep import Sweep, alive
 from nnbench.store.store import Store
 
+pytestmark = pytest.mark.slow
+
 CLUSTERS: tuple[Cluster, ...] = ("slurm", "local", "debug")
 KILLS = 10
 SEED = 0

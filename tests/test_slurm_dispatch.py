@@ -86,7 +86,8 @@ def test_problems_are_known_before_anything_is_submitted(sweep: Sweep, monkeypat
         "[[run]]\nmethod = ['nearst']\ntask = ['StackCubeEasy-v1']\n[[zoo]]\ntask = ['PushCube-v1']\n"
     )
     other = Sweep.open(Path("other.toml"))
-    monkeypatch.setattr("nnbench.tasks.zoo.build.SHIPPED", Path("elsewhere"))
+    for module in ("build", "manifest"):
+        monkeypatch.setattr(f"nnbench.tasks.zoo.{module}.SHIPPED", Path("elsewhere"))
     found = dispatch.check(other, other.units)
     assert found[0].startswith("unknown method 'nearst'; did you mean 'nearest'?")
     assert found[1] == (

@@ -45,6 +45,7 @@ def test_policies_that_failed_validation_are_left_out(zoo: Zoo) -> None:
     assert kept == len(index) - len(failed)
 
 
+@pytest.mark.slow
 def test_training_weights_are_scaled_to_one_spread(tiny_zoo: Path) -> None:
     training = Zoo.open(TASK, tiny_zoo).training_set()
     weights = [flatten_weights(w) for arch in training.architectures for w in training.networks(arch).values()]
