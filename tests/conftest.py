@@ -1,4 +1,4 @@
-"""Fixtures that are dear to build: simulation workers, the zoo that ships, a camera, and a SLURM of our own."""
+"""Fixtures that take long to build: simulation workers, the zoo that ships, a camera, and a SLURM on this machine."""
 
 import os
 import shutil

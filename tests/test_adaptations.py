@@ -16,7 +16,7 @@ VARIANTS = [
 ]
 
 
-def test_three_pages_show_one() -> None:
+def test_each_of_three_pages_shows_one_variant() -> None:
     assert [page for page, _, _ in VARIANTS] == ["d2nwg", "nnit", "sane"]
 
 

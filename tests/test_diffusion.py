@@ -47,7 +47,7 @@ def test_timesteps_are_uniform_from_one_to_the_last() -> None:
     assert (drawn > torch.arange(10) * 100).all() and (drawn <= (torch.arange(10) + 1) * 100).all()
 
 
-def test_nine_of_ten_legible_timesteps() -> None:
+def test_nine_of_ten_timesteps_drawn_are_legible() -> None:
     legible = Process(T, "x0", learned_variance=False, draw="legible")
     rng = torch.Generator().manual_seed(0)
     drawn = torch.stack([legible.draw_timesteps(10, rng) for _ in range(400)])  # (400, 10)

@@ -137,7 +137,7 @@ def test_what_was_not_measured_is_not_drawn(tmp_path: Path) -> None:
         draw("4", nowhere, TASK)
 
 
-def test_novelty_has_a_point_a_distinct_network() -> None:
+def test_novelty_has_a_point_per_distinct_network() -> None:
     found = {
         UnitName(TASK, "nnit", 0, "16-64-64-32"): _scores(),
         UnitName("PushCube-v1", "nnit", 0, "joint"): _scores(),
@@ -237,7 +237,7 @@ def test_architectures_that_a_figure_has_no_room_for_are_refused(name: str, arch
 
 
 @pytest.mark.slow
-def test_files_are_grey_of_the_kind_asked_for_and_equal_for_equal_data(tmp_path: Path) -> None:
+def test_files_are_grey_and_of_the_kind_asked_for_and_repeat_byte_by_byte(tmp_path: Path) -> None:
     drawings = {
         "4": draw_hypernetworks(_zoo(), TASK),
         "5": draw_training_pairs(_zoo(), TASK, (16, 16, 32, 32)),

@@ -145,7 +145,7 @@ def test_looking_changes_nothing(store: Store, simulator: Simulator, camera: Cam
         assert take.total == before.returns[k]
 
 
-def test_a_strip_has_a_row_a_film_and_a_column_every_ten_steps(spoken: Any) -> None:
+def test_a_strip_has_a_row_per_film_and_a_column_every_ten_steps(spoken: Any) -> None:
     films = [_film("16-16-16-32", "best", 7), _film("16-16-16-32", "worst", 8, solved=False), _film(NAME, "best", 9)]
     image = film.strip(films)
     pixels = np.asarray(image)

@@ -23,7 +23,7 @@ def test_a_cropped_network_is_the_top_left_rescaled() -> None:
     torch.testing.assert_close(cropped["6.weight"], source["6.weight"])
 
 
-def test_added_units_say_nothing() -> None:
+def test_added_units_change_no_action() -> None:
     source = random_policy((32, 32, 16, 64), 42, 8, torch.Generator().manual_seed(0))
     padded = resize(source, (64, 32, 16, 64), 42, 8)
     observations = np.random.default_rng(0).standard_normal((5, 42)).astype(np.float32)

@@ -209,7 +209,7 @@ def test_every_row_of_the_paper_is_there_without_a_measurement() -> None:
     assert all(row.measured is None and row.reported is not None for row in cells)
 
 
-def test_floors_have_no_reported_value_and_follow_the_paper() -> None:
+def test_baselines_have_no_reported_value_and_follow_the_paper() -> None:
     cells = _cells(pa.concat_tables([_unseen("average"), _unseen()]))
     unseen = [row.method for row in cells if row.partition == "unseen" and row.arch is None]
     assert unseen == ["sane", "d2nwg", "nnit", "average"]
