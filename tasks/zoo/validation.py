@@ -118,6 +118,13 @@ class Repetition:
     success_mean: float
     """The mean change of the success at the end."""
 
+    def __str__(self) -> str:
+        return (
+            f"{self.policies} policies rolled out again: {self.exact} scored to the last digit as recorded, the others "
+            f"within {self.return_difference:.2g} of their return and {self.success_difference:.2g} of their success "
+            f"at the end, on average by {self.return_mean:+.3f} and {self.success_mean:+.4f}"
+        )
+
 
 def roll_out_again(simulator: Simulator, directory: Path, count: int) -> Repetition:
     """Roll out `count` policies, spread over the index, once more.
