@@ -4,10 +4,11 @@ The Python API. Importing it is cheap; each name below loads what it needs when 
 
     import nnbench
 
-    for outcome in nnbench.run("nearest", split="unseen"):
-        print(outcome)
-    nnbench.load_results()        # a pandas data frame, one row per policy and episode
-    print(nnbench.tables(["2"]))  # the paper's Table 2, measured beside reported
+    if __name__ == "__main__":            # a script needs this line, a notebook does not
+        for outcome in nnbench.run("nearest", split="unseen"):
+            print(outcome)
+        rows = nnbench.load_results()     # a pandas data frame, one row per policy and episode
+        print(nnbench.tables(["2"]))      # the paper's Table 2, measured beside reported
 """
 
 import importlib

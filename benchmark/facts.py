@@ -139,12 +139,17 @@ def read_facts(location: Location) -> Facts:
 
 
 def read_summary(location: Location) -> str:
-    """The first line of the docstring of a method's module; empty where there is none."""
+    """The first line of the docstring of a method's module, else of its class; empty where there is none."""
     path = find_source(location.module)
+    if path is None:
+        return ""
     try:
-        return (path and ast.get_docstring(_parse(path)) or "").partition("\n")[0]
+        module = _parse(path)
     except (OSError, SyntaxError, ValueError):
         return ""
+    documented: list[ast.Module | ast.ClassDef] = [module]
+    documented += [node for node in module.body if isinstance(node, ast.ClassDef) and node.name == location.attribute]
+    return next((text.partition("\n")[0] for node in documented if (text := ast.get_docstring(node))), "")
 
 
 def _parse(path: Path) -> ast.Module:

@@ -66,31 +66,34 @@ def run(
     protocol: Protocol | None = None,
     zoo: ZooFolder = None,
     results: str | Path = RESULTS,
-    plugins: Sequence[Path] = (),
+    plugins: Sequence[str | Path] = (),
     workers: int | None = None,
     full: bool = False,
 ) -> Run:
-    """Train the methods where no checkpoint exists, and return what is left to measure.
+    """Prepare a measurement: train methods without a checkpoint, and return the units that have no results yet.
 
-    Each item of the returned `Run` is an `Outcome`, one per method and architecture: the unit, counts, seconds, and
-    the error where the method failed.
+    Nothing is simulated until you loop over the returned `Run`. Each item is an `Outcome`, one per method and
+    architecture: the unit, counts, seconds, and the error where the method failed. In a script, call this below
+    `if __name__ == "__main__":`, for simulation and methods run in processes of their own.
 
     Args:
         method: One or several methods, by name or as classes.
         task: ManiSkill environment, or a Python file that defines a task.
         split: `seen`, `unseen`, `outside`, or `joint`, where the method chooses the architectures.
-        archs: Only these architectures of the split, with commas between them.
+        archs: Only these architectures of the split, as one string, `"32-32-16-64,16-16-16-32"`; `"all"` with the
+            split `seen` for all 64 training architectures.
         seed: Seed of training and of the samples.
         protocol: Number of samples and episodes; default the benchmark's own.
         zoo: Folder of a zoo that you built; default the one that ships.
         results: Folder for the results.
-        plugins: Python files with further methods.
+        plugins: Paths of Python files with further methods.
         workers: Simulation processes; default one per core. Results do not depend on it.
-        full: Roll out every sample on all selection episodes.
+        full: Roll out every sample on all selection episodes, even those that can no longer reach the top.
 
     Raises InputError for a method that cannot write the split, and what training and reading raise.
     """
     sources = _sources(method, plugins)
+    _check_numbers(seed, workers)
     kinds = {name: source.load() for name, source in sources.items()}
     for kind in kinds.values():
         _check_split(kind, split)
@@ -163,7 +166,7 @@ def roundtrip(
     seed: int = 0,
     zoo: ZooFolder = None,
     results: str | Path = RESULTS,
-    plugins: Sequence[Path] = (),
+    plugins: Sequence[str | Path] = (),
     workers: int | None = None,
 ) -> RoundTrips:
     """Train the methods where no checkpoint exists, and return the round trips of training policies to measure.
@@ -172,6 +175,7 @@ def roundtrip(
     policy. The other arguments are those of `run`. Raises InputError for a method without an autoencoder.
     """
     sources = _sources(method, plugins)
+    _check_numbers(seed, workers)
     for name, source in sources.items():
         if not issubclass(source.load(), Autoencoder):
             raise InputError(f"method {name} does not encode policies (no `reconstruct`)")
@@ -188,28 +192,39 @@ def train(
     task: str = "PickCube-v1",
     seed: int = 0,
     zoo: ZooFolder = None,
-    plugins: Sequence[Path] = (),
+    plugins: Sequence[str | Path] = (),
 ) -> Trained:
     """Train a method anew and keep its checkpoint in ./runs/methods; an interrupted training goes on.
 
     Arguments are those of `run`.
     """
-    ((_, source),) = _sources(method, plugins).items()
+    (source,) = _sources([method], plugins).values()
+    _check_numbers(seed)
     return train_anew(source, open_zoo(task, zoo), seed)
 
 
-def check(method: MethodName, *, plugins: Sequence[Path] = ()) -> list[CheckResult]:
+def check(method: MethodName, *, plugins: Sequence[str | Path] = ()) -> list[CheckResult]:
     """Examine on a toy zoo whether a method keeps the contract of `nnbench.api`; one result per check."""
-    ((_, source),) = _sources(method, plugins).items()
-    return list(run_checks(source.load(), plugins))
+    (source,) = _sources([method], plugins).values()
+    return list(run_checks(source.load(), [Path(path) for path in plugins]))
 
 
-def _sources(method: MethodName | Sequence[MethodName], plugins: Sequence[Path]) -> dict[str, MethodSource]:
+def _sources(method: MethodName | Sequence[MethodName], plugins: Sequence[str | Path]) -> dict[str, MethodSource]:
     methods = [method] if isinstance(method, str | type) else list(method)
     if not methods:
         raise InputError("--method: no method is named; `nnbench methods` lists them")
-    found = [MethodSource.of(one, plugins) for one in methods]
+    for one in methods:
+        if not isinstance(one, str | type):
+            raise InputError(f"method {one!r}: expected a name that `nnbench methods` lists, or a class")
+    found = [MethodSource.of(one, [Path(path) for path in plugins]) for one in methods]
     return {source.name: source for source in found}
+
+
+def _check_numbers(seed: int, workers: int | None = None) -> None:
+    if not 0 <= seed < 2**31:
+        raise InputError(f"--seed {seed}: expected 0 to {2**31 - 1}")
+    if workers is not None and workers < 1:
+        raise InputError(f"--workers {workers}: expected at least 1")
 
 
 def _check_split(kind: type[Generator], split: str) -> None:

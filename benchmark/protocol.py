@@ -58,7 +58,7 @@ class Protocol:
         if self.screening_episodes > self.selection_episodes:
             raise InputError(
                 f"protocol: screening_episodes={self.screening_episodes} of selection_episodes="
-                f"{self.selection_episodes}, expected screening_episodes <= selection_episodes"
+                f"{self.selection_episodes}, expected screening_episodes <= selection_episodes: name both"
             )
         for name in ("selection_seed_start", "test_seed_start"):
             if getattr(self, name) < FIRST_EVALUATION_SEED:

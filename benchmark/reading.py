@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from nnbench.analysis.results import Results
+from nnbench.errors import InputError
 from nnbench.protocol import Protocol
 from nnbench.store.store import Store
 from nnbench.tasks.files import write_atomically
@@ -60,10 +61,12 @@ def load_results(
         results: Folder that `run` wrote to, or a published one.
         rows: `episodes`, or `policies` with the novelty of each.
         task: Only this ManiSkill environment.
-        protocol: Only rows of this protocol; default the only one of the folder.
+        protocol: A protocol, or the first digits of its hash; needed only if the folder holds rows of several.
 
     Raises StoreError where files are damaged or the folder has rows of several protocols.
     """
+    if rows not in ("episodes", "policies"):
+        raise InputError(f"rows={rows!r}: expected 'episodes' or 'policies'")
     store = Store(Path(results))
     chosen = protocol if isinstance(protocol, Protocol) else store.protocol(protocol or "")
     read = store.rows if rows == "episodes" else store.policies
@@ -71,30 +74,31 @@ def load_results(
 
 
 def tables(
-    names: Sequence[str] = ("2", "3", "4"),
+    names: str | Sequence[str] = ("2", "3", "4"),
     *,
     task: str = "PickCube-v1",
     results: str | Path = RESULTS,
     zoo: ZooFolder = None,
-    plugins: Sequence[Path] = (),
+    plugins: Sequence[str | Path] = (),
     per_architecture: bool = False,
     protocol: str | Protocol | None = None,
 ) -> Tables:
     """Tables of stored rows, measured beside reported.
 
     Args:
-        names: `1`, `2`, `3`, `4`, `6`, `differences`, `novelty`, `roundtrip`.
+        names: One or several of `1`, `2`, `3`, `4`, `6`, `differences`, `novelty`, `roundtrip`.
         task: ManiSkill environment, a Python file that defines a task, or `all`.
         results: Folder that `run` wrote to, or a published one.
         zoo: Folder of a zoo that you built (table 6); default the one that ships.
-        plugins: Python files with methods, whose facts the tables need if they are not in the rows.
+        plugins: Plugin files of methods in the results; needed only for results that do not name their facts.
         per_architecture: Table 2 also with one row per architecture.
         protocol: A protocol, or the first digits of its hash, where the folder has rows of several.
     """
     from nnbench.presentation.tables import build
 
     opened = open_results(task, results=results, zoo=zoo, plugins=plugins, protocol=protocol)
-    return Tables(build(names, opened, per_architecture=per_architecture))
+    asked = [names] if isinstance(names, str) else names
+    return Tables(build(asked, opened, per_architecture=per_architecture))
 
 
 def report(
@@ -103,7 +107,7 @@ def report(
     task: str = "all",
     results: str | Path = RESULTS,
     zoo: ZooFolder = None,
-    plugins: Sequence[Path] = (),
+    plugins: Sequence[str | Path] = (),
     protocol: str | Protocol | None = None,
 ) -> Path:
     """Write one HTML page of a folder of results, and return its path. Arguments are those of `tables`."""
@@ -119,14 +123,14 @@ def open_results(
     *,
     results: str | Path = RESULTS,
     zoo: ZooFolder = None,
-    plugins: Sequence[Path] = (),
+    plugins: Sequence[str | Path] = (),
     protocol: str | Protocol | None = None,
 ) -> Results:
     """What tables, figures and the report are made from; read once. Arguments are those of `tables`."""
     chosen = protocol if isinstance(protocol, Protocol) else Store(Path(results)).protocol(protocol or "")
     tasks = list(TASKS) if task == "all" else [task]
     zoos = {load_task(one).name: folder for one in tasks if (folder := zoo_folder(one, zoo)) is not None}
-    return Results.open(Path(results), tasks, chosen, zoos=zoos, plugins=plugins)
+    return Results.open(Path(results), tasks, chosen, zoos=zoos, plugins=[Path(path) for path in plugins])
 
 
 def _write_text(text: str, path: Path) -> None:

@@ -62,6 +62,9 @@ def load_method(name: str, plugins: Sequence[Path] = ()) -> type[Generator]:
     except ImportError as error:
         cause = f"module {error.name!r} is not installed" if isinstance(error, ModuleNotFoundError) else error
         raise RegistryError(f"method {location.name!r} ({location.where}) cannot be imported: {cause}") from error
+    except (Exception, SystemExit) as error:  # what runs at import is the method's own
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise RegistryError(f"method {location.name!r} ({location.where}) cannot be imported: {reason}") from error
     method = getattr(module, location.attribute, None)
     if not isinstance(method, type):
         raise RegistryError(f"{location.where}: no class {location.attribute}; {_REMEDY}")

@@ -1,5 +1,6 @@
 """The Python API: what somebody types into a notebook."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -97,3 +98,19 @@ def test_check_says_what_a_method_does_wrong() -> None:
     results = nnbench.check(Method)
     failed = [result for result in results if not result.passed]
     assert failed and "expected a list of" in failed[0].message
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: nnbench.run("nearest", seed=-1), "--seed -1: expected 0 to 2147483647"),
+        (lambda: nnbench.run("nearest", workers=0), "--workers 0: expected at least 1"),
+        (lambda: nnbench.run([nnbench.list_methods()[0]]), "expected a name that `nnbench methods` lists, or a class"),  # type: ignore[list-item]
+        (lambda: nnbench.load_results(rows="nets"), "rows='nets': expected 'episodes' or 'policies'"),  # type: ignore[arg-type]
+        (lambda: nnbench.tables("9"), "table '9': expected one of"),
+        (lambda: nnbench.tables("2").render("html"), "form 'html': expected one of text"),  # type: ignore[arg-type]
+    ],
+)
+def test_a_wrong_argument_is_named(call: Any, message: str) -> None:
+    with pytest.raises(nnbench.NnbenchError, match=re.escape(message)):
+        call()

@@ -185,3 +185,12 @@ def test_a_plugin_must_be_a_python_file(tmp_path: Path, name: str) -> None:
     (tmp_path / "notes.txt").touch()
     with pytest.raises(RegistryError, match=rf"{re.escape(name)}: expected a Python file"):
         list_methods([tmp_path / name])
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"), [("def broken(:\n", "SyntaxError: "), ("raise RuntimeError('no')\n", "RuntimeError: no")]
+)
+def test_a_plugin_that_fails_at_import_is_one_error_that_names_it(tmp_path: Path, code: str, reason: str) -> None:
+    (tmp_path / "mine.py").write_text(code)
+    with pytest.raises(RegistryError, match="method 'mine' .*mine.py. cannot be imported: " + reason):
+        load_method("mine", [tmp_path / "mine.py"])

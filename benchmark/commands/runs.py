@@ -33,15 +33,16 @@ def run(
 
     Args:
         method: Methods to measure; `nnbench methods` lists them.
-        split: 8 of the training architectures, the 8 held out, the 9 outside the space, or the method chooses (joint).
+        split: seen: 8 training architectures; unseen: the 8 held out; outside: 9 outside the space; joint: the method
+            chooses.
         task: ManiSkill environment, a Python file that defines a task, or `all`.
         archs: Only these of the split, as in 32-32-16-64,16-16-16-32; `all` with `seen` for the 64 training ones.
         seed: Seed of the method's training and of its samples.
         workers: Simulation processes, default one per core. Results do not depend on it.
         zoo: Folder of a zoo that `nnbench zoo build` wrote, default the one that ships.
-        results: Folder of finished and unfinished work.
+        results: Folder for the results.
         plugin: Python files with further methods.
-        full: Roll out every sample on all selection episodes, also where it provably cannot reach the top.
+        full: Roll out every sample on all selection episodes, even those that can no longer reach the top.
         json: Print outcomes and tables as JSON.
     """
     import nnbench
@@ -100,7 +101,7 @@ def roundtrip(
         seed: Seed of the method's training.
         workers: Simulation processes, default one per core.
         zoo: Folder of a zoo that `nnbench zoo build` wrote, default the one that ships.
-        results: Folder of finished work.
+        results: Folder for the results.
         plugin: Python files with further methods.
         json: Print the tables' numbers as JSON.
     """

@@ -39,7 +39,7 @@ def publish(out: Annotated[Path, tyro.conf.Positional], results: Path = RESULTS,
     Tables and reports read such a folder like any other. A unit that is in it already with another result is refused.
 
     Args:
-        out: Where the archives are, or shall be.
+        out: Folder for the archives.
         results: Folder that `nnbench run` wrote to.
         json: Print the counts as JSON.
     """

@@ -53,9 +53,9 @@ def status(
     """What is done, running, failed and missing of a sweep; without a plan, what a folder of results holds.
 
     Args:
-        plan: What `nnbench sweep` was given.
+        plan: The plan file.
         results: Folder that `nnbench run` wrote to.
-        json: Print it as JSON.
+        json: Print the states as JSON.
     """
     if plan is None:
         _print_folder(results, json)

@@ -22,7 +22,7 @@ def table(
     """Print tables of the paper from stored rows: measured with intervals, beside what the paper reports.
 
     Args:
-        names: The paper's numbers of the tables, differences, novelty, or roundtrip.
+        names: Which tables: 1, 2, 3, 4 or 6 of the paper, differences, novelty, or roundtrip.
         task: ManiSkill environment, a Python file that defines a task, or `all`.
         results: Folder that `nnbench run` wrote to.
         zoo: Folder of a zoo that `nnbench zoo build` wrote, default the one that ships.

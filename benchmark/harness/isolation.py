@@ -9,6 +9,7 @@ import os
 import random
 from collections.abc import Callable, Sequence
 from concurrent.futures import TimeoutError
+from concurrent.futures.process import BrokenProcessPool
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Self
@@ -33,6 +34,10 @@ PATIENCE_S = 3600.0
 
 class MethodError(NnbenchError, RuntimeError):
     """A method that broke the contract of `nnbench.api`. Says which, what it did and what to do about it."""
+
+
+class ProcessError(NnbenchError, RuntimeError):
+    """A process that cannot start, whatever the method."""
 
 
 def ask(generator: Generator, training: TrainingSet, arch: Architecture | None, n: int, *, seed: int) -> list[Weights]:
@@ -184,8 +189,8 @@ class Isolated:
         return self._answer(_call_reconstruct(self._name, arch, ghn_seeds), asked, len(ghn_seeds))
 
     def _answer(self, call: str, asked: Callable[[Generator, TrainingSet], list[Weights]], n: int) -> list[Weights]:
-        future = self._pool.schedule(_answer, (*self._who, asked), timeout=self._patience_s)
         try:
+            future = self._pool.schedule(_answer, (*self._who, asked), timeout=self._patience_s)
             samples: dict[int, Weights] = {}
             for name, value in load(future.result()).items():
                 position, key = name.split("/")
@@ -194,6 +199,11 @@ class Isolated:
             raise MethodError(f"{call} took more than {self._patience_s:g} s and was stopped") from error
         except ProcessExpired as error:
             raise MethodError(f"{call} ended its process, exit code {error.exitcode}; return or raise") from error
+        except BrokenProcessPool as error:
+            raise ProcessError(
+                "the process of the method cannot start (its own message is above); in a script, call nnbench below "
+                '`if __name__ == "__main__":`, for its processes run the script again'
+            ) from error
         # In layer order again, as check_weights left them: safetensors keeps no order.
         return [
             dict(sorted(samples[position].items(), key=lambda item: (int(item[0].split(".")[0]), "bias" in item[0])))

@@ -5,7 +5,7 @@ import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from rich import box
 from rich.console import Console
@@ -14,6 +14,7 @@ from rich.text import Text
 from tabulate import tabulate
 
 from nnbench.analysis.lines import Line
+from nnbench.errors import InputError
 from nnbench.presentation.tables.table import Grid, Table
 
 Format = Literal["text", "md", "latex", "csv", "json"]
@@ -24,6 +25,8 @@ def render(tables: Sequence[Table[Any]], form: Format, width: int | None = None)
 
     `width` is the terminal's, in characters, for text only.
     """
+    if form not in get_args(Format):
+        raise InputError(f"form {form!r}: expected one of {', '.join(get_args(Format))}")
     if form in ("csv", "json"):
         return _lines([line for table in tables for line in table.lines], form)
     grids = [table.grid for table in tables]
