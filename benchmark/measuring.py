@@ -10,6 +10,7 @@ from pathlib import Path
 from nnbench.analysis.round_trips import average
 from nnbench.api import Autoencoder, Generator, JointGenerator
 from nnbench.errors import InputError
+from nnbench.folders import RESULTS
 from nnbench.harness.conformance import CheckResult, run_checks
 from nnbench.harness.isolation import Isolated
 from nnbench.harness.outcome import Outcome
@@ -18,8 +19,8 @@ from nnbench.harness.trained import obtain
 from nnbench.harness.trained import train as train_anew
 from nnbench.harness.units import run_units
 from nnbench.presentation.tables.zoo import round_trip_table
-from nnbench.protocol import JOINT, Protocol, Unit
-from nnbench.reading import RESULTS, Tables
+from nnbench.protocol import JOINT, Protocol, Unit, architectures_asked
+from nnbench.reading import Tables
 from nnbench.registry import MethodSource
 from nnbench.store.checkpoints import Trained
 from nnbench.store.roundtrip import read_roundtrips
@@ -97,9 +98,7 @@ def run(
     kinds = {name: source.load() for name, source in sources.items()}
     for kind in kinds.values():
         _check_split(kind, split)
-    asked: tuple[Architecture | None, ...] = (None,) if split == JOINT else architectures_of(split, archs)
-    if split == JOINT and archs is not None:
-        raise InputError("in the split joint the method chooses the architectures: leave --archs out")
+    asked = architectures_asked(split, archs)
     opened, store = open_zoo(task, zoo), Store(Path(results))
     trained = {name: obtain(source, opened, seed) for name, source in sources.items()}
     units = [

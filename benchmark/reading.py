@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from nnbench.analysis.results import Results
 from nnbench.errors import InputError
+from nnbench.folders import RESULTS
 from nnbench.protocol import Protocol
 from nnbench.store.store import Store
 from nnbench.tasks.files import write_atomically
-from nnbench.tasks.registry import TASKS, load_task
+from nnbench.tasks.registry import expand_tasks, load_task
 from nnbench.zoos import ZooFolder, zoo_folder
 
 if TYPE_CHECKING:
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
 
     from nnbench.presentation.tables import Table
     from nnbench.presentation.text import Format
-
-RESULTS = Path("results") / "runs"
-"""Where `run` stores results, below the current folder."""
 
 
 class Tables(tuple["Table[Any]", ...]):
@@ -127,10 +125,9 @@ def open_results(
     protocol: str | Protocol | None = None,
 ) -> Results:
     """What tables, figures and the report are made from; read once. Arguments are those of `tables`."""
-    chosen = protocol if isinstance(protocol, Protocol) else Store(Path(results)).protocol(protocol or "")
-    tasks = list(TASKS) if task == "all" else [task]
-    zoos = {load_task(one).name: folder for one in tasks if (folder := zoo_folder(one, zoo)) is not None}
-    return Results.open(Path(results), tasks, chosen, zoos=zoos, plugins=[Path(path) for path in plugins])
+    tasks = [load_task(one) for one in expand_tasks(task)]
+    zoos = {one.name: folder for one in tasks if (folder := zoo_folder(one.source, zoo)) is not None}
+    return Results.open(Path(results), tasks, protocol, zoos, [Path(path) for path in plugins])
 
 
 def _write_text(text: str, path: Path) -> None:

@@ -14,7 +14,8 @@ import submitit
 from submitit import AutoExecutor
 from submitit.core.utils import FailedJobError
 
-from nnbench.slurm.plan import RUNS, STAGES, Stage, SweepUnit, stage_of
+from nnbench.folders import RUNS
+from nnbench.slurm.plan import STAGES, Stage, SweepUnit, stage_of
 from nnbench.slurm.profile import Profile, Resources
 from nnbench.slurm.sweep import Job, Sweep, SweepError, alive, slurm_answers, states
 from nnbench.slurm.work import Work

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
+from nnbench.folders import RESULTS, RUNS
 from nnbench.protocol import Protocol
 from nnbench.slurm.configuration import ConfigurationError, read_configuration
 from nnbench.tasks.policies.architectures import Architecture, architecture_name
@@ -22,7 +23,6 @@ Stage = Literal["ghn", "zoo", "train", "run", "table"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
 """In the order in which they need one another."""
 
-RUNS = Path("runs")
 PICK_CUBE = "PickCube-v1"
 
 # Estimates, from what the stages took on cores of an AMD EPYC (Zen 3). They decide only what shares a job.
@@ -90,7 +90,7 @@ class Plan:
     protocol: Protocol = field(default_factory=Protocol)
     plugin: tuple[Path, ...] = ()
     """Python files with further methods."""
-    results: Path = Path("results") / "runs"
+    results: Path = RESULTS
 
     @property
     def tasks(self) -> tuple[str, ...]:

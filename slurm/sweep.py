@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nnbench.errors import NnbenchError
+from nnbench.folders import RUNS
 from nnbench.protocol import Unit
-from nnbench.slurm.plan import RUNS, Plan, SweepUnit, expand, load_plan, plan_file
+from nnbench.slurm.plan import Plan, SweepUnit, expand, load_plan, plan_file
 from nnbench.tasks.files import file_sha256, write_atomically, write_json
 
 State = Literal["done", "running", "queued", "failed", "missing"]

@@ -18,7 +18,8 @@ from submitit import JobEnvironment
 from submitit.core.utils import UncompletedJobError
 from submitit.helpers import Checkpointable
 
-from nnbench.slurm.plan import RUNS, SweepUnit, load_plan
+from nnbench.folders import RUNS
+from nnbench.slurm.plan import SweepUnit, load_plan
 from nnbench.slurm.sweep import Sweep
 
 if TYPE_CHECKING:

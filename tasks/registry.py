@@ -14,9 +14,6 @@ from nnbench.tasks.task import Task, TaskError
 TASKS = {task.name: task for task in (PICK_CUBE, PUSH_CUBE, STACK_CUBE_EASY)}
 """The tasks that ship, by environment id."""
 
-_FROM_FILES: dict[str, Task] = {}
-"""Tasks of files that this process has loaded, by environment id: rows name their task so."""
-
 
 def load_task(source: str) -> Task:
     """The task of an environment id that ships, or the `TASK` that a Python file defines.
@@ -26,16 +23,17 @@ def load_task(source: str) -> Task:
     """
     if source in TASKS:
         return TASKS[source]
-    if source in _FROM_FILES:
-        return _FROM_FILES[source]
     if not source.endswith(".py"):
         raise TaskError(
             f"unknown task {source!r}: expected one of {', '.join(TASKS)}, or the path of a Python file (.py) that "
             "defines TASK"
         )
-    task = _load_file(Path(source).resolve())
-    _FROM_FILES[task.name] = task
-    return task
+    return _load_file(Path(source).resolve())
+
+
+def expand_tasks(source: str) -> list[str]:
+    """The environment ids of all tasks that ship for `all`, else the one that is named."""
+    return list(TASKS) if source == "all" else [source]
 
 
 def _load_file(path: Path) -> Task:

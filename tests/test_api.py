@@ -114,3 +114,12 @@ def test_check_says_what_a_method_does_wrong() -> None:
 def test_a_wrong_argument_is_named(call: Any, message: str) -> None:
     with pytest.raises(nnbench.NnbenchError, match=re.escape(message)):
         call()
+
+
+@pytest.mark.slow
+def test_a_script_without_its_guard_is_told_so(here: Path) -> None:
+    """Processes that are spawned run the script again."""
+    asked = "archs='32-32-16-64', workers=1"
+    (here / "script.py").write_text(f"import nnbench\nprint(*nnbench.run('nearest', {asked}))\n")
+    done = subprocess.run([sys.executable, "script.py"], capture_output=True, text=True)
+    assert done.returncode == 1 and 'below `if __name__ == "__main__":`' in done.stderr.splitlines()[-1]

@@ -19,6 +19,7 @@ from nnbench.presentation.film import PICTURE, Film, FilmError, Subject, Take
 from nnbench.protocol import Protocol, Unit
 from nnbench.store.errors import StoreError
 from nnbench.store.store import Store
+from nnbench.tasks.pick_cube import PICK_CUBE
 from nnbench.tasks.policies.mlp import Weights
 from nnbench.tasks.simulation.camera import Camera
 from nnbench.tasks.simulation.vulkan import Driver
@@ -102,7 +103,7 @@ def test_best_median_and_worst_are_those_of_the_stored_order(store: Store, zoo: 
         [0, 0, 0],
     ]
     by_rank = {row["rank"]: row for row in _rows(store)}
-    samples, subjects = Mixed(zoo).samples, film.stored_subjects(store, [UNIT], film.PLACES, 2)
+    samples, subjects = Mixed(zoo).samples, film.stored_subjects(store, PICK_CUBE, [UNIT], film.PLACES, 2)
     for subject, place, rank in zip(subjects, film.PLACES, (0, 2, 3), strict=True):
         share = np.mean([row["success_at_end"] for row in _rows(store) if row["rank"] == rank])
         assert subject.detail == f"{place}: {100 * share:.0f} % of 3" and subject.title == NAME
@@ -112,7 +113,7 @@ def test_best_median_and_worst_are_those_of_the_stored_order(store: Store, zoo: 
 
 
 def test_the_recorded_rollout_is_the_stored_and_the_unrecorded_one(store: Store, simulator: Simulator) -> None:
-    subjects = film.stored_subjects(store, [UNIT], film.PLACES, 3)
+    subjects = film.stored_subjects(store, PICK_CUBE, [UNIT], film.PLACES, 3)
     takes = film.roll_out(subjects, simulator)
     stored = {(row["rank"], row["episode_seed"]): row for row in _rows(store)}
     ranks = [rank for rank in (0, 2, 3) for _ in range(3)]
@@ -128,7 +129,7 @@ def test_the_recorded_rollout_is_the_stored_and_the_unrecorded_one(store: Store,
 
 
 def test_looking_changes_nothing(store: Store, simulator: Simulator, camera: Camera) -> None:
-    subjects = film.stored_subjects(store, [UNIT], ["best"], 2)
+    subjects = film.stored_subjects(store, PICK_CUBE, [UNIT], ["best"], 2)
     units = [Rollout(subject.actor, np.array(subject.seeds), record=True) for subject in subjects]
     (before,) = simulator.episodes(units)
     takes = film.roll_out(subjects, simulator)
@@ -182,8 +183,8 @@ def test_a_video_sets_the_policies_of_an_architecture_side_by_side(spoken: Any) 
 def test_the_command_writes_strip_and_video(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("nnbench.presentation.filming.find_driver", lambda: Driver("a painter", None))
-    monkeypatch.setattr("nnbench.presentation.filming.Camera", Painter)
+    monkeypatch.setattr("nnbench.presentation.film.filming.find_driver", lambda: Driver("a painter", None))
+    monkeypatch.setattr("nnbench.presentation.film.filming.Camera", Painter)
     films.render(method="mixed", show=("best", "worst"), results=store.root, out=tmp_path)
     path = tmp_path / "mixed-s0-PickCube-v1-unseen.png"
     with Image.open(path) as image:
@@ -199,7 +200,7 @@ def test_the_command_writes_strip_and_video(
 def test_what_cannot_be_filmed_is_said_before_anything_runs(
     store: Store, zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nnbench.presentation.filming.find_driver", lambda: pytest.fail("not before"))
+    monkeypatch.setattr("nnbench.presentation.film.filming.find_driver", lambda: pytest.fail("not before"))
     run = "`nnbench run --method nnit --task PickCube-v1 --split unseen` measures it"
     with pytest.raises(FilmError, match=f"nnit on PickCube-v1, {NAME}, was not measured with .*{run}"):
         films.render(archs=NAME, results=store.root, out=tmp_path)

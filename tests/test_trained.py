@@ -64,6 +64,7 @@ def method(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MethodSource:
     monkeypatch.setattr(checkpoints, "TRAINED", tmp_path / "own")
     monkeypatch.setattr(checkpoints, "SHIPPED", tmp_path / "shipped")
     monkeypatch.setattr(Remembers, "fail", False)
+    monkeypatch.setattr("nnbench.harness.trained.hash_code", lambda source: None)  # as of a method that has a name
     return MethodSource.of(Remembers)
 
 
@@ -188,7 +189,10 @@ def test_an_edited_class_is_another_method(zoo: Zoo, tmp_path: Path, monkeypatch
     assert hash_code(edited) != code
     assert find("mine", "PickCube-v1", zoo.sha256, 0, hash_code(edited)) is None
     new = obtain(edited, zoo, 0)
-    assert new.sha256 != trained.sha256 and new.folder == trained.folder
+    assert new.sha256 != trained.sha256
+    assert obtain(first, zoo, 0) == trained and train(edited, zoo, 0) == new  # neither replaced the other
+    unit = {"method": "mine", "task": "PickCube-v1", "generator_seed": 0}
+    assert all(find_budget(unit | {"method_sha256": found.sha256}) is not None for found in (trained, new))
 
 
 def test_code_is_part_of_the_identity_only_of_what_has_no_file() -> None:

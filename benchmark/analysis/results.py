@@ -5,7 +5,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-import nnbench.tasks
 from nnbench.analysis.comparisons import Comparison, compare
 from nnbench.analysis.methods import Methods
 from nnbench.analysis.rows import Row, conditioned_rows, joint_rows, single_rows
@@ -16,16 +15,14 @@ from nnbench.store.alignment import read_alignment, read_alignment_manifest
 from nnbench.store.checkpoints import Budget, find_budget
 from nnbench.store.roundtrip import read_roundtrips
 from nnbench.store.store import Store
-from nnbench.tasks.files import read_rows
 from nnbench.tasks.registry import TASKS, load_task
 from nnbench.tasks.task import Task
+from nnbench.tasks.zoo.manifest import SHIPPED, read_index, verify
 
 if TYPE_CHECKING:  # opening a zoo takes torch, which tables do not need
     from nnbench.tasks.zoo.zoo import Zoo
 
 T = TypeVar("T")
-
-_SHIPPED = Path(nnbench.tasks.__path__[0]) / "zoos"
 
 
 class Results:
@@ -132,13 +129,13 @@ class Results:
 
     def zoo_folder(self, task: str) -> Path | None:
         """Where the task's zoo lies; None where it has none."""
-        folder = self._zoos.get(task, _SHIPPED / task)
+        folder = self._zoos.get(task, SHIPPED / task)
         return folder if folder.exists() else None
 
     def zoo_index(self, task: str) -> list[dict[str, Any]]:
         """One row per policy of the task's zoo; none without a zoo."""
         folder = self.zoo_folder(task)
-        return [] if folder is None else read_rows(folder / "index.parquet")
+        return [] if folder is None else read_index(folder)
 
     def zoo(self, task: str) -> "Zoo | None":
         """The opened zoo; None where the task has none. Raises ZooError where it is damaged."""
@@ -152,11 +149,7 @@ class Results:
     def zoo_manifest(self, task: str) -> dict[str, Any] | None:
         """The manifest of the task's zoo, after its files were checked against it; None without a zoo."""
         folder = self.zoo_folder(task)
-        if folder is None:
-            return None
-        from nnbench.tasks.zoo.manifest import verify
-
-        return verify(folder, self._tasks[task])
+        return None if folder is None else verify(folder, self._tasks[task])
 
     def _read_scores(self, task: str) -> Mapping[UnitName, Scores]:
         rows = self.store.rows(protocol=self.protocol, task=task, columns=episode_columns(self.protocol))

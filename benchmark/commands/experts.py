@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from nnbench.commands.films import OUT, shoot
-from nnbench.commands.options import RUNS, TASK, print_json
+from nnbench.commands.options import TASK, print_json
+from nnbench.folders import RUNS
 
 
 def train(

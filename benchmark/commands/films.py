@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from nnbench.commands.options import RESULTS, RUNS, TASK, Split
+from nnbench.commands.options import TASK, Split
+from nnbench.folders import RESULTS, RUNS
 
 if TYPE_CHECKING:
     from nnbench.presentation.film import Subject
@@ -14,7 +15,7 @@ OUT = RUNS / "render"
 
 def render(
     task: str = TASK,
-    method: str = "nnit",
+    method: str | None = None,
     archs: str | None = None,
     split: Split = "unseen",
     show: tuple[Literal["best", "median", "worst"], ...] = ("best", "median", "worst"),
@@ -29,7 +30,7 @@ def render(
 
     Args:
         task: ManiSkill environment, or a Python file that defines a task.
-        method: Whose policies: one that `nnbench run` measured here, or `zoo`.
+        method: Whose policies: one that `nnbench run` measured here, default the paper's own method, or `zoo`.
         archs: Only these of the split, as in 32-32-16-64,16-16-16-32.
         split: The architectures, as of `nnbench run`.
         show: Which of the top ten, by the mean return that they were chosen by.
@@ -40,13 +41,16 @@ def render(
         out: Folder for the strip and the video.
         protocol: First digits of a protocol's hash, where the folder has rows of several.
     """
-    from nnbench.presentation import film, filming
+    from nnbench.analysis.reported import SUBJECT
+    from nnbench.presentation import film
+    from nnbench.presentation.film import filming
     from nnbench.protocol import architectures_asked
     from nnbench.store.store import Store
     from nnbench.tasks.registry import load_task
     from nnbench.zoos import open_zoo
 
-    name, chosen = load_task(task).name, architectures_asked(split, archs)
+    loaded, chosen = load_task(task), architectures_asked(split, archs)
+    name, method = loaded.name, method or SUBJECT
     stem = f"{name}-{(archs or split).replace(',', '_')}"
     if method == "zoo":
         opened = open_zoo(task, zoo)
@@ -61,7 +65,7 @@ def render(
         return
     store = Store(results)
     units = film.find_units(store, store.protocol(protocol or ""), name, method, seed, chosen)
-    subjects = film.stored_subjects(store, units, show, episodes)
+    subjects = film.stored_subjects(store, loaded, units, show, episodes)
     caption = filming.caption_method(units[0], show)
     shoot(task, subjects, f"Rollouts of {method}'s policies, {name}", caption, out / f"{method}-s{seed}-{stem}")
     if len(units) < len(chosen):
@@ -70,7 +74,7 @@ def render(
 
 def shoot(task: str, subjects: "Sequence[Subject]", title: str, what: str, stem: Path) -> None:
     """Roll out, take pictures and write `stem`.png and `stem`.mp4."""
-    from nnbench.presentation.filming import write_films
+    from nnbench.presentation.film.filming import write_films
 
     for line in write_films(task, subjects, title, what, stem):
         print(line)

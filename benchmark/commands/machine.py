@@ -1,6 +1,6 @@
 """`nnbench doctor` and `nnbench bench sim`: what this machine can do, and how fast."""
 
-from nnbench.commands.options import print_json, tasks_of
+from nnbench.commands.options import print_json
 
 
 def doctor(json: bool = False) -> None:
@@ -26,10 +26,10 @@ def bench_sim(task: str = "all", json: bool = False) -> None:
         task: ManiSkill environment, a Python file that defines a task, or `all`.
         json: Print the speeds as JSON.
     """
-    from nnbench.tasks.registry import load_task
+    from nnbench.tasks.registry import expand_tasks, load_task
     from nnbench.tasks.simulation.speed import measure_speed
 
-    speeds = {name: measure_speed(load_task(name)) for name in tasks_of(task)}
+    speeds = {name: measure_speed(load_task(name)) for name in expand_tasks(task)}
     if json:
         print_json(speeds)
         return

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from nnbench.presentation.text import Format
     from nnbench.reading import Tables
 
-RESULTS = Path("results") / "runs"
-RUNS = Path("runs")
 TASK = "PickCube-v1"
 
 Split = Literal["seen", "unseen", "outside", "joint"]
@@ -48,13 +46,6 @@ class Scale:
 
 
 SCALE = Scale()
-
-
-def tasks_of(name: str) -> list[str]:
-    """One task, or every task that ships for `all`."""
-    from nnbench.tasks.registry import TASKS
-
-    return list(TASKS) if name == "all" else [name]
 
 
 def print_json(value: Any) -> None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from nnbench.commands.options import RESULTS, SCALE, TASK, Scale, Split, print_json, print_tables, tasks_of
+from nnbench.commands.options import SCALE, TASK, Scale, Split, print_json, print_tables
+from nnbench.folders import RESULTS
 
 if TYPE_CHECKING:
     from nnbench.harness.outcome import Outcome
@@ -47,11 +48,12 @@ def run(
     """
     import nnbench
     from nnbench.harness.isolation import MethodError
+    from nnbench.tasks.registry import expand_tasks
 
     protocol = scale.protocol()
     outcomes = [
         outcome
-        for one in tasks_of(task)
+        for one in expand_tasks(task)
         for outcome in _measure(
             nnbench.run(
                 method,
@@ -109,9 +111,10 @@ def roundtrip(
 
     import nnbench
     from nnbench.reading import Tables
+    from nnbench.tasks.registry import expand_tasks
 
     tables: list[Table[Any]] = []
-    for one in tasks_of(task):
+    for one in expand_tasks(task):
         trip = nnbench.roundtrip(
             method,
             task=one,

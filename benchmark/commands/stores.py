@@ -5,7 +5,8 @@ from typing import Annotated
 
 import tyro
 
-from nnbench.commands.options import RESULTS, print_json
+from nnbench.commands.options import print_json
+from nnbench.folders import RESULTS
 
 
 def merge(

@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 
 import tyro
 
-from nnbench.commands.options import RESULTS, TASK, TableName, print_tables
+from nnbench.commands.options import TASK, TableName, print_tables
+from nnbench.folders import RESULTS
 
 
 def table(

@@ -4,7 +4,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Literal
 
-from nnbench.commands.options import RESULTS, RUNS, TASK, print_json
+from nnbench.commands.options import TASK, print_json
+from nnbench.folders import RESULTS, RUNS
 
 
 def build(

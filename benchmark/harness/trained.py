@@ -29,9 +29,9 @@ def train(source: MethodSource, zoo: Zoo, seed: int) -> Trained:
     Where another process finishes the same training first, its result is kept and returned.
     """
     method, code_sha256, task = source.load(), hash_code(source), zoo.task.name
-    own = own_folder(method.name, task, seed, zoo.sha256)
+    own = own_folder(method.name, task, seed, zoo.sha256, code_sha256)
     trained_before = own.exists()
-    progress = own.with_name("-".join([own.name, "progress", *([code_sha256[:12]] if code_sha256 else [])]))
+    progress = own.with_name(f"{own.name}-progress")
     progress.mkdir(parents=True, exist_ok=True)
     began = time.perf_counter()
     generator = method.fit(zoo.training_set(reads=method.reads), seed=seed, directory=progress)

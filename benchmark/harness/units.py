@@ -17,8 +17,6 @@ from nnbench.store.store import Store
 from nnbench.tasks.simulation.workers import Simulator
 from nnbench.tasks.zoo.zoo import Zoo
 
-__all__ = ["Outcome", "run_units"]
-
 
 def run_units(
     units: Sequence[Unit],

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from nnbench.errors import NnbenchError
+from nnbench.folders import RUNS
 from nnbench.tasks.files import file_sha256
+from nnbench.tasks.zoo.manifest import SHIPPED as SHIPPED_ZOOS
 
 SHIPPED = Path(str(files("nnbench.methods"))) / "checkpoints"
-TRAINED = Path("runs") / "methods"
+TRAINED = RUNS / "methods"
 """Where `nnbench train` writes, below the current folder."""
 
-_SHIPPED_ZOOS = Path(str(files("nnbench.tasks"))) / "zoos"
 _KEYS = {"method", "task", "seed", "zoo_sha256", "files", "parameters", "wall_s", "machine", "versions"}
 
 
@@ -52,10 +53,13 @@ class Budget:
     """Its config.json, empty where it has none."""
 
 
-def own_folder(method: str, task: str, seed: int, zoo_sha256: str) -> Path:
-    """Where `train` writes: one folder per method, task and seed, and per zoo where the zoo does not ship."""
-    name = f"seed-{seed}" if _ships(task, zoo_sha256) else f"seed-{seed}-zoo-{zoo_sha256[:12]}"
-    return TRAINED / method / task / name
+def own_folder(method: str, task: str, seed: int, zoo_sha256: str, code_sha256: str | None = None) -> Path:
+    """Where `train` writes: one folder per method, task and seed, per zoo where the zoo does not ship, and per source
+    text of a class that goes by no name. So no training replaces another one's checkpoint."""
+    parts = [f"seed-{seed}"]
+    parts += [] if _ships(task, zoo_sha256) else [f"zoo-{zoo_sha256[:12]}"]
+    parts += [f"code-{code_sha256[:12]}"] if code_sha256 else []
+    return TRAINED / method / task / "-".join(parts)
 
 
 def find(method: str, task: str, zoo_sha256: str, seed: int, code_sha256: str | None = None) -> Trained | None:
@@ -64,8 +68,9 @@ def find(method: str, task: str, zoo_sha256: str, seed: int, code_sha256: str | 
     `code_sha256` is that of `nnbench.harness.code.hash_code`; what other code trained is not found. Raises
     CheckpointError where the files changed, or where the user's folder for the zoo that ships is of another zoo.
     """
-    own, shipped = own_folder(method, task, seed, zoo_sha256), SHIPPED / method / task / f"seed-{seed}"
-    for folder in (own, shipped) if _ships(task, zoo_sha256) else (own,):
+    own = own_folder(method, task, seed, zoo_sha256, code_sha256)
+    shipped = SHIPPED / method / task / f"seed-{seed}"
+    for folder in (own, shipped) if _ships(task, zoo_sha256) and code_sha256 is None else (own,):
         if not (folder / "manifest.json").exists():
             continue
         trained, manifest = read_checkpoint(method, task, folder)
@@ -75,8 +80,7 @@ def find(method: str, task: str, zoo_sha256: str, seed: int, code_sha256: str | 
                 f"{folder / 'manifest.json'}: trained on another zoo ({theirs}, this is {ours}); "
                 f"{_remedy(method, task, folder)}"
             )
-        if manifest.get("code_sha256") == code_sha256:
-            return trained
+        return trained
     return None
 
 
@@ -105,7 +109,8 @@ def find_budget(unit: Mapping[str, Any]) -> Budget | None:
     """
     method, task, seed = unit["method"], unit["task"], unit["generator_seed"]
     own, shipped, name = TRAINED / method / task, SHIPPED / method / task, f"seed-{seed}"
-    for folder in (own / name, *sorted(own.glob(f"{name}-zoo-*")), shipped / name):
+    kept = (own / name, *sorted(own.glob(f"{name}-zoo-*")), *sorted(own.glob(f"{name}-code-*")), shipped / name)
+    for folder in kept:
         if not (folder / "manifest.json").exists():
             continue
         trained, manifest = read_checkpoint(method, task, folder)
@@ -119,7 +124,7 @@ def find_budget(unit: Mapping[str, Any]) -> Budget | None:
 
 
 def _ships(task: str, zoo_sha256: str) -> bool:
-    manifest = _SHIPPED_ZOOS / task / "manifest.json"
+    manifest = SHIPPED_ZOOS / task / "manifest.json"
     return manifest.exists() and file_sha256(manifest) == zoo_sha256
 
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from nnbench.folders import RESULTS
 from nnbench.protocol import Protocol, Unit
 from nnbench.store.errors import StoreError
 from nnbench.store.folder import Folder, Manifest, content_sha256
@@ -41,7 +42,7 @@ _ATTEMPTS = 8
 class Store:
     """Finished units below a root folder."""
 
-    root: Path = Path("results") / "runs"
+    root: Path = RESULTS
 
     def finished(self, unit: Unit) -> bool:
         """True if the manifest exists and the files are what it says. Raises StoreError on an unreadable manifest."""

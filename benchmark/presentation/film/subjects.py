@@ -13,8 +13,7 @@ from nnbench.store.store import Store
 from nnbench.tasks.policies.architectures import Architecture, architecture_name, load_splits
 from nnbench.tasks.policies.mlp import GaussianActor, PolicyActor, Weights
 from nnbench.tasks.policies.standardiser import Standardiser
-from nnbench.tasks.registry import load_task
-from nnbench.tasks.task import Actor
+from nnbench.tasks.task import Actor, Task
 from nnbench.tasks.zoo.expert import SCORING_SEEDS, load_expert
 from nnbench.tasks.zoo.manifest import read_index, verify
 from nnbench.tasks.zoo.zoo import Zoo
@@ -72,14 +71,16 @@ def find_units(
     )
 
 
-def stored_subjects(store: Store, units: Sequence[Unit], places: Sequence[Place], episodes: int) -> list[Subject]:
-    """Of the selected of these units, on the first test episodes.
+def stored_subjects(
+    store: Store, task: Task, units: Sequence[Unit], places: Sequence[Place], episodes: int
+) -> list[Subject]:
+    """Of the selected of these units of a task, on the first test episodes.
 
     Raises StoreError where the weights of a unit are not stored.
     """
     subjects = []
     for unit in units:
-        protocol, standardiser = unit.protocol, load_task(unit.task).standardiser
+        protocol = unit.protocol
         _check_episodes(episodes, protocol.test_episodes)
         samples = store.weights(unit)
         tested = [row for row in store.unit_rows(unit).to_pylist() if row["stage"] == "test"]
@@ -93,7 +94,7 @@ def stored_subjects(store: Store, units: Sequence[Unit], places: Sequence[Place]
                     group=unit.asked_for,
                     title=row["arch"],
                     detail=f"{place}: {100 * share:.0f} % of {len(mine)}",
-                    actor=_alone(samples[row["sample"]], episodes, standardiser),
+                    actor=_alone(samples[row["sample"]], episodes, task.standardiser),
                     seeds=protocol.test_seeds[:episodes],
                     headline=protocol.headline,
                     known={seed: (other["return"], other[protocol.headline]) for seed, other in mine.items()},

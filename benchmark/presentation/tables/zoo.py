@@ -48,9 +48,7 @@ def table1(rows: Sequence[Mapping[str, Any]], task: str) -> Table[_Side]:
             Number("nearest\ncosine", "nearest_cosine", _over_seeds("nearest_cosine"), point(2)),
             Number("neigh-\nbours", "neighbour_correlation", _over_seeds("neighbour_correlation"), point(2)),
             Number("other\nseeds", "seed_alignment", _over_seeds("seed_alignment"), point(2)),
-            Label(
-                "reported\nreturn, %", _claimed(lambda c: f"{c['return']:.2f}, {100 * c['success']:.1f}"), right=True
-            ),
+            Label("reported\nreturn, %", _claimed(_score), right=True),
             Label("reported\nL2, cosine", _claimed(_neighbour), right=True),
         ],
         [Entry(data=side, task=task, split="train", method=side.name, claims=side.claim) for side in sides],
