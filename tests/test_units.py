@@ -3,6 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from nnbench.api import Architecture, Untrained, Weights
 from nnbench.harness.trained import Trained
 from nnbench.harness.units import run_units
@@ -14,6 +16,7 @@ from nnbench.tasks.zoo.zoo import Zoo
 PROTOCOL = Protocol(samples=2, top=1, selection_episodes=2, screening_episodes=1, test_episodes=1)
 
 
+@pytest.mark.slow
 def test_every_unit_has_an_outcome(zoo: Zoo, tmp_path: Path) -> None:
     class Empty(Untrained):
         name = "empty"
