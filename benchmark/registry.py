@@ -17,6 +17,7 @@ from typing import Self
 import cloudpickle
 
 from nnbench.api import Generator
+from nnbench.code import hash_code
 from nnbench.discovery import Location, RegistryError, find_methods
 from nnbench.facts import Facts, FactsError
 
@@ -33,14 +34,17 @@ class MethodSource:
     name: str
     plugins: tuple[Path, ...] = ()
     pickled: bytes | None = None
-    """The class itself, where it has no file: one that somebody defined in a notebook."""
+    """The class itself, as it was handed over: one that somebody defined in a notebook or in a module of their own."""
+    code_sha256: str | None = None
+    """Hash of that class's source text."""
 
     @classmethod
     def of(cls, method: "str | type[Generator]", plugins: Sequence[Path] = ()) -> Self:
         """From a name, or from a class. Raises RegistryError."""
         if isinstance(method, str):
             return cls(load_method(method, plugins).name, tuple(plugins))
-        return cls(check_contract(method, f"class {method.__qualname__}").name, (), cloudpickle.dumps(method))
+        checked = check_contract(method, f"class {method.__qualname__}")
+        return cls(checked.name, (), _pickle(checked), hash_code(checked))
 
     def load(self) -> type[Generator]:
         """The class. Raises RegistryError."""
@@ -48,6 +52,18 @@ class MethodSource:
             return load_method(self.name, self.plugins)
         method: type[Generator] = cloudpickle.loads(self.pickled)
         return method
+
+
+def _pickle(method: type[Generator]) -> bytes:
+    """The class by value, so that a later edit or import of its module changes nothing; what ships by its name."""
+    module = sys.modules.get(method.__module__)
+    if module is None or method.__module__.split(".")[0] in ("nnbench", "__main__"):
+        return cloudpickle.dumps(method)
+    cloudpickle.register_pickle_by_value(module)
+    try:
+        return cloudpickle.dumps(method)
+    finally:
+        cloudpickle.unregister_pickle_by_value(module)
 
 
 def load_method(name: str, plugins: Sequence[Path] = ()) -> type[Generator]:

@@ -15,8 +15,8 @@ from safetensors.torch import save_file
 
 import nnbench.methods
 from nnbench.api import Generator
+from nnbench.code import hash_code
 from nnbench.errors import InputError
-from nnbench.harness.code import hash_code
 from nnbench.harness.trained import obtain, train
 from nnbench.methods import nnit
 from nnbench.registry import MethodSource
@@ -64,8 +64,7 @@ def method(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MethodSource:
     monkeypatch.setattr(checkpoints, "TRAINED", tmp_path / "own")
     monkeypatch.setattr(checkpoints, "SHIPPED", tmp_path / "shipped")
     monkeypatch.setattr(Remembers, "fail", False)
-    monkeypatch.setattr("nnbench.harness.trained.hash_code", lambda source: None)  # as of a method that has a name
-    return MethodSource.of(Remembers)
+    return MethodSource("remembers", (), cloudpickle.dumps(Remembers))  # by reference and without a hash, as by name
 
 
 def test_trains_where_nothing_is_there_and_loads_where_something_is(
@@ -181,13 +180,13 @@ def test_an_edited_class_is_another_method(zoo: Zoo, tmp_path: Path, monkeypatch
     monkeypatch.setitem(sys.modules, "test_trained_mine", None)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     first = _defined(tmp_path / "first.py", 1)
-    trained, code = obtain(first, zoo, 0), hash_code(first)
+    trained, code = obtain(first, zoo, 0), first.code_sha256
     assert obtain(_defined(tmp_path / "again.py", 1), zoo, 0) == trained
     assert find("mine", "PickCube-v1", zoo.sha256, 0) is None  # a plugin of this name is no such class
 
     edited = _defined(tmp_path / "edited.py", 2)
-    assert hash_code(edited) != code
-    assert find("mine", "PickCube-v1", zoo.sha256, 0, hash_code(edited)) is None
+    assert edited.code_sha256 != code
+    assert find("mine", "PickCube-v1", zoo.sha256, 0, edited.code_sha256) is None
     new = obtain(edited, zoo, 0)
     assert new.sha256 != trained.sha256
     assert obtain(first, zoo, 0) == trained and train(edited, zoo, 0) == new  # neither replaced the other
@@ -197,12 +196,12 @@ def test_an_edited_class_is_another_method(zoo: Zoo, tmp_path: Path, monkeypatch
 
 def test_code_is_part_of_the_identity_only_of_what_has_no_file() -> None:
     shipped = MethodSource.of("nearest")
-    assert hash_code(shipped) is None and hash_code(MethodSource.of(shipped.load())) is None
+    assert shipped.code_sha256 is None and MethodSource.of(shipped.load()).code_sha256 is None
 
     namespace: dict[str, Any] = {}
     exec("class Typed:\n    name = 'typed'\n    def generate(self): ...\n", namespace)
     with pytest.raises(InputError, match="class Typed: Python does not know the source text of `generate`; define"):
-        hash_code(MethodSource("typed", (), cloudpickle.dumps(namespace["Typed"])))
+        hash_code(namespace["Typed"])
 
 
 def test_trainings_on_a_zoo_of_ones_own_stand_beside_the_others(method: MethodSource, zoo: Zoo, tmp_path: Path) -> None:
@@ -226,7 +225,7 @@ def test_a_class_of_a_notebook_is_known_by_its_cells() -> None:
         linecache.cache[name] = (len(cell), None, cell.splitlines(keepends=True), name)
         scope: dict[str, Any] = {"__name__": "a_notebook"}  # a module that has no file
         exec(compile(cell, name, "exec"), scope)
-        return hash_code(MethodSource("mine", (), cloudpickle.dumps(scope["Mine"])))
+        return hash_code(scope["Mine"])
 
     cell = "class Mine:\n    name, steps = 'mine', 3\n    def generate(self, arch, n):\n        return [n]\n"
     code = defined(cell, 1)

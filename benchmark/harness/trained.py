@@ -9,7 +9,6 @@ from pathlib import Path
 
 from safetensors import safe_open
 
-from nnbench.harness.code import hash_code
 from nnbench.registry import MethodSource
 from nnbench.store.checkpoints import Trained, find, own_folder, read_checkpoint
 from nnbench.store.provenance import this_machine
@@ -19,7 +18,7 @@ from nnbench.tasks.zoo.zoo import Zoo
 
 def obtain(source: MethodSource, zoo: Zoo, seed: int) -> Trained:
     """The trained method: the user's own, else the one that ships, else trained now. Raises CheckpointError."""
-    found = find(source.name, zoo.task.name, zoo.sha256, seed, hash_code(source))
+    found = find(source.name, zoo.task.name, zoo.sha256, seed, source.code_sha256)
     return found or train(source, zoo, seed)
 
 
@@ -28,7 +27,7 @@ def train(source: MethodSource, zoo: Zoo, seed: int) -> Trained:
 
     Where another process finishes the same training first, its result is kept and returned.
     """
-    method, code_sha256, task = source.load(), hash_code(source), zoo.task.name
+    method, code_sha256, task = source.load(), source.code_sha256, zoo.task.name
     own = own_folder(method.name, task, seed, zoo.sha256, code_sha256)
     trained_before = own.exists()
     progress = own.with_name(f"{own.name}-progress")

@@ -65,7 +65,7 @@ def own_folder(method: str, task: str, seed: int, zoo_sha256: str, code_sha256: 
 def find(method: str, task: str, zoo_sha256: str, seed: int, code_sha256: str | None = None) -> Trained | None:
     """The trained method of this zoo: the user's own, else the one that ships, else None.
 
-    `code_sha256` is that of `nnbench.harness.code.hash_code`; what other code trained is not found. Raises
+    `code_sha256` is that of `nnbench.code.hash_code`; what other code trained is not found. Raises
     CheckpointError where the files changed, or where the user's folder for the zoo that ships is of another zoo.
     """
     own = own_folder(method, task, seed, zoo_sha256, code_sha256)

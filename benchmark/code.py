@@ -4,18 +4,14 @@ import hashlib
 import inspect
 
 from nnbench.errors import InputError
-from nnbench.registry import MethodSource
 
 
-def hash_code(source: MethodSource) -> str | None:
-    """Hash of the source text of a class and its bases; None for a method that goes by its name.
+def hash_code(method: type) -> str | None:
+    """Hash of the source text of a class and its bases; None where all of them ship with nnbench.
 
-    What ships with nnbench is left out, and so is what the class calls outside its own body. Raises InputError where
-    Python does not know the text.
+    What the class calls outside its own body is left out. Raises InputError where Python does not know the text.
     """
-    if source.pickled is None:
-        return None
-    own = [part for part in source.load().__mro__ if part is not object and not _ships(part)]
+    own = [part for part in method.__mro__ if part is not object and not _ships(part)]
     return hashlib.sha256("\n".join(map(_source_text, own)).encode()).hexdigest() if own else None
 
 
