@@ -47,6 +47,7 @@ class Generator(Protocol):
     """Only a method that names `hypernetworks` here may ask for `training.hypernetwork_policies`."""
     reference: ClassVar[str | None] = None
     seen_only: ClassVar[bool] = False
+    version: ClassVar[int] = 1
 
     @classmethod
     @abstractmethod

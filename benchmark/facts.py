@@ -38,6 +38,8 @@ class Facts:
     """The publication that describes it."""
     seen_only: bool = False
     """True if it writes only architectures that it was trained on."""
+    version: int = 1
+    """Of a method that ships: raised when a change of its code changes what it writes."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
@@ -54,6 +56,7 @@ class Facts:
             ),
             "reference": (self.reference is None or isinstance(self.reference, str), "None or a string"),
             "seen_only": (isinstance(self.seen_only, bool), "True or False"),
+            "version": (type(self.version) is int and self.version >= 1, "a whole number from 1 on"),
         }
         for field, (valid, expected) in rules.items():
             if not valid:

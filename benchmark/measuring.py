@@ -5,23 +5,25 @@ Everything that these functions finish is stored at once, and a second call does
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from nnbench.analysis.round_trips import average
-from nnbench.api import Autoencoder, Generator, JointGenerator
+from nnbench.api import Generator
 from nnbench.errors import InputError
+from nnbench.facts import Facts
 from nnbench.folders import RESULTS
-from nnbench.harness.conformance import CheckResult, run_checks
-from nnbench.harness.isolation import Isolated
+from nnbench.harness.checking import CheckResult, run_checks
+from nnbench.harness.isolation import Abilities, Isolated, describe
 from nnbench.harness.outcome import Outcome
+from nnbench.harness.process import MethodError
 from nnbench.harness.roundtrip import Reconstruction, RoundTrip, measure
 from nnbench.harness.trained import obtain
-from nnbench.harness.trained import train as train_anew
-from nnbench.harness.units import run_units
+from nnbench.harness.units import check_simulated, run_units
 from nnbench.presentation.tables.zoo import round_trip_table
 from nnbench.protocol import JOINT, Protocol, Unit, architectures_asked
 from nnbench.reading import Tables
-from nnbench.registry import MethodSource
+from nnbench.registry import MethodSource, RegistryError
 from nnbench.store.checkpoints import Trained
 from nnbench.store.roundtrip import read_roundtrips
 from nnbench.store.store import Store
@@ -44,16 +46,25 @@ class Run:
     sources: Mapping[str, MethodSource]
     zoo: Zoo
     store: Store
+    failed: Sequence[Outcome] = ()
+    """Units of methods that could not be trained."""
     workers: int | None = None
     full: bool = False
 
     def __len__(self) -> int:
-        return len(self.units)
+        return len(self.failed) + len(self.units)
 
     def __iter__(self) -> Iterator[Outcome]:
         """Measure the units one after another. A method's error is in its outcome; the other units are measured."""
-        return run_units(
-            self.units, self.sources, self.trained, self.zoo, self.store, workers=self.workers, full=self.full
+        yield from self.failed
+        yield from run_units(
+            self.units,
+            self.sources,
+            self.trained,
+            self.zoo,
+            self.store,
+            workers=self.workers,
+            full=self.full,
         )
 
 
@@ -70,6 +81,7 @@ def run(
     plugins: Sequence[str | Path] = (),
     workers: int | None = None,
     full: bool = False,
+    retrain: bool = False,
 ) -> Run:
     """Prepare a measurement: train methods without a checkpoint, and return the units that have no results yet.
 
@@ -90,31 +102,30 @@ def run(
         plugins: Paths of Python files with further methods.
         workers: Simulation processes; default one per core. Results do not depend on it.
         full: Roll out every sample on all selection episodes, even those that can no longer reach the top.
+        retrain: Train anew where other code trained the checkpoint.
 
-    Raises InputError for a method that cannot write the split, and what training and reading raise.
+    Raises InputError for a method that cannot write the split. A method that cannot be trained costs only its own
+    units: their outcomes have the error.
     """
     sources = _sources(method, plugins)
     _check_numbers(seed, workers)
-    kinds = {name: source.load() for name, source in sources.items()}
-    for kind in kinds.values():
-        _check_split(kind, split)
-    asked = architectures_asked(split, archs)
+    asked, protocol = architectures_asked(split, archs), protocol or Protocol()
     opened, store = open_zoo(task, zoo), Store(Path(results))
-    trained = {name: obtain(source, opened, seed) for name, source in sources.items()}
-    units = [
-        Unit(
-            protocol=protocol or Protocol(),
-            task=opened.task.name,
-            method=name,
-            method_sha256=trained[name].sha256,
-            generator_seed=seed,
-            arch=arch,
-        )
-        for name in kinds
-        for arch in asked
-    ]
+    check_simulated(protocol, opened.task)
+    trained: dict[str, Trained] = {}
+    failed: list[Outcome] = []
+    units: list[Unit] = []
+    for name, source in sources.items():
+        named = partial(Unit, protocol=protocol, task=opened.task.name, method=name, generator_seed=seed)
+        try:
+            _check_split(source.facts, describe(source), split)
+            trained[name] = obtain(source, opened, seed, retrain=retrain)
+        except (MethodError, RegistryError) as error:  # it costs the other methods nothing
+            failed += [Outcome(unit=named(method_sha256="", arch=arch), error=error) for arch in asked]
+            continue
+        units += [named(method_sha256=trained[name].sha256, arch=arch) for arch in asked]
     missing = [unit for unit in units if not store.finished(unit)]
-    return Run(missing, trained, sources, opened, store, workers, full)
+    return Run(missing, trained, sources, opened, store, failed, workers, full)
 
 
 @dataclass(frozen=True)
@@ -176,7 +187,7 @@ def roundtrip(
     sources = _sources(method, plugins)
     _check_numbers(seed, workers)
     for name, source in sources.items():
-        if not issubclass(source.load(), Autoencoder):
+        if not describe(source).autoencoder:
             raise InputError(f"method {name} does not encode policies (no `reconstruct`)")
     if episodes < 1:
         raise InputError(f"--episodes {episodes}: expected at least 1")
@@ -192,20 +203,22 @@ def train(
     seed: int = 0,
     zoo: ZooFolder = None,
     plugins: Sequence[str | Path] = (),
+    retrain: bool = False,
 ) -> Trained:
-    """Train a method anew and keep its checkpoint in ./runs/methods; an interrupted training goes on.
+    """Train a method and keep its checkpoint in ./runs/methods; an interrupted training goes on.
 
-    Arguments are those of `run`.
+    What is trained is returned as it is, unless `retrain`. The other arguments are those of `run`. Raises MethodError
+    where the training fails.
     """
     (source,) = _sources([method], plugins).values()
     _check_numbers(seed)
-    return train_anew(source, open_zoo(task, zoo), seed)
+    return obtain(source, open_zoo(task, zoo), seed, retrain=retrain)
 
 
 def check(method: MethodName, *, plugins: Sequence[str | Path] = ()) -> list[CheckResult]:
     """Examine on a toy zoo whether a method keeps the contract of `nnbench.api`; one result per check."""
     (source,) = _sources([method], plugins).values()
-    return list(run_checks(source.load(), [Path(path) for path in plugins]))
+    return list(run_checks(source))
 
 
 def _sources(method: MethodName | Sequence[MethodName], plugins: Sequence[str | Path]) -> dict[str, MethodSource]:
@@ -226,8 +239,9 @@ def _check_numbers(seed: int, workers: int | None = None) -> None:
         raise InputError(f"--workers {workers}: expected at least 1")
 
 
-def _check_split(kind: type[Generator], split: str) -> None:
-    if kind.seen_only and split not in ("seen", JOINT):
-        raise InputError(f"method {kind.name} writes only architectures it was trained on; use --split seen")
-    if split == JOINT and not issubclass(kind, JointGenerator):
-        raise InputError(f"method {kind.name} does not choose architectures (no `generate_joint`)")
+def _check_split(facts: Facts, abilities: Abilities, split: str) -> None:
+    name = facts.name
+    if facts.seen_only and split not in ("seen", JOINT):
+        raise InputError(f"method {name} writes only architectures it was trained on; use --split seen")
+    if split == JOINT and not abilities.joint:
+        raise InputError(f"method {name} does not choose architectures (no `generate_joint`)")

@@ -5,6 +5,7 @@ group `nnbench.methods` of any installed package, whose value is the module that
 """
 
 import difflib
+import hashlib
 import importlib
 import importlib.util
 import sys
@@ -17,9 +18,10 @@ from typing import Self
 import cloudpickle
 
 from nnbench.api import Generator
-from nnbench.code import hash_code
+from nnbench.code import hash_class, hash_file, hash_installed
 from nnbench.discovery import Location, RegistryError, find_methods
-from nnbench.facts import Facts, FactsError
+from nnbench.errors import InputError
+from nnbench.facts import Facts, FactsError, read_facts
 
 _REQUIRED = tuple(
     dict.fromkeys([*Generator.__annotations__, *(name for name in vars(Generator) if not name.startswith("_"))])
@@ -29,29 +31,58 @@ _REMEDY = "the docstring of nnbench.api shows the smallest method"
 
 @dataclass(frozen=True)
 class MethodSource:
-    """How any process gets at a method's class."""
+    """How any process gets at a method's class, and which code that is."""
 
-    name: str
+    facts: Facts
     plugins: tuple[Path, ...] = ()
     pickled: bytes | None = None
     """The class itself, as it was handed over: one that somebody defined in a notebook or in a module of their own."""
     code_sha256: str | None = None
-    """Hash of that class's source text."""
+    """Identity of the code; None for the first version of a method that ships."""
+    ships: bool = False
+    """True if the class is nnbench's own."""
+
+    @property
+    def name(self) -> str:
+        """The method's name."""
+        return self.facts.name
 
     @classmethod
     def of(cls, method: "str | type[Generator]", plugins: Sequence[Path] = ()) -> Self:
-        """From a name, or from a class. Raises RegistryError."""
+        """From a name, or from a class. No plugin and no installed method is imported.
+
+        Raises RegistryError where there is no such method, FactsError where its facts cannot be read, and InputError
+        where its code cannot be.
+        """
         if isinstance(method, str):
-            return cls(load_method(method, plugins).name, tuple(plugins))
+            plugins = tuple(path.absolute() for path in plugins)
+            location = _find(method, plugins)
+            return cls(read_facts(location), plugins, None, _hash_code(location), _ships(location))
         checked = check_contract(method, f"class {method.__qualname__}")
-        return cls(checked.name, (), _pickle(checked), hash_code(checked))
+        ships = checked.__module__.startswith("nnbench.")
+        return cls(Facts.of(checked), (), _pickle(checked), hash_class(checked), ships)
 
     def load(self) -> type[Generator]:
-        """The class. Raises RegistryError."""
+        """The class. Raises RegistryError, and InputError where its code is no longer what it was."""
         if self.pickled is None:
+            if _hash_code(_find(self.name, self.plugins)) != self.code_sha256:
+                raise InputError(f"method {self.name}: its code changed meanwhile; run the same command again")
             return load_method(self.name, self.plugins)
         method: type[Generator] = cloudpickle.loads(self.pickled)
         return method
+
+
+def _ships(location: Location) -> bool:
+    return isinstance(location.module, str) and location.module.startswith("nnbench.methods.")
+
+
+def _hash_code(location: Location) -> str | None:
+    if isinstance(location.module, Path):
+        return hash_file(location.module)
+    if not _ships(location):
+        return hash_installed(location.module)
+    version = read_facts(location).version
+    return None if version == 1 else hashlib.sha256(f"version {version}".encode()).hexdigest()
 
 
 def _pickle(method: type[Generator]) -> bytes:
@@ -78,7 +109,7 @@ def load_method(name: str, plugins: Sequence[Path] = ()) -> type[Generator]:
     except ImportError as error:
         cause = f"module {error.name!r} is not installed" if isinstance(error, ModuleNotFoundError) else error
         raise RegistryError(f"method {location.name!r} ({location.where}) cannot be imported: {cause}") from error
-    except (Exception, SystemExit) as error:  # what runs at import is the method's own
+    except BaseException as error:  # what runs at import is the method's own
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise RegistryError(f"method {location.name!r} ({location.where}) cannot be imported: {reason}") from error
     method = getattr(module, location.attribute, None)
@@ -122,6 +153,9 @@ def _find(name: str, plugins: Sequence[Path]) -> Location:
 def _load_module(location: Location) -> ModuleType:
     if isinstance(location.module, str):
         return importlib.import_module(location.module)
+    folder = str(location.module.parent.resolve())
+    if folder not in sys.path:
+        sys.path.append(folder)  # a plugin may import modules beside it
     name = f"nnbench_plugin_{location.name}"
     spec = importlib.util.spec_from_file_location(name, location.module)
     assert spec is not None and spec.loader is not None  # a file that ends in .py has a loader

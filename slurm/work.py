@@ -140,7 +140,7 @@ def _run(sweep: Sweep, units: Sequence[SweepUnit], workers: int | None) -> Itera
         trained[method] = found
     work = [sweep.result(unit, trained[unit.method or ""].sha256) for unit in units]
     sources = {method: MethodSource.of(method, plan.plugin) for method in trained}
-    for outcome in Run(work, trained, sources, zoo, Store(plan.results), workers):
+    for outcome in Run(work, trained, sources, zoo, Store(plan.results), workers=workers):
         yield outcome.error or str(outcome)
 
 

@@ -50,7 +50,7 @@ _BELOW = {
     "nnbench.facts": ["nnbench.discovery"],
     "nnbench.api": [f"{_TASKS}.zoo", "nnbench.facts"],
     "nnbench.methods": ["nnbench.api", "nnbench.methods._machine"],
-    "nnbench.code": ["nnbench.errors"],
+    "nnbench.code": ["nnbench.discovery"],
     "nnbench.registry": ["nnbench.api", "nnbench.code"],
     "nnbench.protocol": [_TASKS],
     "nnbench.store": ["nnbench.protocol", "nnbench.folders", f"{_TASKS}.zoo"],

@@ -1,5 +1,6 @@
 """`nnbench methods`, `train` and `check`: the weight generators themselves."""
 
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -35,9 +36,10 @@ def train(
     seed: int = 0,
     zoo: Path | None = None,
     plugin: tuple[Path, ...] = (),
+    retrain: bool = False,
     json: bool = False,
 ) -> None:
-    """Train a method on the zoo, into ./runs/methods. Goes on where an interrupted training stopped.
+    """Train a method on the zoo, into ./runs/methods, unless it is. Goes on where an interrupted training stopped.
 
     Args:
         method: One of `nnbench methods`.
@@ -45,15 +47,18 @@ def train(
         seed: Seed of the training.
         zoo: Folder of a zoo that `nnbench zoo build` wrote, default the one that ships.
         plugin: Python files with further methods.
+        retrain: Train anew what is trained.
         json: Print the checkpoint's folder and identity as JSON.
     """
     import nnbench
 
-    trained = nnbench.train(method, task=task, seed=seed, zoo=zoo, plugins=plugin)
+    began = time.time()
+    trained = nnbench.train(method, task=task, seed=seed, zoo=zoo, plugins=plugin, retrain=retrain)
     if json:
         print_json(trained)
     else:
-        print(f"{method}: {trained.folder}")
+        there = (trained.folder / "manifest.json").stat().st_mtime < began
+        print(f"{method}: {trained.folder}" + (", trained before; --retrain trains it anew" if there else ""))
 
 
 def check(method: Annotated[str, tyro.conf.Positional], plugin: tuple[Path, ...] = (), json: bool = False) -> None:

@@ -11,13 +11,11 @@ four networks for each of six training architectures. Its `rehearsal` is true: a
 for a few seconds only.
 """
 
-import os
 import sys
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -26,8 +24,13 @@ from nnbench.api import Autoencoder, Generator, JointGenerator, TrainingSet
 from nnbench.discovery import Location, find_methods, find_source
 from nnbench.errors import NnbenchError
 from nnbench.facts import FIELDS, Facts, FactsError, read_facts
-from nnbench.harness.isolation import MethodError, ask, ask_reconstruction, global_random_state
+from nnbench.harness.isolation import (
+    ask,
+    ask_reconstruction,
+    unchanged_surroundings,
+)
 from nnbench.harness.novelty import nearest_by_weights
+from nnbench.harness.process import MethodError, describe_error
 from nnbench.tasks.pick_cube import PICK_CUBE
 from nnbench.tasks.policies.architectures import Architecture, load_splits
 from nnbench.tasks.policies.mlp import Weights, nearest_neighbours, random_policy, weights_sha256
@@ -38,21 +41,6 @@ _NETWORKS = 4
 
 class CheckFailed(NnbenchError, RuntimeError):
     """A method breaks the contract. Says how, and what to change."""
-
-
-@dataclass(frozen=True)
-class CheckResult:
-    """What one check found."""
-
-    name: str
-    """In words."""
-    passed: bool
-    message: str
-    """What to change, where the check failed; else empty, or a remark."""
-
-    def __str__(self) -> str:
-        verdict = "ok" if self.passed else "FAILED"
-        return f"{verdict:7} {self.name}" + (f": {self.message}" if self.message else "")
 
 
 def toy_training_set(*, reads: Collection[str] = ("weights",)) -> TrainingSet:
@@ -106,8 +94,8 @@ class Subject:
             return self.method.fit(self.training, seed=0, directory=directory)
         except HeldOutAccess as error:
             raise CheckFailed(f"fit reads what it must not: {error}") from error
-        except (Exception, SystemExit) as error:
-            raise CheckFailed(f"fit raised {type(error).__name__}: {error}") from error
+        except BaseException as error:
+            raise CheckFailed(f"fit raised {describe_error(error)}") from error
 
     def samples(
         self, arch: Architecture | None, n: int, seed: int = 0, generator: Generator | None = None
@@ -144,13 +132,11 @@ def states_its_facts(subject: Subject) -> None:
 
 def fits_without_side_effects(subject: Subject) -> None:
     """`fit` uses no global random state, changes no environment variable and no training network."""
-    before, environment, folder = global_random_state(), dict(os.environ), Path.cwd()
-    subject.fitted  # noqa: B018
-    if before != global_random_state():
-        raise CheckFailed("fit uses global random state; draw from generators of your own, seeded with `seed`")
-    # New variables may appear: torch sets some when parts of it are first imported.
-    if any(os.environ.get(name) != value for name, value in environment.items()) or folder != Path.cwd():
-        raise CheckFailed("fit changes environment variables or the current folder; leave both as they are")
+    try:
+        with unchanged_surroundings("fit"):
+            subject.fitted  # noqa: B018
+    except MethodError as error:
+        raise CheckFailed(str(error)) from error
     if subject.training.changed():
         raise CheckFailed("fit writes into the training networks; clone what you change")
 
@@ -221,6 +207,8 @@ def survives_saving(subject: Subject) -> None:
     directory = subject.directory / "saved"
     directory.mkdir()
     subject.fitted.save(directory)
+    if (directory / "manifest.json").exists():
+        raise CheckFailed("save writes manifest.json, which nnbench writes itself; use another name")
     foreign = sorted(path.name for path in directory.rglob("*") if path.suffix not in (".safetensors", ".json"))
     if foreign:
         raise CheckFailed(f"save writes {', '.join(foreign)}; use safetensors and JSON, no pickle is ever loaded")
@@ -249,31 +237,6 @@ CHECKS: tuple[Callable[[Subject], None], ...] = (
     survives_saving,
     fits_again_to_the_same,
 )
-
-
-def run_checks(method: type[Generator], plugins: Sequence[Path] = ()) -> Iterator[CheckResult]:
-    """Examine a method; yields the result of each check when it is there.
-
-    If all pass, a last result remarks how far its samples lie from the training networks. `plugins` are the files of
-    other methods, where this one is a variant of one of them.
-    """
-    failed = False
-    with TemporaryDirectory() as directory:
-        subject = Subject(method, Path(directory), tuple(plugins))
-        for check in CHECKS:
-            message = ""
-            try:
-                check(subject)
-            except CheckFailed as error:
-                message = str(error)
-            except Exception as error:  # from `save` or `load`, say
-                message = f"raised {type(error).__name__}: {error}"
-            failed = failed or bool(message)
-            yield CheckResult(check.__name__.replace("_", " "), not message, message)
-        if not failed:
-            ratio = distance_to_training(subject)
-            remark = f"its samples lie {ratio:.2f} times as far from a training network as those from one another"
-            yield CheckResult("distance to training", True, remark)
 
 
 def distance_to_training(subject: Subject) -> float:

@@ -1,43 +1,34 @@
 """Asks a method for networks in a process of its own, and checks what it answers.
 
 A method may be anybody's file. Whatever it does wrong ends in one `MethodError` that names it, and does no harm to any
-other method: if it raises, hangs, exits, draws from the global random state, or writes into the training networks.
+other method: if it raises, hangs, exits, changes global state, or writes into the training networks.
 """
 
-import multiprocessing
+import json
 import os
 import random
-from collections.abc import Callable, Sequence
-from concurrent.futures import TimeoutError
-from concurrent.futures.process import BrokenProcessPool
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import torch
-from pebble import ProcessExpired, ProcessPool
 from safetensors.torch import load, save
 
 from nnbench.api import Autoencoder, Generator, JointGenerator
-from nnbench.errors import NnbenchError
+from nnbench.harness.process import MethodError, MethodProcess, describe_error
 from nnbench.registry import MethodSource
 from nnbench.tasks.policies.architectures import MAX_WIDTH, Architecture, architecture_name
 from nnbench.tasks.policies.mlp import InvalidWeights, Weights, check_weights
 from nnbench.tasks.policies.training_set import TrainingSet
-from nnbench.tasks.simulation.workers import end_with_parent
 from nnbench.tasks.zoo.zoo import Zoo
 
 PATIENCE_S = 3600.0
 """A call of `generate` that takes longer is stopped."""
-
-
-class MethodError(NnbenchError, RuntimeError):
-    """A method that broke the contract of `nnbench.api`. Says which, what it did and what to do about it."""
-
-
-class ProcessError(NnbenchError, RuntimeError):
-    """A process that cannot start, whatever the method."""
 
 
 def ask(generator: Generator, training: TrainingSet, arch: Architecture | None, n: int, *, seed: int) -> list[Weights]:
@@ -76,19 +67,8 @@ def ask_reconstruction(
 
 def _watch(call: str, answer: Callable[[], object], n: int, training: TrainingSet) -> list[object]:
     """The method's answer. Raises MethodError unless it is a list of n and nothing else was changed."""
-    before = global_random_state()
-    try:
+    with method_at_fault(call), unchanged_surroundings(call):
         written = answer()
-    except (KeyboardInterrupt, MethodError):
-        raise
-    except BaseException as error:  # a method may also call sys.exit
-        raise MethodError(f"{call} raised {type(error).__name__}: {' '.join(str(error).split())}") from error
-    changed = [name for name, state in global_random_state().items() if state != before[name]]
-    if changed:
-        raise MethodError(
-            f"{call} used the global random state of {' and '.join(changed)}; draw from a generator of your own, "
-            "seeded with `seed`"
-        )
     if archs := training.changed():
         names = ", ".join(map(architecture_name, archs))
         raise MethodError(f"{call} wrote into the training networks of {names}; clone what you change")
@@ -118,6 +98,51 @@ def _check(call: str, pairs: Sequence[tuple[Architecture, Any]], training: Train
                     "tensors of its own"
                 )
     return checked
+
+
+@contextmanager
+def method_at_fault(doing: str) -> Iterator[None]:
+    """Raise MethodError for whatever the method raises; a method may also call sys.exit."""
+    try:
+        yield
+    except MethodError:
+        raise
+    except BaseException as error:
+        raise MethodError(f"{doing} raised {describe_error(error)}") from error
+
+
+@contextmanager
+def unchanged_surroundings(doing: str, *, random_state: bool = True) -> Iterator[None]:
+    """Raise MethodError where global random state, folder, environment or threads are not what they were.
+
+    Without `random_state` that may change: `check` asks whether a training repeats itself.
+    """
+    before, folder, environment = global_random_state(), os.getcwd(), dict(os.environ)
+    threads = set(threading.enumerate())
+    yield
+    changed = [name for name, state in global_random_state().items() if state != before[name]]
+    if changed and random_state:
+        raise MethodError(
+            f"{doing} used the global random state of {' and '.join(changed)}; draw from a generator of your own, "
+            "seeded with `seed`"
+        )
+    if _current_folder() != folder:
+        os.chdir(folder)
+        raise MethodError(f"{doing} changed the current folder; leave it as it is")
+    # New variables may appear: torch sets some when parts of it are first imported.
+    if variables := [name for name, value in environment.items() if os.environ.get(name) != value]:
+        os.environ.update({name: environment[name] for name in variables})
+        raise MethodError(f"{doing} changed environment variables ({', '.join(variables)}); leave them as they are")
+    # Daemons are let be: tqdm keeps one.
+    if left := [thread.name for thread in threading.enumerate() if thread not in threads and not thread.daemon]:
+        raise MethodError(f"{doing} left threads running ({', '.join(left)}); join them")
+
+
+def _current_folder() -> str | None:
+    try:
+        return os.getcwd()
+    except OSError:  # it was removed
+        return None
 
 
 def _call(method: str, arch: Architecture | None, n: int, seed: int) -> str:
@@ -152,11 +177,41 @@ def global_random_state() -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True)
+class Abilities:
+    """What a method's class can do besides."""
+
+    joint: bool
+    """It chooses architectures too."""
+    autoencoder: bool
+
+
+def describe(source: MethodSource) -> Abilities:
+    """What a method can do; code that is not nnbench's own is imported in another process.
+
+    Raises RegistryError where the class lacks something, and MethodError where it cannot be imported.
+    """
+    if source.ships or source.pickled is not None:
+        return _describe(source.load())
+    with MethodProcess() as process:
+        content = process.call(f"method {source.name}: importing it", _describe_there, source, patience_s=PATIENCE_S)
+    raw = json.loads(content)
+    return Abilities(raw["joint"], raw["autoencoder"])
+
+
+def _describe(method: type[Generator]) -> Abilities:
+    return Abilities(issubclass(method, JointGenerator), issubclass(method, Autoencoder))
+
+
+def _describe_there(source: MethodSource) -> bytes:
+    return json.dumps(asdict(_describe(source.load()))).encode()
+
+
 class Isolated:
     """A trained method in a process of its own. Where the method ends its process, a new one is started.
 
     `folder` is that of the trained method; `task_source` is what `load_task` takes; `zoo` is the folder of the zoo that
-    it was trained on, by default the one that ships. What the method prints goes to stderr. Use as a context.
+    it was trained on, by default the one that ships. Use as a context.
     """
 
     def __init__(
@@ -169,15 +224,14 @@ class Isolated:
         patience_s: float = PATIENCE_S,
     ) -> None:
         self._name, self._patience_s = source.name, patience_s
-        self._who = (source, folder, task_source, zoo)
-        self._pool = ProcessPool(1, context=multiprocessing.get_context("spawn"), initializer=_start_worker)
+        self._who = (source, folder.absolute(), task_source, zoo and zoo.absolute())
+        self._process = MethodProcess()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._pool.stop()
-        self._pool.join()
+        self._process.stop()
 
     def generate(self, arch: Architecture | None, n: int, *, seed: int = 0) -> list[Weights]:
         """What `ask` returns in that process. Raises MethodError."""
@@ -189,21 +243,11 @@ class Isolated:
         return self._answer(_call_reconstruct(self._name, arch, ghn_seeds), asked, len(ghn_seeds))
 
     def _answer(self, call: str, asked: Callable[[Generator, TrainingSet], list[Weights]], n: int) -> list[Weights]:
-        try:
-            future = self._pool.schedule(_answer, (*self._who, asked), timeout=self._patience_s)
-            samples: dict[int, Weights] = {}
-            for name, value in load(future.result()).items():
-                position, key = name.split("/")
-                samples.setdefault(int(position), {})[key] = value
-        except TimeoutError as error:
-            raise MethodError(f"{call} took more than {self._patience_s:g} s and was stopped") from error
-        except ProcessExpired as error:
-            raise MethodError(f"{call} ended its process, exit code {error.exitcode}; return or raise") from error
-        except BrokenProcessPool as error:
-            raise ProcessError(
-                "the process of the method cannot start (its own message is above); in a script, call nnbench below "
-                '`if __name__ == "__main__":`, for its processes run the script again'
-            ) from error
+        answer = self._process.call(call, _answer, *self._who, call, asked, patience_s=self._patience_s)
+        samples: dict[int, Weights] = {}
+        for name, value in load(answer).items():
+            position, key = name.split("/")
+            samples.setdefault(int(position), {})[key] = value
         # In layer order again, as check_weights left them: safetensors keeps no order.
         return [
             dict(sorted(samples[position].items(), key=lambda item: (int(item[0].split(".")[0]), "bias" in item[0])))
@@ -211,25 +255,19 @@ class Isolated:
         ]
 
 
-def _start_worker() -> None:
-    end_with_parent()
-    os.dup2(2, 1)  # tables and JSON of the harness must not be mixed with what a method prints
-
-
 def _answer(
     source: MethodSource,
     folder: Path,
     task_source: str,
     zoo: Path | None,
+    call: str,
     asked: Callable[[Generator, TrainingSet], list[Weights]],
 ) -> bytes:
-    try:
+    with method_at_fault(f"method {source.name}: loading it from {folder}"):
         generator, training = _open(source, folder, task_source, zoo)
-    except (Exception, SystemExit) as error:
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        raise MethodError(f"method {source.name}: loading it from {folder} raised {reason}") from error
     try:
-        written = asked(generator, training)
+        with method_at_fault(call):  # what it returned may raise when it is looked at
+            written = asked(generator, training)
     except MethodError:
         _open.cache_clear()  # the call may have changed the method or the zoo: open both anew
         raise

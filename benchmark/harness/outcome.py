@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from nnbench.harness.isolation import MethodError
+from nnbench.errors import NnbenchError
 from nnbench.protocol import Unit
 
 
@@ -17,8 +17,8 @@ class Outcome:
     evaluation of all samples would have; None where the unit was not evaluated here."""
     seconds: Mapping[str, float] | None = None
     """Wall seconds of the stages `generate`, `selection`, `test` and `novelty`; None as above."""
-    error: MethodError | None = None
-    """What the method did wrong. The unit is then not finished."""
+    error: NnbenchError | None = None
+    """What the method did wrong. The unit is then not finished; where the training failed, it names no checkpoint."""
     elsewhere: bool = False
     """True if another process finished the unit meanwhile."""
 

@@ -2,61 +2,124 @@
 
 import math
 import shutil
+import sys
 import time
 import uuid
 from importlib.metadata import version
 from pathlib import Path
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
+from nnbench.harness.isolation import method_at_fault, unchanged_surroundings
+from nnbench.harness.process import MethodError, MethodProcess
 from nnbench.registry import MethodSource
 from nnbench.store.checkpoints import Trained, find, own_folder, read_checkpoint
 from nnbench.store.provenance import this_machine
 from nnbench.tasks.files import file_sha256, write_json
+from nnbench.tasks.policies.architectures import architecture_name
 from nnbench.tasks.zoo.zoo import Zoo
 
 
-def obtain(source: MethodSource, zoo: Zoo, seed: int) -> Trained:
-    """The trained method: the user's own, else the one that ships, else trained now. Raises CheckpointError."""
-    found = find(source.name, zoo.task.name, zoo.sha256, seed, source.code_sha256)
-    return found or train(source, zoo, seed)
+def obtain(source: MethodSource, zoo: Zoo, seed: int, *, retrain: bool = False) -> Trained:
+    """The trained method: the user's own, else the one that ships, else trained now, or with `retrain` in any case.
+
+    One that other code trained is used, and said to be so; of a method that learns nothing there is none to use. Raises
+    MethodError where the training fails, and CheckpointError.
+    """
+    found = None if retrain else find(source.name, zoo.task.name, zoo.sha256, seed, source.code_sha256)
+    if found is None or (
+        found.other_code and not any(path.suffix == ".safetensors" for path in found.folder.iterdir())
+    ):
+        return train(source, zoo, seed)
+    if found.other_code:
+        print(
+            f"nnbench: method {source.name}: {found.folder} was trained by other code than the method's is now, and is "
+            "used as it is; --retrain trains it anew",
+            file=sys.stderr,
+        )
+    return found
 
 
 def train(source: MethodSource, zoo: Zoo, seed: int) -> Trained:
-    """Fit and store a method, going on where a killed training stopped.
+    """Fit and store a method in a process of its own, going on where a killed training stopped.
 
-    Where another process finishes the same training first, its result is kept and returned.
+    A checkpoint that other code trained is kept beside the new one. Where another process finishes the same training
+    first, its result is kept and returned. Raises MethodError where the method fails.
     """
-    method, code_sha256, task = source.load(), source.code_sha256, zoo.task.name
-    own = own_folder(method.name, task, seed, zoo.sha256, code_sha256)
+    name, code_sha256, task = source.name, source.code_sha256, zoo.task.name
+    own = own_folder(name, task, seed, zoo.sha256).absolute()
     trained_before = own.exists()
-    progress = own.with_name(f"{own.name}-progress")
+    progress = own.with_name(f"{own.name}-progress" + (f"-{code_sha256[:12]}" if code_sha256 else ""))
     progress.mkdir(parents=True, exist_ok=True)
     began = time.perf_counter()
-    generator = method.fit(zoo.training_set(reads=method.reads), seed=seed, directory=progress)
     # Written elsewhere and then moved, so that a folder which exists is whole.
     unfinished = own.with_name(f"{own.name}-unfinished-{uuid.uuid4().hex[:8]}")
     unfinished.mkdir(parents=True)
-    generator.save(unfinished)
-    manifest = {
-        "method": method.name,
-        "task": task,
-        "seed": seed,
-        "zoo_sha256": zoo.sha256,
-        **({"code_sha256": code_sha256} if code_sha256 else {}),
-        "files": {path.name: file_sha256(path) for path in sorted(unfinished.iterdir())},
-        "parameters": _count_parameters(unfinished),
-        "wall_s": time.perf_counter() - began,
-        "machine": this_machine(),
-        "versions": {name: version(name) for name in ("nnbench", "torch", "numpy")},
-    }
-    write_json(unfinished / "manifest.json", manifest)
-    if trained_before:
-        shutil.rmtree(own, ignore_errors=True)
-    _move(unfinished, own)
+    try:
+        with MethodProcess() as process:
+            folders = (zoo.directory.absolute(), progress, unfinished)
+            process.call(f"method {name}: fit", _fit_and_save, source, zoo.task.source, seed, *folders)
+        manifest = {
+            "method": name,
+            "task": task,
+            "seed": seed,
+            "zoo_sha256": zoo.sha256,
+            **({"code_sha256": code_sha256} if code_sha256 else {}),
+            "files": _hash_saved(name, unfinished),
+            "parameters": _count_parameters(name, unfinished),
+            "wall_s": time.perf_counter() - began,
+            "machine": this_machine(),
+            "versions": {package: version(package) for package in ("nnbench", "torch", "numpy")},
+        }
+        write_json(unfinished / "manifest.json", manifest)
+        if trained_before:
+            _set_aside(name, task, seed, zoo.sha256, own, code_sha256)
+        _move(unfinished, own)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
     shutil.rmtree(progress, ignore_errors=True)
-    trained, _ = read_checkpoint(method.name, task, own)
+    trained, _ = read_checkpoint(name, task, own, code_sha256)
     return trained
+
+
+def _fit_and_save(
+    source: MethodSource, task_source: str, seed: int, zoo: Path, progress: Path, unfinished: Path
+) -> bytes:
+    who = f"method {source.name}"
+    method = source.load()
+    with method_at_fault(f"{who}: fit"), unchanged_surroundings(f"{who}: fit", random_state=False):
+        training = Zoo.open(task_source, zoo).training_set(reads=method.reads)
+        generator = method.fit(training, seed=seed, directory=progress)
+    if archs := training.changed():
+        names = ", ".join(map(architecture_name, archs))
+        raise MethodError(f"{who}: fit wrote into the training networks of {names}; clone what you change")
+    with method_at_fault(f"{who}: save"), unchanged_surroundings(f"{who}: save", random_state=False):
+        generator.save(unfinished)
+    return b""
+
+
+def _hash_saved(name: str, folder: Path) -> dict[str, str]:
+    """The hash of each file that a method saved. Raises MethodError for what must not be there."""
+    found = {}
+    for path in sorted(folder.iterdir()):
+        if path.is_symlink() or not path.is_file() or path.suffix not in (".safetensors", ".json"):
+            raise MethodError(f"method {name}: save wrote {path.name}; expected safetensors and JSON files, no folders")
+        if path.name == "manifest.json":
+            raise MethodError(f"method {name}: save wrote manifest.json, which nnbench writes itself; use another name")
+        found[path.name] = file_sha256(path)
+    return found
+
+
+def _set_aside(method: str, task: str, seed: int, zoo_sha256: str, own: Path, code_sha256: str | None) -> None:
+    """Make room for a new checkpoint: one that other code trained is kept under the name of that code."""
+    _, manifest = read_checkpoint(method, task, own, code_sha256)
+    theirs = manifest.get("code_sha256")
+    if theirs is not None and theirs != code_sha256:
+        kept = own_folder(method, task, seed, zoo_sha256, theirs)
+        shutil.rmtree(kept, ignore_errors=True)
+        own.rename(kept)
+    else:
+        shutil.rmtree(own, ignore_errors=True)
 
 
 def _move(unfinished: Path, own: Path) -> None:
@@ -68,9 +131,12 @@ def _move(unfinished: Path, own: Path) -> None:
         shutil.rmtree(unfinished)
 
 
-def _count_parameters(folder: Path) -> int:
+def _count_parameters(name: str, folder: Path) -> int:
     total = 0
     for path in folder.glob("*.safetensors"):
-        with safe_open(path, framework="pt") as file:
-            total += sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())
+        try:
+            with safe_open(path, framework="pt") as file:
+                total += sum(math.prod(file.get_slice(key).get_shape()) for key in file.keys())
+        except SafetensorError as error:
+            raise MethodError(f"method {name}: save wrote {path.name}, which cannot be read: {error}") from error
     return total

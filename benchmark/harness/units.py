@@ -4,18 +4,28 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 
-from nnbench.facts import Facts
+from nnbench.errors import InputError
 from nnbench.harness.evaluation import evaluate
-from nnbench.harness.isolation import Isolated, MethodError
+from nnbench.harness.isolation import Isolated
 from nnbench.harness.novelty import Novelty
 from nnbench.harness.outcome import Outcome
-from nnbench.protocol import Unit
+from nnbench.harness.process import MethodError
+from nnbench.protocol import Protocol, Unit
 from nnbench.registry import MethodSource
 from nnbench.store.checkpoints import Trained
 from nnbench.store.errors import StoreError
 from nnbench.store.store import Store
 from nnbench.tasks.simulation.workers import Simulator
+from nnbench.tasks.task import Task
 from nnbench.tasks.zoo.zoo import Zoo
+
+
+def check_simulated(protocol: Protocol, task: Task) -> None:
+    """Raise InputError where a protocol asks for what the simulator does not do: rows would say what is not so."""
+    simulated = {"version": Protocol.version, "horizon": task.horizon, "control_mode": Protocol.control_mode}
+    for name, value in simulated.items():
+        if (asked := getattr(protocol, name)) != value:
+            raise InputError(f"protocol: {name}={asked!r}, but {task.name} is simulated with {value!r}; leave it out")
 
 
 def run_units(
@@ -35,8 +45,9 @@ def run_units(
     """
     if not units:
         return
+    check_simulated(units[0].protocol, zoo.task)
     names = list(dict.fromkeys(unit.method for unit in units))
-    facts = {name: asdict(Facts.of(sources[name].load())) for name in names}
+    facts = {name: asdict(sources[name].facts) for name in names}
     with ExitStack() as stack:
         methods = {
             name: stack.enter_context(Isolated(sources[name], trained[name].folder, zoo.task.source, zoo.directory))

@@ -33,8 +33,10 @@ class Trained:
     """A trained method that is whole and unchanged."""
 
     sha256: str
-    """Identity of the trained method; every row carries it."""
+    """Identity of the trained method, of its checkpoint and of the code that reads it; every row carries it."""
     folder: Path
+    other_code: bool = False
+    """True if other code trained it than the method's code is now."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,10 @@ class Budget:
 
 
 def own_folder(method: str, task: str, seed: int, zoo_sha256: str, code_sha256: str | None = None) -> Path:
-    """Where `train` writes: one folder per method, task and seed, per zoo where the zoo does not ship, and per source
-    text of a class that goes by no name. So no training replaces another one's checkpoint."""
+    """Where `train` writes: one folder per method, task and seed, and per zoo where the zoo does not ship.
+
+    With `code_sha256`, where a checkpoint is kept whose place that of other code took.
+    """
     parts = [f"seed-{seed}"]
     parts += [] if _ships(task, zoo_sha256) else [f"zoo-{zoo_sha256[:12]}"]
     parts += [f"code-{code_sha256[:12]}"] if code_sha256 else []
@@ -65,41 +69,52 @@ def own_folder(method: str, task: str, seed: int, zoo_sha256: str, code_sha256: 
 def find(method: str, task: str, zoo_sha256: str, seed: int, code_sha256: str | None = None) -> Trained | None:
     """The trained method of this zoo: the user's own, else the one that ships, else None.
 
-    `code_sha256` is that of `nnbench.code.hash_code`; what other code trained is not found. Raises
-    CheckpointError where the files changed, or where the user's folder for the zoo that ships is of another zoo.
+    `code_sha256` is that of the method's code now (`MethodSource.code_sha256`). What this code trained goes before what
+    other code did. Raises CheckpointError where the files changed, or where the user's folder for the zoo that ships is
+    of another zoo.
     """
-    own = own_folder(method, task, seed, zoo_sha256, code_sha256)
-    shipped = SHIPPED / method / task / f"seed-{seed}"
-    for folder in (own, shipped) if _ships(task, zoo_sha256) and code_sha256 is None else (own,):
+    own = own_folder(method, task, seed, zoo_sha256)
+    kept = [own_folder(method, task, seed, zoo_sha256, code_sha256)] if code_sha256 else []
+    shipped = [SHIPPED / method / task / f"seed-{seed}"] if _ships(task, zoo_sha256) and code_sha256 is None else []
+    found = []
+    for folder in (own, *kept, *shipped):
         if not (folder / "manifest.json").exists():
             continue
-        trained, manifest = read_checkpoint(method, task, folder)
+        trained, manifest = read_checkpoint(method, task, folder, code_sha256)
         if manifest["zoo_sha256"] != zoo_sha256:
             theirs, ours = manifest["zoo_sha256"][:12], zoo_sha256[:12]
             raise CheckpointError(
                 f"{folder / 'manifest.json'}: trained on another zoo ({theirs}, this is {ours}); "
                 f"{_remedy(method, task, folder)}"
             )
-        return trained
-    return None
+        found.append(trained)
+    return min(found, key=lambda trained: trained.other_code, default=None)  # of equals the first
 
 
-def read_checkpoint(method: str, task: str, folder: Path) -> tuple[Trained, dict[str, Any]]:
-    """The trained method in a folder, and its manifest. Raises CheckpointError where a file is not what was stored."""
+def read_checkpoint(
+    method: str, task: str, folder: Path, code_sha256: str | None = None
+) -> tuple[Trained, dict[str, Any]]:
+    """The trained method in a folder, as code of this identity reads it, and its manifest.
+
+    Raises CheckpointError where a file is not what was stored.
+    """
     path, remedy = folder / "manifest.json", _remedy(method, task, folder)
     try:
-        manifest: dict[str, Any] = json.loads(path.read_text())
+        manifest: dict[str, Any] = json.loads(path.read_text("utf-8"))
         if missing := _KEYS - manifest.keys():
             raise KeyError(*sorted(missing))
-    except (json.JSONDecodeError, KeyError, AttributeError) as error:
+        recorded = {str(name): str(value) for name, value in manifest["files"].items()}
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise CheckpointError(f"{path}: not a trained method's manifest ({error!r}); {remedy}") from error
-    for name, recorded in manifest["files"].items():
-        if not (folder / name).exists() or file_sha256(folder / name) != recorded:
+    if (manifest["method"], manifest["task"]) != (method, task):
+        raise CheckpointError(f"{path}: of {manifest['method']} on {manifest['task']}, not of {method}; {remedy}")
+    for name, value in recorded.items():
+        if Path(name).name != name or not (folder / name).is_file() or file_sha256(folder / name) != value:
             raise CheckpointError(f"{folder / name}: missing or changed since training; {remedy}")
     identity = {"method": manifest["method"], "zoo": manifest["zoo_sha256"], "files": manifest["files"]}
-    identity |= {"code": manifest["code_sha256"]} if "code_sha256" in manifest else {}
+    identity |= {"code": code_sha256} if code_sha256 else {}
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-    return Trained(digest, folder), manifest
+    return Trained(digest, folder, manifest.get("code_sha256") != code_sha256), manifest
 
 
 def find_budget(unit: Mapping[str, Any]) -> Budget | None:
@@ -113,7 +128,8 @@ def find_budget(unit: Mapping[str, Any]) -> Budget | None:
     for folder in kept:
         if not (folder / "manifest.json").exists():
             continue
-        trained, manifest = read_checkpoint(method, task, folder)
+        code = _code_of(folder)
+        trained, manifest = read_checkpoint(method, task, folder, code)
         if trained.sha256 == unit["method_sha256"]:
             described = folder / "config.json"
             config = json.loads(described.read_text()) if described.exists() else {}
@@ -121,6 +137,15 @@ def find_budget(unit: Mapping[str, Any]) -> Budget | None:
             numbers = manifest["parameters"], seconds, manifest["machine"], config.get("config", {})
             return Budget(method, task, seed, *numbers)
     return None
+
+
+def _code_of(folder: Path) -> str | None:
+    """What code trained a checkpoint; None also where the manifest cannot be read, which `read_checkpoint` says."""
+    try:
+        found: str | None = json.loads((folder / "manifest.json").read_text("utf-8")).get("code_sha256")
+    except (ValueError, AttributeError):
+        return None
+    return found
 
 
 def _ships(task: str, zoo_sha256: str) -> bool:

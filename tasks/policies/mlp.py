@@ -24,12 +24,17 @@ from nnbench.tasks.task import Actor
 Weights = dict[str, Tensor]
 
 
+_DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+
+
 class InvalidWeights(NnbenchError, ValueError):
     """Generated weights that are no policy of the requested architecture."""
 
 
 def check_weights(weights: object, arch: Architecture, observation_dim: int, action_dim: int, owner: str) -> Weights:
-    """Return `weights` as contiguous float32 CPU tensors in layer order.
+    """Return `weights` as contiguous float32 CPU tensors of their own, in layer order.
+
+    What float64 holds and float32 does not becomes float32's largest number.
 
     Raises InvalidWeights naming `owner` and every difference in keys, shapes, dtypes and finiteness.
     """
@@ -42,8 +47,12 @@ def check_weights(weights: object, arch: Architecture, observation_dim: int, act
         value = weights.get(key)
         if value is None:
             continue
-        if not isinstance(value, Tensor) or not value.is_floating_point():
-            faults.append(f"{key} is no floating-point tensor")
+        if type(value) not in (Tensor, torch.nn.Parameter):
+            faults.append(f"{key} is a {type(value).__name__}, expected a torch.Tensor")
+        elif value.dtype not in _DTYPES:
+            faults.append(f"{key} has dtype {value.dtype}, expected torch.float32")
+        elif value.layout != torch.strided or value.device.type == "meta":
+            faults.append(f"{key} is a {value.layout} tensor on {value.device}, expected a dense one with values")
         elif tuple(value.shape) != shape:
             faults.append(f"{key} has shape {tuple(value.shape)}, expected {shape}")
         elif not bool(torch.isfinite(value).all()):
@@ -51,7 +60,13 @@ def check_weights(weights: object, arch: Architecture, observation_dim: int, act
     if faults:
         name = architecture_name(arch)
         raise InvalidWeights(f"{owner}: no policy of architecture {name}: {'; '.join(sorted(faults))}")
-    return {key: weights[key].detach().to("cpu", torch.float32).contiguous() for key in expected}
+    return {key: _as_float32(weights[key].detach().cpu()) for key in expected}
+
+
+def _as_float32(value: Tensor) -> Tensor:
+    largest = torch.finfo(torch.float32).max
+    value = value.clamp(-largest, largest) if value.dtype == torch.float64 else value
+    return value.to(torch.float32).contiguous()
 
 
 def weights_sha256(weights: Weights) -> str:
