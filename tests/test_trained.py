@@ -8,63 +8,76 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import cloudpickle
 import pytest
-import torch
-from safetensors.torch import save_file
 
 import nnbench.methods
-from nnbench.api import Generator
-from nnbench.code import hash_code
+from nnbench.code import hash_class
 from nnbench.errors import InputError
+from nnbench.harness import trained as trained_module
+from nnbench.harness.process import MethodError
 from nnbench.harness.trained import obtain, train
 from nnbench.methods import nnit
 from nnbench.registry import MethodSource
 from nnbench.store import checkpoints
 from nnbench.store.checkpoints import CheckpointError, Trained, find, find_budget
-from nnbench.tasks.policies.training_set import HeldOutAccess
 from nnbench.tasks.zoo.zoo import Zoo
 
+REMEMBERS = '''
+import json
+import os
+import signal
+from pathlib import Path
 
-class Remembers(Generator):
-    """Keeps the number of networks it saw; fails once half way if told to."""
+import torch
+from safetensors.torch import save_file
 
-    name, fail = "remembers", False
+from nnbench.api import Generator
+from nnbench.tasks.policies.training_set import HeldOutAccess
 
-    def __init__(self, count: int) -> None:
+
+class Method(Generator):
+    """Keeps the number of networks it saw; is killed half way where a file `kill` lies beside it."""
+
+    name = "remembers"
+
+    def __init__(self, count):
         self.count = count
 
     @classmethod
-    def fit(cls, training_set: Any, *, seed: int, directory: Path) -> "Remembers":
-        with pytest.raises(HeldOutAccess):
-            training_set.hypernetwork_policies((16, 16, 16, 64))
-        done = directory / "half"
-        if not done.exists():
-            done.write_text("")
-            if cls.fail:
-                raise KeyboardInterrupt
-        elif not cls.fail:
-            raise AssertionError("a new training found the progress of an old one")
-        return cls(len(training_set.networks((16, 16, 16, 64))) + seed)
+    def fit(cls, training, *, seed, directory):
+        try:
+            training.hypernetwork_policies((16, 16, 16, 64))
+        except HeldOutAccess:
+            pass
+        else:
+            raise AssertionError("it declares nothing and may ask the hypernetworks")
+        beside = Path(__file__).parent
+        if (beside / "kill").exists():
+            (directory / "half").write_text("")
+            os.kill(os.getpid(), signal.SIGKILL)
+        if (directory / "half").exists() != (beside / "killed").exists():
+            raise AssertionError("the progress of another training, or none of its own")
+        return cls(len(training.networks((16, 16, 16, 64))) + seed)
 
-    def generate(self, arch: Any, n: int, *, seed: int = 0) -> list[Any]:
+    def generate(self, arch, n, *, seed=0):
         return []
 
-    def save(self, directory: Path) -> None:
+    def save(self, directory):
         (directory / "count.json").write_text(str(self.count))
         save_file({"weight": torch.zeros(3, 4), "bias": torch.zeros(4)}, directory / "model.safetensors")
 
     @classmethod
-    def load(cls, directory: Path, training_set: Any) -> "Remembers":
+    def load(cls, directory, training):
         return cls(json.loads((directory / "count.json").read_text()))
+'''
 
 
 @pytest.fixture
 def method(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MethodSource:
     monkeypatch.setattr(checkpoints, "TRAINED", tmp_path / "own")
     monkeypatch.setattr(checkpoints, "SHIPPED", tmp_path / "shipped")
-    monkeypatch.setattr(Remembers, "fail", False)
-    return MethodSource("remembers", (), cloudpickle.dumps(Remembers))  # by reference and without a hash, as by name
+    (tmp_path / "remembers.py").write_text(REMEMBERS)
+    return MethodSource.of("remembers", [tmp_path / "remembers.py"])
 
 
 def test_trains_where_nothing_is_there_and_loads_where_something_is(
@@ -102,20 +115,22 @@ def test_what_ships_is_found_in_the_installed_package(
 
 
 def test_the_users_own_comes_before_the_shipped(method: MethodSource, zoo: Zoo, tmp_path: Path) -> None:
-    train(method, zoo, seed=0)
-    (tmp_path / "own").rename(tmp_path / "shipped")
-    assert obtain(method, zoo, seed=0).folder.is_relative_to(tmp_path / "shipped")
-    train(method, zoo, seed=0)
-    assert obtain(method, zoo, seed=0).folder.is_relative_to(tmp_path / "own")
+    own = train(method, zoo, seed=0).folder
+    shutil.copytree(tmp_path / "own", tmp_path / "shipped")
+    found = find("remembers", "PickCube-v1", zoo.sha256, 0)
+    assert found is not None and found.folder == own
+    shutil.rmtree(own)
+    found = find("remembers", "PickCube-v1", zoo.sha256, 0)
+    assert found is not None and found.folder.is_relative_to(tmp_path / "shipped")
+    assert find("remembers", "PickCube-v1", zoo.sha256, 0, method.code_sha256) is None  # no plugin's
 
 
-def test_a_killed_training_is_no_trained_method_and_goes_on(
-    method: MethodSource, zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Remembers, "fail", True)
-    with pytest.raises(KeyboardInterrupt):
+def test_a_killed_training_is_no_trained_method_and_goes_on(method: MethodSource, zoo: Zoo, tmp_path: Path) -> None:
+    (tmp_path / "kill").touch()
+    with pytest.raises(MethodError, match="method remembers: fit ended its process, signal SIGKILL"):
         train(method, zoo, seed=0)
     assert not (tmp_path / "own/remembers/PickCube-v1/seed-0").exists()
+    (tmp_path / "kill").rename(tmp_path / "killed")
     train(method, zoo, seed=0)
 
 
@@ -123,18 +138,16 @@ def test_of_two_trainings_at_once_the_first_to_finish_stands(
     method: MethodSource, zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Results carry the hash of what was trained: were it replaced, they would be of nothing."""
-    fit = Remembers.fit
-    first: list[Trained | None] = []
+    first: list[Trained] = []
+    move = trained_module._move
 
-    def overtaken(cls: Any, training_set: Any, *, seed: int, directory: Path) -> Any:
-        if not first:
-            first.append(None)
-            first[0] = train(method, zoo, seed=seed)
-            directory.mkdir()
-            return cls(count=-1)
-        return fit(training_set, seed=seed, directory=directory)
+    def overtaken(unfinished: Path, own: Path) -> None:
+        monkeypatch.setattr(trained_module, "_move", move)
+        (unfinished / "count.json").write_text("-1")
+        first.append(train(method, zoo, seed=0))
+        move(unfinished, own)
 
-    monkeypatch.setattr(Remembers, "fit", classmethod(overtaken))
+    monkeypatch.setattr(trained_module, "_move", overtaken)
     assert train(method, zoo, seed=0) == first[0] == obtain(method, zoo, seed=0)
     assert [path.name for path in (tmp_path / "own/remembers/PickCube-v1").iterdir()] == ["seed-0"]
 
@@ -175,23 +188,45 @@ def _defined(path: Path, addend: int) -> MethodSource:
     return MethodSource.of(module.Mine)
 
 
-def test_an_edited_class_is_another_method(zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_codes_checkpoint_is_named_and_replaced_only_when_asked(
+    method: MethodSource, zoo: Zoo, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = obtain(method, zoo, 0)
+    (tmp_path / "remembers.py").write_text(REMEMBERS + "\n# edited\n")
+    with pytest.raises(InputError, match="method remembers: its code changed meanwhile; run the same command again"):
+        method.load()
+    edited = MethodSource.of("remembers", [tmp_path / "remembers.py"])
+    assert edited.code_sha256 != method.code_sha256 and capsys.readouterr().err == ""
+
+    used = obtain(edited, zoo, 0)
+    assert used.folder == first.folder and used.other_code and used.sha256 != first.sha256
+    assert "seed-0 was trained by other code than the method's is now" in capsys.readouterr().err
+    anew = obtain(edited, zoo, 0, retrain=True)
+    assert not anew.other_code and anew.folder == first.folder
+    assert capsys.readouterr().err == ""
+    assert obtain(edited, zoo, 0) == anew
+
+    (tmp_path / "remembers.py").write_text(REMEMBERS)  # what the first code trained was kept
+    again = obtain(method, zoo, 0)
+    assert again.sha256 == first.sha256 and again.folder != anew.folder and not again.other_code
+    unit = {"method": "remembers", "task": "PickCube-v1", "generator_seed": 0}
+    assert all(find_budget(unit | {"method_sha256": found.sha256}) is not None for found in (first, anew))
+
+
+def test_a_class_is_what_it_was_when_it_was_handed_over(
+    zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(checkpoints, "TRAINED", tmp_path / "own")
     monkeypatch.setitem(sys.modules, "test_trained_mine", None)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     first = _defined(tmp_path / "first.py", 1)
-    trained, code = obtain(first, zoo, 0), first.code_sha256
+    trained = obtain(first, zoo, 0)
     assert obtain(_defined(tmp_path / "again.py", 1), zoo, 0) == trained
-    assert find("mine", "PickCube-v1", zoo.sha256, 0) is None  # a plugin of this name is no such class
 
     edited = _defined(tmp_path / "edited.py", 2)
-    assert edited.code_sha256 != code
-    assert find("mine", "PickCube-v1", zoo.sha256, 0, edited.code_sha256) is None
-    new = obtain(edited, zoo, 0)
-    assert new.sha256 != trained.sha256
-    assert obtain(first, zoo, 0) == trained and train(edited, zoo, 0) == new  # neither replaced the other
-    unit = {"method": "mine", "task": "PickCube-v1", "generator_seed": 0}
-    assert all(find_budget(unit | {"method_sha256": found.sha256}) is not None for found in (trained, new))
+    new = obtain(edited, zoo, 0)  # it learns nothing: nothing is lost by training it anew
+    assert edited.code_sha256 != first.code_sha256 and new.sha256 != trained.sha256 and not new.other_code
+    assert first.load().addend == 1 and obtain(first, zoo, 0).sha256 == trained.sha256  # type: ignore[attr-defined]
 
 
 def test_code_is_part_of_the_identity_only_of_what_has_no_file() -> None:
@@ -201,14 +236,14 @@ def test_code_is_part_of_the_identity_only_of_what_has_no_file() -> None:
     namespace: dict[str, Any] = {}
     exec("class Typed:\n    name = 'typed'\n    def generate(self): ...\n", namespace)
     with pytest.raises(InputError, match="class Typed: Python does not know the source text of `generate`; define"):
-        hash_code(namespace["Typed"])
+        hash_class(namespace["Typed"])
 
 
 def test_trainings_on_a_zoo_of_ones_own_stand_beside_the_others(method: MethodSource, zoo: Zoo, tmp_path: Path) -> None:
     class Own:
         """The same networks under another identity."""
 
-        task, training_set, sha256 = zoo.task, zoo.training_set, "5" * 64
+        task, directory, sha256 = zoo.task, zoo.directory, "5" * 64
 
     own: Any = Own()
     first, second = obtain(method, zoo, 0), obtain(method, own, 0)
@@ -225,7 +260,7 @@ def test_a_class_of_a_notebook_is_known_by_its_cells() -> None:
         linecache.cache[name] = (len(cell), None, cell.splitlines(keepends=True), name)
         scope: dict[str, Any] = {"__name__": "a_notebook"}  # a module that has no file
         exec(compile(cell, name, "exec"), scope)
-        return hash_code(scope["Mine"])
+        return hash_class(scope["Mine"])
 
     cell = "class Mine:\n    name, steps = 'mine', 3\n    def generate(self, arch, n):\n        return [n]\n"
     code = defined(cell, 1)

@@ -144,10 +144,9 @@ def _serve(connection: Connection) -> None:
             return
         try:
             answer = _ANSWER + function(*arguments)
-        except MethodError as error:
+        except NnbenchError as error:
             answer = _FAULT + str(error).encode(errors="backslashreplace")
         except BaseException as error:  # of nnbench's own function around the method
-            if not isinstance(error, NnbenchError):
-                traceback.print_exc()
+            traceback.print_exc()
             answer = _FAULT + describe_error(error).encode(errors="backslashreplace")
         connection.send_bytes(answer)
