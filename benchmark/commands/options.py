@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 TASK = "PickCube-v1"
 
 Split = Literal["seen", "unseen", "outside", "joint"]
+Partition = Literal["train", "seen", "unseen", "outside", "joint"]
 TableName = Literal["1", "2", "3", "4", "6", "differences", "novelty", "roundtrip"]
 
 

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -13,7 +13,7 @@ from nnbench.folders import RESULTS
 if TYPE_CHECKING:
     from nnbench.harness.outcome import Outcome
     from nnbench.measuring import Run
-    from nnbench.presentation.tables import Table
+    from nnbench.presentation.tables import Shown
 
 
 def run(
@@ -113,7 +113,7 @@ def roundtrip(
     from nnbench.reading import Tables
     from nnbench.tasks.registry import expand_tasks
 
-    tables: list[Table[Any]] = []
+    tables: list[Shown] = []
     for one in expand_tasks(task):
         trip = nnbench.roundtrip(
             method,

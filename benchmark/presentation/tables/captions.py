@@ -1,10 +1,11 @@
 """What is said below tables of measured rows, and about protocols."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from nnbench.analysis.reported import ARXIV_ID
 from nnbench.presentation.tables.table import MISSING
-from nnbench.protocol import Protocol
+from nnbench.protocol import PROTOCOLS, Protocol
 
 
 def protocol_note(protocol: Protocol) -> str:
@@ -30,3 +31,20 @@ def explain_columns(protocol: Protocol) -> str:
         f"{ARXIV_ID}, not measured here; the paper does not define its ±. verdict: is the measured interval of "
         f"return/success above the reported number, below it, or around it. {MISSING}: not measured, or not reported."
     ).strip()
+
+
+def explain_overview(protocols: Sequence[Protocol], own: str, quick: str) -> str:
+    """The short caption of tables 2 to 4: what a cell is, and its marks; without `own` and `quick` there are none."""
+    first = next((one for one in protocols if one != PROTOCOLS["quick"]), protocols[0])
+    parts = [
+        f"Of the top {first.top} of {first.samples} samples on {first.test_episodes} test episodes, mean over "
+        f"architectures, [95% interval] / what the paper (arXiv {ARXIV_ID}) reports."
+    ]
+    if quick and PROTOCOLS["quick"] in protocols:
+        look = PROTOCOLS["quick"]
+        parts.append(f"{quick} a first look: top {look.top} of {look.samples} on {look.test_episodes} episodes.")
+    elif not quick and (note := protocol_note(first)):
+        parts.insert(0, note)
+    if own:
+        parts.append(f"{own} your own rows.")
+    return " ".join([*parts, f"unseen: held out of training. {MISSING} not measured, or not reported."])
