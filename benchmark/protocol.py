@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -107,6 +107,13 @@ PROTOCOLS: Mapping[str, Protocol] = {
     "quick": Protocol(samples=50, top=5, selection_episodes=20, test_episodes=50),
 }
 """By name: `paper` is the benchmark's own, `quick` a first look on about a fifth of its episodes."""
+
+
+def named_protocol(name: str, **numbers: Any) -> Protocol:
+    """The protocol of a name, with other numbers where they are given. Raises InputError for an unknown name."""
+    if name not in PROTOCOLS:
+        raise InputError(f"unknown protocol {name!r}: expected one of {', '.join(PROTOCOLS)}")
+    return replace(PROTOCOLS[name], **numbers)
 
 
 def protocol_name(protocol: Protocol) -> str:

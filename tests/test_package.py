@@ -62,7 +62,8 @@ _BELOW = {
     "nnbench.presentation": ["nnbench.analysis"],
     "nnbench.zoos": [f"{_TASKS}.zoo"],
     "nnbench.reading": ["nnbench.presentation", "nnbench.zoos"],
-    "nnbench.measuring": ["nnbench.harness", "nnbench.reading"],
+    "nnbench.preparing": ["nnbench.harness", "nnbench.zoos"],
+    "nnbench.measuring": ["nnbench.preparing", "nnbench.reading"],
     "nnbench": ["nnbench.measuring"],  # its own file, the API
     "nnbench.slurm": ["nnbench"],
     "nnbench.commands": ["nnbench.slurm"],

@@ -1,6 +1,6 @@
 """What is said below tables of measured rows, and about protocols."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from nnbench.analysis.reported import ARXIV_ID
@@ -33,18 +33,18 @@ def explain_columns(protocol: Protocol) -> str:
     ).strip()
 
 
-def explain_overview(protocols: Sequence[Protocol], own: str, quick: str) -> str:
-    """The short caption of tables 2 to 4: what a cell is, and its marks; without `own` and `quick` there are none."""
+def explain_overview(protocols: Sequence[Protocol], marks: Mapping[str, str]) -> str:
+    """The short caption of tables 2 to 4: what a cell is, and what its marks mean."""
     first = next((one for one in protocols if one != PROTOCOLS["quick"]), protocols[0])
-    parts = [
-        f"Of the top {first.top} of {first.samples} samples on {first.test_episodes} test episodes, mean over "
-        f"architectures, [95% interval] / what the paper (arXiv {ARXIV_ID}) reports."
-    ]
-    if quick and PROTOCOLS["quick"] in protocols:
-        look = PROTOCOLS["quick"]
-        parts.append(f"{quick} a first look: top {look.top} of {look.samples} on {look.test_episodes} episodes.")
-    elif not quick and (note := protocol_note(first)):
-        parts.insert(0, note)
-    if own:
-        parts.append(f"{own} your own rows.")
-    return " ".join([*parts, f"unseen: held out of training. {MISSING} not measured, or not reported."])
+    said = (
+        f"{protocol_note(first) if len(protocols) == 1 else ''} Of the top {first.top} of {first.samples} samples on "
+        f"{first.test_episodes} test episodes, mean over architectures, [95% interval] / what the paper (arXiv "
+        f"{ARXIV_ID}) reports. {'. '.join(f'{mark} {meaning}' for mark, meaning in marks.items())}"
+    ).strip()
+    return f"{said}{'. ' if marks else ''}unseen: held out of training. {MISSING} not measured, or not reported."
+
+
+def describe_quick() -> str:
+    """The protocol of a first look, in words."""
+    quick = PROTOCOLS["quick"]
+    return f"a first look: top {quick.top} of {quick.samples} on {quick.test_episodes} episodes"

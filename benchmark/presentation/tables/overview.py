@@ -8,7 +8,7 @@ from functools import cached_property
 from nnbench.analysis.joined import Cell, Layer, TableName
 from nnbench.analysis.lines import JoinedLine, Line
 from nnbench.analysis.measured import Estimate
-from nnbench.presentation.tables.captions import explain_columns, explain_overview
+from nnbench.presentation.tables.captions import describe_quick, explain_columns, explain_overview
 from nnbench.presentation.tables.table import MISSING, Grid
 from nnbench.protocol import PROTOCOLS, Protocol
 
@@ -41,11 +41,11 @@ class Sheet:
         return list(self.make_lines())
 
 
-def overview(name: TableName, cells: Sequence[Cell], *, marked: bool, explain: bool = False) -> Grid:
+def overview(name: TableName, cells: Sequence[Cell], only: Protocol | None = None, *, explain: bool = False) -> Grid:
     """One of the tables 2 to 4 of these cells.
 
-    `marked` tells own cells from those of the reference and first looks from the whole protocol; without it all are of
-    one folder. `explain` puts the meaning of every column below. A cell is the mean, its 95% interval rounded
+    `only` is the protocol of all cells, where they are of one folder; without it marks tell the user's own cells from
+    those that ship, and first looks from the whole protocol. `explain` puts the meaning of every column below. A cell is the mean, its 95% interval rounded
     outward, and behind a stroke what the paper reports.
     """
     tasks = list(dict.fromkeys(cell.place.task for cell in cells))
@@ -60,14 +60,13 @@ def overview(name: TableName, cells: Sequence[Cell], *, marked: bool, explain: b
             rows.append([partition, *[""] * (2 * len(tasks))])
         for label in dict.fromkeys(_label(cell) for cell in cells if cell.place.partition == partition):
             here = [found.get((label, partition, task)) for task in tasks]
-            texts = [text for cell in here for text in (_success(cell, marked), _return(cell))]
+            texts = [text for cell in here for text in (_success(cell, only is None), _return(cell))]
             rows.append([f" {label}" if several else label, *texts])
-    used = [cell.layer for cell in cells if cell.layer is not None]
     return Grid(
         _TITLES[name] + ("" if several or name == "3" else f", {partitions[0]} architectures" if partitions else ""),
         ["architecture" if name == "4" else "method", *(head for task in tasks for head in _headers(task))],
         1,
-        _caption(list(dict.fromkeys(used)), marked, explain),
+        _caption(cells, only, explain),
         _aligned(rows) or [[MISSING] * (1 + 2 * len(tasks))],
         frozenset(sections - {0}),
     )
@@ -140,9 +139,16 @@ def _padded(text: str, width: int) -> str:
     return f"{before}{stroke}{after:<{width}}" if stroke else f"{before}{'' if not width else ' ' * (width + 1)}"
 
 
-def _caption(layers: Sequence[Layer], marked: bool, explain: bool) -> str:
-    protocols = list(dict.fromkeys(layer.results.protocol for layer in layers)) or [Protocol()]
+def _caption(cells: Sequence[Cell], only: Protocol | None, explain: bool) -> str:
+    layers = list(dict.fromkeys(cell.layer for cell in cells if cell.layer is not None))
+    protocols = [only] if only else list(dict.fromkeys(layer.results.protocol for layer in layers)) or [Protocol()]
     if explain:
         return "\n".join(explain_columns(protocol) for protocol in protocols)
-    own = OWN if marked and any(layer.origin == "own" for layer in layers) else ""
-    return explain_overview(protocols, own=own, quick=QUICK if marked else "")
+    marks: dict[str, str] = {}
+    if only is None and PROTOCOLS["quick"] in protocols:
+        marks[QUICK] = describe_quick()
+    if only is None and any(layer.origin == "own" for layer in layers):
+        marks[OWN] = "your own rows"
+    if any(0 < cell.row.finished < cell.row.expected for cell in cells):
+        marks["n of m"] = "architectures finished, --detail shows them"
+    return explain_overview(protocols, marks)

@@ -105,7 +105,8 @@ def _arranged(name: TableName, joined: Joined, tables: Sequence[Table[Any]] | No
         return [cell for cell in joined.cells if cell.place.table == name]
 
     def grid() -> Grid:
-        return overview(name, cells(), marked=tables is None, explain=choice.explain)
+        only = None if tables is None else joined.layers[0].results.protocol
+        return overview(name, cells(), only, explain=choice.explain)
 
     def lines() -> list[Line]:
         if tables is not None:
