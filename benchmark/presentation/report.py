@@ -6,9 +6,9 @@ The page needs no other file, no network and no script. Its layout is in `report
 import base64
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from nnbench.analysis.lines import Line
 from nnbench.analysis.methods import Methods
 from nnbench.analysis.reported import ARXIV_ID, tasks_of
 from nnbench.analysis.results import Results
-from nnbench.presentation.figures import NAMES, Drawing, FigureError, as_svg, draw
+from nnbench.presentation.figures import OF_METHODS, OF_ONE_TASK, Drawing, FigureError, as_svg, draw, draw_methods
 from nnbench.presentation.tables import MISSING, Grid, Table, build
 from nnbench.presentation.tables.captions import protocol_note
 from nnbench.protocol import Protocol
@@ -34,7 +34,7 @@ class Undrawn:
     """A figure that could not be drawn, and why."""
 
     name: str
-    """One of `figures.NAMES`."""
+    """Of `figures.OF_ONE_TASK` or `OF_METHODS`."""
     reason: str
 
 
@@ -61,12 +61,11 @@ def page(results: Results) -> str:
 
     Raises TableError where rows do not belong together, ZooError where a zoo is damaged.
     """
-    figures: list[Drawing | Undrawn] = []
-    for name, task in tqdm([(name, task) for name in NAMES for task in results.tasks], desc="figures", disable=None):
-        try:
-            figures.append(draw(name, results, task))
-        except FigureError as error:
-            figures.append(Undrawn(name, str(error)))
+    wanted: list[tuple[str, Callable[[], Drawing]]] = [
+        *((name, partial(draw_methods, name, results, ["all"])) for name in OF_METHODS),
+        *((name, partial(draw, name, results, task)) for name in OF_ONE_TASK for task in results.tasks),
+    ]
+    figures = [_try(name, make) for name, make in tqdm(wanted, desc="figures", disable=None)]
     alignments = [results.alignment_manifest(task) for task in tasks_of(1)]
     return render(
         Content(
@@ -80,6 +79,13 @@ def page(results: Results) -> str:
             alignment=next((manifest for manifest in alignments if manifest is not None), None),
         )
     )
+
+
+def _try(name: str, make: Callable[[], Drawing]) -> Drawing | Undrawn:
+    try:
+        return make()
+    except FigureError as error:
+        return Undrawn(name, str(error))
 
 
 def render(content: Content) -> str:
