@@ -111,7 +111,7 @@ def mark_corner(ax: Axes) -> Text:
     right = ax.get_xlim()[1]
     low = 100 * CLAIMED_UNSEEN
     ax.add_patch(Rectangle((NEW, low), right - NEW, 103 - low, facecolor="0.9", edgecolor="0.6", zorder=0))
-    return ax.text(right, low, "new and works ", ha="right", va="bottom", style="italic", color="0.25")
+    return ax.text(right, low, "new and works ", ha="right", va="bottom", style="italic", color="0.25", size=8)
 
 
 def scale_novelty(ax: Axes, highest: float) -> None:
