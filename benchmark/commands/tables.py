@@ -80,35 +80,46 @@ def report(
 
 
 def figure(
-    name: Annotated[Literal["3", "4", "5", "6", "novelty"], tyro.conf.Positional],
-    task: str = TASK,
+    name: Annotated[Literal["3", "4", "5", "6", "novelty", "cost"], tyro.conf.Positional],
+    task: str | None = None,
     results: Path = RESULTS,
     zoo: Path | None = None,
     archs: str | None = None,
     method: str | None = None,
+    methods: tuple[str, ...] = (),
     out: Path | None = None,
     protocol: str | None = None,
 ) -> None:
-    """Draw a figure of the paper, or novelty against success, and print its caption.
+    """Draw a figure of the paper, or success against novelty or cost, and print its caption.
 
     Args:
-        name: The paper's number of the figure, or novelty.
-        task: ManiSkill environment, or a Python file that defines a task.
+        name: The paper's number of the figure, novelty, or cost (of training).
+        task: ManiSkill environment, a Python file that defines a task, or, for novelty and cost, `all`. Default
+            PickCube-v1 for the paper's figures, and all for the others.
         results: Folder that `nnbench run` wrote to.
         zoo: Folder of a zoo that `nnbench zoo build` wrote, default the one that ships.
         archs: Other architectures than the figure's own, as in 32-32-16-64; several, with commas, for figure 4.
         method: Whose policies figure 6 compares, default the paper's own method.
+        methods: Methods that novelty and cost show, or `all`; default the paper's, the source, and the best others.
         out: The file, by its suffix PNG, SVG or PDF; default figure-NAME.png.
         protocol: paper, quick, or the first digits of a protocol's hash, where the folder has rows of several.
     """
-    from nnbench.presentation.figures import draw, save
+    from nnbench.errors import InputError
+    from nnbench.presentation.figures import OF_METHODS, draw, draw_methods, save
     from nnbench.reading import open_results
     from nnbench.tasks.policies.architectures import parse_architecture
-    from nnbench.tasks.registry import load_task
 
-    chosen = [parse_architecture(part) for part in archs.split(",")] if archs else []
-    opened = open_results(load_task(task).source, results=results, zoo=zoo, protocol=protocol)
-    drawing = draw(name, opened, opened.tasks[0], chosen, *([method] if method else []))
+    of_methods = name in OF_METHODS
+    for option, given in (("--archs", archs), ("--method", method)) if of_methods else (("--methods", methods),):
+        if given:
+            raise InputError(f"figure {name} takes no {option}; leave it out")
+    asked = task or ("all" if of_methods else TASK)
+    opened = open_results(asked, results=results, zoo=zoo, protocol=protocol)
+    if of_methods:
+        drawing = draw_methods(name, opened, methods)
+    else:
+        chosen = [parse_architecture(part) for part in archs.split(",")] if archs else []
+        drawing = draw(name, opened, opened.tasks[0], chosen, *([method] if method else []))
     path = out or Path(f"figure-{name}.png")
     save(drawing, path)
     print(f"{path}: {drawing.title}\n{drawing.caption}")
