@@ -60,7 +60,8 @@ _BELOW = {
     "nnbench.zoos": [f"{_TASKS}.zoo"],
     "nnbench.reading": ["nnbench.presentation", "nnbench.zoos"],
     "nnbench.measuring": ["nnbench.harness", "nnbench.reading"],
-    "nnbench": ["nnbench.measuring"],  # its own file, the API
+    "nnbench.verifying": ["nnbench.harness"],
+    "nnbench": ["nnbench.measuring", "nnbench.verifying"],  # its own file, the API
     "nnbench.slurm": ["nnbench"],
     "nnbench.commands": ["nnbench.slurm"],
 }
