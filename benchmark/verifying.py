@@ -11,7 +11,7 @@ from nnbench.harness.repetition import Repetition, average, repeat
 from nnbench.harness.verification import examine, parse_unit
 from nnbench.protocol import Unit
 from nnbench.store.folder import Folder, Manifest
-from nnbench.store.weights import ALL, TESTED
+from nnbench.store.weights import has_tested
 from nnbench.tasks.registry import TASKS
 from nnbench.tasks.simulation.workers import Simulator
 
@@ -20,10 +20,10 @@ from nnbench.tasks.simulation.workers import Simulator
 class Verified:
     """What was found of a unit, of an archive that cannot be read, or of all networks rolled out again on a task."""
 
-    source: Path
-    """The archive or folder."""
     name: str
     """The unit's key, the archive's name or the task's."""
+    source: Path | None = None
+    """The archive or folder; None where it is about several."""
     protocol: str = ""
     """The first digits of the protocol's hash; empty where it is about no unit."""
     failures: Sequence[str] = ()
@@ -36,8 +36,9 @@ class Verified:
     def __str__(self) -> str:
         if self.failures:
             return "\n".join(f"FAILED {line}" for line in self.failures)
-        details = [f"protocol {self.protocol}", f"weights of {self.tested} tested samples"] if self.protocol else []
-        return f"ok     {self.name}: {'; '.join([*details, *map(str, self.repeated)])}"
+        details = [f"weights of {self.tested} samples" if self.tested else "no weights"] if self.protocol else []
+        details += [str(average(self.repeated))] if self.repeated else []
+        return f"ok     {self.name}: {'; '.join(details)}"
 
 
 def verify(
@@ -78,8 +79,7 @@ class _Claim:
 
     @property
     def can_be_repeated(self) -> bool:
-        weights = any(self.folder.has(f"{self.unit.key}.{suffix}") for suffix in (TESTED, ALL))
-        return weights and self.unit.task in TASKS
+        return has_tested(self.folder, self.unit.key) and self.unit.task in TASKS
 
 
 def _sources(path: Path) -> list[Folder]:
@@ -115,9 +115,8 @@ def _verify(sources: Sequence[Folder], rollouts: int, seed: int, workers: int | 
             yield verified
     for task, networks in repeated.items():
         if len(networks) > 1:
-            mean = average(task, networks)
-            root = sources[0].root if len(sources) == 1 else Path()
-            yield Verified(source=root, name=task, failures=_unexplained(task, [mean]), repeated=[mean])
+            mean = average(networks)
+            yield Verified(name=task, failures=_unexplained(task, [mean]), repeated=[mean])
 
 
 def _read_claims(folder: Folder) -> tuple[list[_Claim], list[str]]:

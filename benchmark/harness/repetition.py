@@ -25,7 +25,7 @@ _DIGIT = 1e-4
 
 @dataclass(frozen=True, kw_only=True)
 class Repetition:
-    """What rows say of a tested network, or of several in the mean, and what came out when they were rolled out again."""
+    """What rows say of a tested network, or of several in the mean, and what came out when rolled out again."""
 
     samples: int
     """How many networks."""

@@ -13,12 +13,11 @@ import pyarrow.compute as pc
 from nnbench.errors import NnbenchError
 from nnbench.harness.race import MARGIN, Episode, Race, Result
 from nnbench.protocol import Protocol, Unit
-from nnbench.store.errors import StoreError
 from nnbench.store.folder import Folder, Manifest
 from nnbench.store.reading import read_rows
 from nnbench.store.schemas import EPISODE_SCHEMA, POLICY_SCHEMA
-from nnbench.store.validation import check_rows, check_weights
-from nnbench.store.weights import ALL, TESTED, parse_weights
+from nnbench.store.validation import check_rows
+from nnbench.store.weights import has_tested, read_tested
 
 if TYPE_CHECKING:
     from nnbench.tasks.policies.mlp import Weights
@@ -90,7 +89,8 @@ def examine(folder: Folder, manifest: Manifest, unit: Unit) -> Examined:
     check_rows(unit, rows, policies)
     _check_ranges(unit, rows, policies)
     _check_ranking(unit, rows, policies)
-    return Examined(unit, manifest, rows, policies, _weights(folder, manifest, unit, policies))
+    weights = read_tested(folder, manifest, policies) if has_tested(folder, unit.key) else {}
+    return Examined(unit, manifest, rows, policies, weights)
 
 
 def _check_types(given: Mapping[str, Any], example: Protocol) -> None:
@@ -134,7 +134,8 @@ def _check_ranking(unit: Unit, rows: pa.Table, policies: pa.Table) -> None:
         place = (row["sample"], episode.stage, episode.seed)
         if place in seen or episode.seed not in seeds.get(episode.stage, ()):
             raise VerificationError(
-                f"{unit.key}: sample {place[0]} has {episode.stage} seed {place[2]} twice or wrongly"
+                f"{unit.key}: sample {row['sample']} has the {episode.stage} episode {episode.seed} twice, or the "
+                "protocol has no such episode"
             )
         if known.setdefault(episode, result) != result:
             raise VerificationError(
@@ -158,24 +159,3 @@ def _check_ranking(unit: Unit, rows: pa.Table, policies: pa.Table) -> None:
 
 def _rank(row: Mapping[str, int]) -> int:
     return row["rank"]
-
-
-def _weights(folder: Folder, manifest: Manifest, unit: Unit, policies: pa.Table) -> dict[int, "Weights"]:
-    """The tested weights, from their own file or from that of all samples."""
-    tested = {sample for sample, rank in enumerate(policies["rank"].to_pylist()) if rank >= 0}
-    for suffix in (TESTED, ALL):
-        name = f"{unit.key}.{suffix}"
-        if not folder.has(name):
-            continue
-        try:
-            found = parse_weights(folder.read_verified(name, manifest))
-            if not tested <= found.keys():
-                raise ValueError(f"lacks those of samples {sorted(tested - found.keys())}")
-            weights = {sample: found[sample] for sample in sorted(tested)}
-            check_weights(unit, weights, policies)
-        except StoreError:
-            raise
-        except (ValueError, KeyError, TypeError, IndexError) as error:
-            raise VerificationError(f"{name}: holds no weights of this unit ({error}); publish it again") from error
-        return weights
-    return {}
