@@ -64,7 +64,8 @@ _BELOW = {
     "nnbench.reading": ["nnbench.presentation", "nnbench.zoos"],
     "nnbench.preparing": ["nnbench.harness", "nnbench.zoos"],
     "nnbench.measuring": ["nnbench.preparing", "nnbench.reading"],
-    "nnbench": ["nnbench.measuring"],  # its own file, the API
+    "nnbench.verifying": ["nnbench.harness"],
+    "nnbench": ["nnbench.measuring", "nnbench.verifying"],  # its own file, the API
     "nnbench.slurm": ["nnbench"],
     "nnbench.commands": ["nnbench.slurm"],
 }

@@ -1,4 +1,4 @@
-"""The files of finished units in one folder, loose or in archives, and their manifests."""
+"""The files of finished units in one folder, loose or in archives, or in one archive, and their manifests."""
 
 import hashlib
 import json
@@ -57,6 +57,12 @@ class Folder:
     """Reads files by name. A loose file goes before one of the same name in an archive."""
 
     root: Path
+    """A folder, or a single archive."""
+
+    def names(self) -> set[str]:
+        """The names of all files, loose or in an archive, but of temporary ones."""
+        loose = {path.name for path in self.root.iterdir() if path.is_file()} if self.root.is_dir() else set()
+        return {name for name in loose | self._archived.keys() if not name.startswith(".")}
 
     def has(self, name: str) -> bool:
         """True if there is such a file, loose or in an archive."""
@@ -78,9 +84,8 @@ class Folder:
 
     def keys(self) -> list[str]:
         """The keys of all units with a manifest and rows, sorted."""
-        loose = {path.name for path in self.root.iterdir()} if self.root.is_dir() else set()
-        names = loose | self._archived.keys()
-        stems = (name.removesuffix(".json") for name in names if name.endswith(".json") and not name.startswith("."))
+        names = self.names()
+        stems = (name.removesuffix(".json") for name in names if name.endswith(".json"))
         return sorted(stem for stem in stems if f"{stem}.parquet" in names)
 
     def manifests(self) -> list[Manifest]:
@@ -97,13 +102,13 @@ class Folder:
         return self._archived_manifests[key]
 
     def files(self, manifest: Manifest) -> list[str]:
-        """The names of a unit's files that are here: rows may be published without the weights."""
+        """The names of a unit's files that are here: rows may be published without the weights, or with the tested."""
         return [name for name in manifest.sha256 if self.has(name)]
 
     @cached_property
     def _archived(self) -> Mapping[str, bytes]:
         files: dict[str, bytes] = {}
-        for archive in sorted(self.root.glob("*.tar.xz")):
+        for archive in [self.root] if self.root.is_file() else sorted(self.root.glob("*.tar.xz")):
             files |= read_archive(archive)
         return files
 
@@ -111,6 +116,11 @@ class Folder:
     def _archived_manifests(self) -> Mapping[str, Manifest]:
         names = [name for name in self._archived if name.endswith(".json")]
         return {name.removesuffix(".json"): Manifest.parse(self.root / name, self._archived[name]) for name in names}
+
+
+def manifest_bytes(content: Mapping[str, Any]) -> bytes:
+    """A manifest's content as its file."""
+    return (json.dumps(content, indent=1) + "\n").encode()
 
 
 def content_sha256(content: bytes) -> str:

@@ -5,10 +5,10 @@ row per policy and episode, `<key>.policies.parquet` with one row per policy, an
 hashes of the others, written last. A unit under way has numbered parts in `partial/<key>/`. Two processes that work on
 the same unit do no harm: their parts have different names, and the files of a finished unit are always of one process.
 
-Published rows lie in archives, `<method>-<task>.tar.xz`: the same files of many units, without the weights.
+Published rows lie in archives, `<method>-<task>.tar.xz`: the same files of many units, without the weights. An archive
+may hold the weights of a unit's tested networks, `<key>.tested.safetensors`, which its manifest then names too.
 """
 
-import json
 import random
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -22,14 +22,14 @@ import pyarrow as pa
 from nnbench.folders import RESULTS
 from nnbench.protocol import PROTOCOLS, Protocol, Unit
 from nnbench.store.errors import StoreError
-from nnbench.store.folder import Folder, Manifest, content_sha256
+from nnbench.store.folder import Folder, Manifest, content_sha256, manifest_bytes
 from nnbench.store.journal import Journal
 from nnbench.store.merging import merge, publish
 from nnbench.store.provenance import provenance
 from nnbench.store.reading import read_rows
 from nnbench.store.schemas import EPISODE_SCHEMA, POLICY_SCHEMA, conform, parquet_bytes
 from nnbench.store.validation import check_unit
-from nnbench.store.weights import parse_weights, weights_bytes
+from nnbench.store.weights import ALL, parse_weights, read_tested, weights_bytes
 from nnbench.tasks.files import write_atomically
 
 if TYPE_CHECKING:  # tables read no weights and need no torch
@@ -83,7 +83,7 @@ class Store:
             **({"facts": dict(facts)} if facts is not None else {}),
             **provenance(),
         }
-        contents[self._path(unit, "json")] = (json.dumps(manifest, indent=1) + "\n").encode()
+        contents[self._path(unit, "json")] = manifest_bytes(manifest)
         self._replace(unit, contents)
 
     def _replace(self, unit: Unit, contents: Mapping[Path, bytes]) -> None:
@@ -172,16 +172,20 @@ class Store:
 
         Raises StoreError if there are none, or none that this version's rollouts can read.
         """
-        path, current = self._path(unit, "safetensors"), Protocol().version
-        if unit.protocol.version != current:
-            raise StoreError(
-                f"{path}: policies of version {unit.protocol.version} of the protocol, which read observations in "
-                f"another way than those of version {current}; run it again"
-            )
+        path = self._path(unit, ALL)
+        _check_version(unit, path)
         if not path.exists() or not path.with_suffix(".json").exists():
             raise StoreError(f"{path}: no weights are stored for this unit; run it first")
         content = self._folder.read_verified(path.name, self._folder.manifest(unit.key))
-        return parse_weights(content, unit.protocol.samples)
+        found = parse_weights(content)
+        return [found[sample] for sample in range(unit.protocol.samples)]
+
+    def tested_weights(self, unit: Unit) -> dict[int, "Weights"]:
+        """The weights of a unit's tested networks by sample, best first, from archives too. Raises as `weights`."""
+        manifest = self._folder.manifest(unit.key)
+        _check_version(unit, self._path(unit, ALL))
+        policies = read_rows(self._folder, [manifest], "policies.parquet", POLICY_SCHEMA)
+        return read_tested(self._folder, manifest, policies)
 
     def journal(self, unit: Unit) -> Journal:
         """Where the unit's episodes are kept until it is finished."""
@@ -202,9 +206,12 @@ class Store:
         """
         return merge(other._folder, self._folder)
 
-    def publish(self, folder: Path) -> tuple[int, int]:
-        """Add the finished units, without their weights, to the folder's archives; returns and raises as `merge`."""
-        return publish(self._folder, Folder(folder))
+    def publish(self, folder: Path, *, weights: bool = False) -> tuple[int, int]:
+        """Add the finished units to the folder's archives, with `weights` also those of the tested networks.
+
+        Returns how many units, or weights of units, were new, and how many were there; raises as `merge`.
+        """
+        return publish(self._folder, Folder(folder), weights=weights)
 
     def _matching(
         self,
@@ -226,3 +233,12 @@ class Store:
 
     def _path(self, unit: Unit, kind: str) -> Path:
         return self.root / f"{unit.key}.{kind}"
+
+
+def _check_version(unit: Unit, path: Path) -> None:
+    current = Protocol().version
+    if unit.protocol.version != current:
+        raise StoreError(
+            f"{path}: policies of version {unit.protocol.version} of the protocol, which read observations in "
+            f"another way than those of version {current}; run it again"
+        )
