@@ -113,9 +113,10 @@ def test_a_failing_unit_is_named_and_the_others_are_finished(tmp_path: Path) -> 
     ]
 
 
-def test_the_readmes_generator_conforms(tmp_path: Path) -> None:
-    readme = (Path(__file__).parent.parent / "README.md").read_text()
-    (code,) = [block for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "class Method" in block]
+def test_the_pages_generator_conforms(tmp_path: Path) -> None:
+    root = Path(__file__).parent.parent
+    pages = (root / "README.md").read_text() + (root / "docs/add-a-generator.md").read_text()
+    (code,) = {block for block in re.findall(r"```python\n(.*?)```", pages, re.DOTALL) if "class Method" in block}
     (tmp_path / "mine.py").write_text(code)
     done = run_command("check", "mine", "--plugin", "mine.py", cwd=tmp_path)
     assert done.returncode == 0 and "distance to training: its samples lie 0." in done.stdout

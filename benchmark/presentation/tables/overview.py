@@ -45,8 +45,8 @@ def overview(name: TableName, cells: Sequence[Cell], only: Protocol | None = Non
     """One of the tables 2 to 4 of these cells.
 
     `only` is the protocol of all cells, where they are of one folder; without it marks tell the user's own cells from
-    those that ship, and first looks from the whole protocol. `explain` puts the meaning of every column below. A cell is the mean, its 95% interval rounded
-    outward, and behind a stroke what the paper reports.
+    those that ship, and first looks from the whole protocol. `explain` puts the meaning of every column below. A success
+    is the mean and its 95% interval, rounded outward. What the paper reports has columns of its own.
     """
     tasks = list(dict.fromkeys(cell.place.task for cell in cells))
     partitions = list(dict.fromkeys(cell.place.partition for cell in cells))
@@ -57,17 +57,17 @@ def overview(name: TableName, cells: Sequence[Cell], only: Protocol | None = Non
     for partition in partitions:
         if several:
             sections.add(len(rows))
-            rows.append([partition, *[""] * (2 * len(tasks))])
+            rows.append([partition, *[""] * (len(_HEADERS) * len(tasks))])
         for label in dict.fromkeys(_label(cell) for cell in cells if cell.place.partition == partition):
             here = [found.get((label, partition, task)) for task in tasks]
-            texts = [text for cell in here for text in (_success(cell, only is None), _return(cell))]
+            texts = [text for cell in here for text in _texts(cell, marked=only is None)]
             rows.append([f" {label}" if several else label, *texts])
     return Grid(
         _TITLES[name] + ("" if several or name == "3" else f", {partitions[0]} architectures" if partitions else ""),
         ["architecture" if name == "4" else "method", *(head for task in tasks for head in _headers(task))],
         1,
         _caption(cells, only, explain),
-        _aligned(rows) or [[MISSING] * (1 + 2 * len(tasks))],
+        rows or [[MISSING] * (1 + len(_HEADERS) * len(tasks))],
         frozenset(sections - {0}),
     )
 
@@ -80,8 +80,12 @@ def joined_line(line: Line, layer: Layer | None) -> JoinedLine:
     return JoinedLine(**values, protocol=layer.results.protocol.short, origin=layer.origin)
 
 
-def _headers(task: str) -> tuple[str, str]:
-    return f"{task}\nsuccess %\n/paper", "\nreturn\n/paper"
+_HEADERS = ("success %", "pa-\nper", "return", "pa-\nper")
+"""Of each task: what is measured, and what the paper reports of it."""
+
+
+def _headers(task: str) -> tuple[str, ...]:
+    return f"{task}\n{_HEADERS[0]}", *_HEADERS[1:]
 
 
 def _label(cell: Cell) -> str:
@@ -94,22 +98,18 @@ def _label(cell: Cell) -> str:
     return arch if cell.row.reported else f"{arch} {method}"
 
 
-def _success(cell: Cell | None, marked: bool) -> str:
+def _texts(cell: Cell | None, *, marked: bool) -> list[str]:
+    """One for each of the `_HEADERS`; empty where the paper reports nothing."""
     if cell is None:
-        return MISSING
-    claim = cell.row.reported.values["success"] if cell.row.reported else None
-    reported = "" if claim is None else f"/{100 * claim:.0f}"
-    if cell.row.measured is None:
+        return [MISSING, "", MISSING, ""]
+    claim, found = cell.row.reported.values if cell.row.reported else {}, cell.row.measured
+    success = f"{100 * claim['success']:.0f}" if "success" in claim else ""
+    returned = f"{claim['return']:.1f}" if "return" in claim else ""
+    if found is None:
         progress = f"{cell.row.finished} of {cell.row.expected}" if cell.row.finished else MISSING
-        return f"{progress}{reported}"
-    return f"{_mark(cell.layer) if marked else ''}{_interval(cell.row.measured.success)}{reported}"
-
-
-def _return(cell: Cell | None) -> str:
-    if cell is None:
-        return MISSING
-    reported = f"/{cell.row.reported.values['return']:.1f}" if cell.row.reported else ""
-    return f"{cell.row.measured.mean_return.mean:.1f}{reported}" if cell.row.measured else f"{MISSING}{reported}"
+        return [progress, success, MISSING, returned]
+    mark = _mark(cell.layer) if marked else ""
+    return [f"{mark}{_interval(found.success)}", success, f"{found.mean_return.mean:.1f}", returned]
 
 
 def _interval(success: Estimate) -> str:
@@ -123,20 +123,6 @@ def _mark(layer: Layer | None) -> str:
         return ""
     quick = layer.results.protocol == PROTOCOLS["quick"]
     return (OWN if layer.origin == "own" else "") + (QUICK if quick else "")
-
-
-def _aligned(rows: list[list[str]]) -> list[list[str]]:
-    """With the strokes of a column below one another."""
-    widest: dict[int, int] = {}
-    for row in rows:
-        for place, text in enumerate(row[1:], 1):
-            widest[place] = max(widest.get(place, 0), len(text.partition("/")[2]))
-    return [[row[0], *(_padded(text, widest[place]) for place, text in enumerate(row[1:], 1))] for row in rows]
-
-
-def _padded(text: str, width: int) -> str:
-    before, stroke, after = text.partition("/")
-    return f"{before}{stroke}{after:<{width}}" if stroke else f"{before}{'' if not width else ' ' * (width + 1)}"
 
 
 def _caption(cells: Sequence[Cell], only: Protocol | None, explain: bool) -> str:
