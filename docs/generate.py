@@ -15,7 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-PRINTED = re.compile(r"(<!-- (nnbench table [^\n]*) -->\n).*?(<!-- end -->\n)", re.DOTALL)
+PRINTED = re.compile(r"(<!-- (nnbench table[^\n]*?) -->\n).*?(<!-- end -->\n)", re.DOTALL)
 DRAWN = re.compile(r"<!-- (nnbench (?:figure|report) [^\n]*) -->\n")
 
 

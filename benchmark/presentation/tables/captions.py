@@ -36,12 +36,13 @@ def explain_columns(protocol: Protocol) -> str:
 def explain_overview(protocols: Sequence[Protocol], marks: Mapping[str, str]) -> str:
     """The short caption of tables 2 to 4: what a cell is, and what its marks mean."""
     first = next((one for one in protocols if one != PROTOCOLS["quick"]), protocols[0])
+    note = protocol_note(first) if len(protocols) == 1 and not marks else ""
     said = (
-        f"{protocol_note(first) if len(protocols) == 1 else ''} Of the top {first.top} of {first.samples} samples on "
-        f"{first.test_episodes} test episodes, mean over architectures, [95% interval] / what the paper (arXiv "
-        f"{ARXIV_ID}) reports. {'. '.join(f'{mark} {meaning}' for mark, meaning in marks.items())}"
+        f"{note} Of the top {first.top} of {first.samples} samples on {first.test_episodes} test episodes: mean over "
+        f"architectures, [95% interval]; paper: what arXiv {ARXIV_ID} reports. "
+        f"{'. '.join(f'{mark} {meaning}' for mark, meaning in marks.items())}"
     ).strip()
-    return f"{said}{'. ' if marks else ''}unseen: held out of training. {MISSING} not measured, or not reported."
+    return f"{said}{'. ' if marks else ' '}unseen: held out of training. {MISSING} not measured, or not reported."
 
 
 def describe_quick() -> str:

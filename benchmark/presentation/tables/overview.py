@@ -1,6 +1,7 @@
 """Tables 2 to 4 as the paper arranges them: methods down, tasks across, 100 characters wide."""
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -80,12 +81,14 @@ def joined_line(line: Line, layer: Layer | None) -> JoinedLine:
     return JoinedLine(**values, protocol=layer.results.protocol.short, origin=layer.origin)
 
 
-_HEADERS = ("success %", "pa-\nper", "return", "pa-\nper")
+_HEADERS = ("success %", "pa-\nper", "re-\nturn", "pa-\nper")
 """Of each task: what is measured, and what the paper reports of it."""
 
 
 def _headers(task: str) -> tuple[str, ...]:
-    return f"{task}\n{_HEADERS[0]}", *_HEADERS[1:]
+    # A long name is broken before a capital: the columns below need no more than 14 characters.
+    broken = re.sub(r"^(.{6,12})(?=[A-Z])", r"\1-\n", task) if len(task) > 14 else task
+    return f"{broken}\n{_HEADERS[0]}", *_HEADERS[1:]
 
 
 def _label(cell: Cell) -> str:
@@ -99,12 +102,12 @@ def _label(cell: Cell) -> str:
 
 
 def _texts(cell: Cell | None, *, marked: bool) -> list[str]:
-    """One for each of the `_HEADERS`; empty where the paper reports nothing."""
+    """One for each of the `_HEADERS`."""
     if cell is None:
-        return [MISSING, "", MISSING, ""]
+        return [MISSING] * len(_HEADERS)
     claim, found = cell.row.reported.values if cell.row.reported else {}, cell.row.measured
-    success = f"{100 * claim['success']:.0f}" if "success" in claim else ""
-    returned = f"{claim['return']:.1f}" if "return" in claim else ""
+    success = f"{100 * claim['success']:.0f}" if "success" in claim else MISSING
+    returned = f"{claim['return']:.1f}" if "return" in claim else MISSING
     if found is None:
         progress = f"{cell.row.finished} of {cell.row.expected}" if cell.row.finished else MISSING
         return [progress, success, MISSING, returned]
