@@ -15,6 +15,8 @@ from nnbench.protocol import PROTOCOLS, Protocol
 OWN, QUICK = "*", "~"
 """Marks of cells: the user's own, and those of a first look."""
 
+_WIDEST = 100
+
 _TITLES: dict[TableName, str] = {
     "2": "Table 2: architecture-conditioned generation",
     "3": "Table 3: joint generation of architecture and weights",
@@ -45,8 +47,8 @@ def overview(name: TableName, cells: Sequence[Cell], only: Protocol | None = Non
     """One of the tables 2 to 4 of these cells.
 
     `only` is the protocol of all cells, where they are of one folder; without it marks tell the user's own cells from
-    those that ship, and first looks from the whole protocol. `explain` puts the meaning of every column below. A cell is the mean, its 95% interval rounded
-    outward, and behind a stroke what the paper reports.
+    those that ship, and first looks from the whole protocol. `explain` puts the meaning of every column below. A cell
+    is the mean, its 95% interval rounded outward, and behind a stroke what the paper reports.
     """
     tasks = list(dict.fromkeys(cell.place.task for cell in cells))
     partitions = list(dict.fromkeys(cell.place.partition for cell in cells))
@@ -69,6 +71,7 @@ def overview(name: TableName, cells: Sequence[Cell], only: Protocol | None = Non
         _caption(cells, only, explain),
         _aligned(rows) or [[MISSING] * (1 + 2 * len(tasks))],
         frozenset(sections - {0}),
+        _WIDEST,
     )
 
 
@@ -150,5 +153,5 @@ def _caption(cells: Sequence[Cell], only: Protocol | None, explain: bool) -> str
     if only is None and any(layer.origin == "own" for layer in layers):
         marks[OWN] = "your own rows"
     if any(0 < cell.row.finished < cell.row.expected for cell in cells):
-        marks["n of m"] = "architectures finished, --detail shows them"
+        marks["n of m"] = "architectures done (--detail)"
     return explain_overview(protocols, marks)
