@@ -77,6 +77,7 @@ def _text(grid: Grid, width: int | None) -> str:
             table.add_section()
         table.add_row(*map(Text, row))
     console = Console(width=width, file=io.StringIO(), color_system=None)
+    console.width = min(console.width, grid.widest or console.width)
     for part in (Text(grid.title), table):
         console.print(part)
     console.print(Text(grid.caption), width=_CAPTION_WIDTH)

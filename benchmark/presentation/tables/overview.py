@@ -16,6 +16,8 @@ from nnbench.protocol import PROTOCOLS, Protocol
 OWN, QUICK = "*", "~"
 """Marks of cells: the user's own, and those of a first look."""
 
+_WIDEST = 100
+
 _TITLES: dict[TableName, str] = {
     "2": "Table 2: architecture-conditioned generation",
     "3": "Table 3: joint generation of architecture and weights",
@@ -70,6 +72,7 @@ def overview(name: TableName, cells: Sequence[Cell], only: Protocol | None = Non
         _caption(cells, only, explain),
         rows or [[MISSING] * (1 + len(_HEADERS) * len(tasks))],
         frozenset(sections - {0}),
+        _WIDEST,
     )
 
 
@@ -139,5 +142,5 @@ def _caption(cells: Sequence[Cell], only: Protocol | None, explain: bool) -> str
     if only is None and any(layer.origin == "own" for layer in layers):
         marks[OWN] = "your own rows"
     if any(0 < cell.row.finished < cell.row.expected for cell in cells):
-        marks["n of m"] = "architectures finished, --detail shows them"
+        marks["n of m"] = "architectures done (--detail)"
     return explain_overview(protocols, marks)
