@@ -116,17 +116,32 @@ def report(
     out: str | Path = "report.html",
     *,
     task: str = "all",
-    results: str | Path = RESULTS,
+    results: str | Path | None = None,
     zoo: ZooFolder = None,
     plugins: Sequence[str | Path] = (),
     protocol: str | Protocol | None = None,
 ) -> Path:
-    """Write one HTML page of a folder of results, and return its path. Arguments are those of `tables`."""
+    """Write one HTML page of a folder of results, and return its path. Arguments are those of `open_shown`."""
     from nnbench.presentation.report import page
 
-    text = page(open_results(task, results=results, zoo=zoo, plugins=plugins, protocol=protocol))
+    text = page(open_shown(task, results=results, zoo=zoo, plugins=plugins, protocol=protocol))
     write_atomically(Path(out), partial(_write_text, text))
     return Path(out)
+
+
+def open_shown(
+    task: str,
+    *,
+    results: str | Path | None = None,
+    zoo: ZooFolder = None,
+    plugins: Sequence[str | Path] = (),
+    protocol: str | Protocol | None = None,
+) -> Results:
+    """One folder's results: without `results` the user's own where there are any, else the rows that ship of the
+    protocol with most units. The other arguments are those of `tables`."""
+    if results is None and not Store(RESULTS).keys():
+        return open_layers(task, zoo=zoo, plugins=plugins, protocol=protocol)[1].results
+    return open_results(task, results=results or RESULTS, zoo=zoo, plugins=plugins, protocol=protocol)
 
 
 def open_results(

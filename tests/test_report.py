@@ -1,4 +1,5 @@
 import re
+import shutil
 from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 from helpers import run_command
 from matplotlib.figure import Figure
 
+from nnbench import folders
 from nnbench.analysis.methods import Methods
 from nnbench.analysis.rows import conditioned_rows, joint_rows, single_rows
 from nnbench.facts import Facts, find_facts
@@ -20,11 +22,12 @@ from nnbench.presentation.tables.generation import table2, table3, table4
 from nnbench.presentation.tables.table import Entry, Label, Number, Table, point
 from nnbench.presentation.tables.zoo import table1, table6
 from nnbench.protocol import Protocol, Unit
+from nnbench.reading import open_shown
 from nnbench.store.checkpoints import Budget
 
 TASK = "PickCube-v1"
 PROTOCOL = Protocol(samples=4, top=2, selection_episodes=3, screening_episodes=2, test_episodes=5)
-REFERENCE = Path(__file__).parent.parent / "results" / "reference" / "127e5fbe783c"
+REFERENCE = folders.REFERENCE / "127e5fbe783c"
 VOID = {"meta", "img", "br"}
 EMPTY = Leaderboard([], [])
 
@@ -212,6 +215,7 @@ def test_what_is_missing_is_said_in_words() -> None:
     assert f"Table 2, {TASK}, unseen: sane, d2nwg, nnit" in read.text
     assert f"Table 4, {TASK}, outside: nnit on 32-16-16-16" in read.text
     assert f"Table 1, {TASK}: conv1x1, upsample, sgd" in read.text
+    assert "No method is finished on all architectures of a split; nnbench run measures one" in read.text
     assert "Nothing was measured here yet" in read.text and f"{TASK}: no zoo comes with this version" in read.text
     assert "NOT THE BENCHMARK'S PROTOCOL" in read.text
     assert "NOT THE BENCHMARK'S" not in _page(protocol=Protocol())
@@ -260,6 +264,25 @@ def test_a_figure_is_drawn_into_the_page_with_its_caption() -> None:
     ((_, image),) = [found for found in read.attributes if found[0] == "img"]
     assert image["alt"] == "Figure 9" and "what it shows" in read.text
     assert _page([], [_drawing()]) == _page([], [_drawing()]), "equal data give an equal page"
+
+
+def test_without_a_folder_ones_own_rows_are_shown_or_else_those_that_ship(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert open_shown("all").store.root == REFERENCE, "the protocol with most units"
+    assert open_shown("all", protocol="paper").protocol == Protocol()
+    own = tmp_path / "results" / "runs"
+    own.mkdir(parents=True)
+    shutil.copy(REFERENCE.parent / Protocol().short / f"nearest-{TASK}.tar.xz", own)
+    opened = open_shown("all")
+    assert {manifest["unit"]["method"] for manifest in opened.manifests} == {"nearest"}
+    assert opened.protocol == Protocol()
+
+
+def test_rows_that_ship_are_called_so() -> None:
+    words = "These are rows that ship with nnbench"
+    assert words in _page(shipped=True) and words not in _page()
 
 
 @pytest.mark.slow

@@ -6,7 +6,6 @@ from typing import Annotated, Literal
 import tyro
 
 from nnbench.commands.options import TASK, Partition, TableName, print_tables
-from nnbench.folders import RESULTS
 
 
 def table(
@@ -57,22 +56,22 @@ def table(
 
 
 def report(
-    results: Path = RESULTS,
+    results: Path | None = None,
     task: str = "all",
     zoo: Path | None = None,
     plugin: tuple[Path, ...] = (),
     out: Path = Path("report.html"),
     protocol: str | None = None,
 ) -> None:
-    """Write one HTML page of a folder of results: all tables and figures, and where the numbers come from.
+    """Write one HTML page of results: who leads, what follows, all tables and figures, and where numbers come from.
 
     Args:
-        results: Folder that `nnbench run` wrote to.
+        results: Folder that `nnbench run` wrote to; default results/runs, or the rows that ship where it has none.
         task: ManiSkill environment, a Python file that defines a task, or `all`.
         zoo: Folder of a zoo that `nnbench zoo build` wrote, default the one that ships.
         plugin: Python files with methods, whose facts the page needs if they are not in the rows.
         out: The page; it needs no other file and no network.
-        protocol: First digits of a protocol's hash, where the folder has rows of several.
+        protocol: paper, quick, or the first digits of a protocol's hash, where the folder has rows of several.
     """
     import nnbench
 
@@ -82,7 +81,7 @@ def report(
 def figure(
     name: Annotated[Literal["3", "4", "5", "6", "novelty", "cost"], tyro.conf.Positional],
     task: str | None = None,
-    results: Path = RESULTS,
+    results: Path | None = None,
     zoo: Path | None = None,
     archs: str | None = None,
     method: str | None = None,
@@ -96,7 +95,7 @@ def figure(
         name: The paper's number of the figure, novelty, or cost (of training).
         task: ManiSkill environment, a Python file that defines a task, or, for novelty and cost, `all`. Default
             PickCube-v1 for the paper's figures, and all for the others.
-        results: Folder that `nnbench run` wrote to.
+        results: Folder that `nnbench run` wrote to; default results/runs, or the rows that ship where it has none.
         zoo: Folder of a zoo that `nnbench zoo build` wrote, default the one that ships.
         archs: Other architectures than the figure's own, as in 32-32-16-64; several, with commas, for figure 4.
         method: Whose policies figure 6 compares, default the paper's own method.
@@ -106,7 +105,7 @@ def figure(
     """
     from nnbench.errors import InputError
     from nnbench.presentation.figures import OF_METHODS, draw, draw_methods, save
-    from nnbench.reading import open_results
+    from nnbench.reading import open_shown
     from nnbench.tasks.policies.architectures import parse_architecture
 
     of_methods = name in OF_METHODS
@@ -114,7 +113,7 @@ def figure(
         if given:
             raise InputError(f"figure {name} takes no {option}; leave it out")
     asked = task or ("all" if of_methods else TASK)
-    opened = open_results(asked, results=results, zoo=zoo, protocol=protocol)
+    opened = open_shown(asked, results=results, zoo=zoo, protocol=protocol)
     if of_methods:
         drawing = draw_methods(name, opened, methods)
     else:

@@ -90,4 +90,4 @@ def _cell(row: Row) -> Cell:
     assert row.measured is not None
     mean, low, high = (100 * value for value in row.measured.success.interval)
     # An interval without bounds holds its mean alone.
-    return Cell(mean, *(mean if math.isnan(bound) else bound for bound in (low, high)))
+    return Cell(mean, mean if math.isnan(low) else low, mean if math.isnan(high) else high)

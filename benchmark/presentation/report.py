@@ -18,6 +18,7 @@ from nnbench.analysis.lines import Line
 from nnbench.analysis.methods import Methods
 from nnbench.analysis.reported import ARXIV_ID, tasks_of
 from nnbench.analysis.results import Results
+from nnbench.folders import REFERENCE
 from nnbench.presentation.figures import OF_METHODS, OF_ONE_TASK, Drawing, FigureError, as_svg, draw, draw_methods
 from nnbench.presentation.figures.choice import choose_methods
 from nnbench.presentation.figures.overview import draw_overview
@@ -54,6 +55,8 @@ class Content:
     protocol: Protocol
     methods: Methods
     leaderboard: Leaderboard
+    shipped: bool = False
+    """Whether these are the rows that ship, and not the reader's own."""
     overview: Drawing | Undrawn | None = None
     """Stands beside the leaderboard."""
     tables: Sequence[Table[Any]] = ()
@@ -85,6 +88,7 @@ def page(results: Results) -> str:
             protocol=results.protocol,
             methods=results.methods,
             leaderboard=rank_methods(results),
+            shipped=REFERENCE in results.store.root.parents,
             overview=overview,
             tables=build(_TABLES, results),
             figures=figures,
@@ -115,6 +119,7 @@ def render(content: Content) -> str:
         summary=_summarise(content.manifests),
         note=protocol_note(content.protocol),
         board=content.leaderboard,
+        shipped=content.shipped,
         rule=RULE,
         most=MOST,
         overview=_embed(content.overview) if isinstance(content.overview, Drawing) else None,

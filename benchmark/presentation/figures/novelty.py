@@ -102,8 +102,8 @@ def novelty_scatter(points: Mapping[str, Sequence[Point]], chosen: Sequence[str]
     return figure
 
 
-def mark_corner(ax: Axes) -> Text:
-    """Where networks are new and work; the text that says so. Sets the axis of success."""
+def mark_corner(ax: Axes, size: float = 8) -> Text:
+    """Where networks are new and work; the text that says so, `size` in points. Sets the axis of success."""
     ax.axvline(1, color="0.5", linewidth=0.8, linestyle=":")
     ax.set_ylim(0, 103)
     ax.set_yticks(range(0, 101, 25))
@@ -111,7 +111,7 @@ def mark_corner(ax: Axes) -> Text:
     right = ax.get_xlim()[1]
     low = 100 * CLAIMED_UNSEEN
     ax.add_patch(Rectangle((NEW, low), right - NEW, 103 - low, facecolor="0.9", edgecolor="0.6", zorder=0))
-    return ax.text(right, low, "new and works ", ha="right", va="bottom", style="italic", color="0.25", size=8)
+    return ax.text(right, low, "new and works ", ha="right", va="bottom", style="italic", color="0.25", size=size)
 
 
 def scale_novelty(ax: Axes, highest: float) -> None:

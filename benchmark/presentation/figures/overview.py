@@ -51,7 +51,7 @@ def overview_scatter(places: Sequence[Place], methods: Methods) -> Figure:
         ax = figure.subplots()
         scale_novelty(ax, max(place.novelty for place in places))
         ax.set_xlabel("novelty (1: as new as another hypernetwork)")
-        corner = mark_corner(ax)
+        corner = mark_corner(ax, 7)
         ax.set_ylabel("mean success on unseen architectures (%)")
         named = Named(figure, style_methods([place.method for place in places], methods))
         marks = [
