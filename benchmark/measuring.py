@@ -8,53 +8,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnbench.analysis.round_trips import average
-from nnbench.api import Autoencoder, Generator, JointGenerator
+from nnbench.api import Autoencoder
 from nnbench.errors import InputError
 from nnbench.folders import RESULTS
 from nnbench.harness.conformance import CheckResult, run_checks
 from nnbench.harness.isolation import Isolated
-from nnbench.harness.outcome import Outcome
 from nnbench.harness.roundtrip import Reconstruction, RoundTrip, measure
 from nnbench.harness.trained import obtain
 from nnbench.harness.trained import train as train_anew
-from nnbench.harness.units import run_units
+from nnbench.preparing import MethodName, Run, check_numbers, prepare, sources_of
 from nnbench.presentation.tables.zoo import round_trip_table
-from nnbench.protocol import JOINT, Protocol, Unit, architectures_asked
+from nnbench.protocol import Protocol
 from nnbench.reading import Tables
 from nnbench.registry import MethodSource
 from nnbench.store.checkpoints import Trained
 from nnbench.store.roundtrip import read_roundtrips
-from nnbench.store.store import Store
 from nnbench.tasks.policies.architectures import Architecture, architectures_of
 from nnbench.tasks.simulation.workers import Simulator
 from nnbench.tasks.zoo.zoo import Zoo
 from nnbench.zoos import ZooFolder, open_zoo
-
-MethodName = str | type[Generator]
-"""A name that `nnbench methods` lists, or a class `Method` itself."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """Units of one task that have no results yet. Iterate over it to measure them."""
-
-    units: Sequence[Unit]
-    trained: Mapping[str, Trained]
-    """The checkpoint of each method."""
-    sources: Mapping[str, MethodSource]
-    zoo: Zoo
-    store: Store
-    workers: int | None = None
-    full: bool = False
-
-    def __len__(self) -> int:
-        return len(self.units)
-
-    def __iter__(self) -> Iterator[Outcome]:
-        """Measure the units one after another. A method's error is in its outcome; the other units are measured."""
-        return run_units(
-            self.units, self.sources, self.trained, self.zoo, self.store, workers=self.workers, full=self.full
-        )
 
 
 def run(
@@ -64,7 +36,7 @@ def run(
     split: str = "unseen",
     archs: str | None = None,
     seed: int = 0,
-    protocol: Protocol | None = None,
+    protocol: Protocol | str = "paper",
     zoo: ZooFolder = None,
     results: str | Path = RESULTS,
     plugins: Sequence[str | Path] = (),
@@ -84,7 +56,7 @@ def run(
         archs: Only these architectures of the split, as one string, `"32-32-16-64,16-16-16-32"`; `"all"` with the
             split `seen` for all 64 training architectures.
         seed: Seed of training and of the samples.
-        protocol: Number of samples and episodes; default the benchmark's own.
+        protocol: `paper`, the benchmark's own, `quick` for a first look, or numbers of your own.
         zoo: Folder of a zoo that you built; default the one that ships.
         results: Folder for the results.
         plugins: Paths of Python files with further methods.
@@ -93,28 +65,19 @@ def run(
 
     Raises InputError for a method that cannot write the split, and what training and reading raise.
     """
-    sources = _sources(method, plugins)
-    _check_numbers(seed, workers)
-    kinds = {name: source.load() for name, source in sources.items()}
-    for kind in kinds.values():
-        _check_split(kind, split)
-    asked = architectures_asked(split, archs)
-    opened, store = open_zoo(task, zoo), Store(Path(results))
-    trained = {name: obtain(source, opened, seed) for name, source in sources.items()}
-    units = [
-        Unit(
-            protocol=protocol or Protocol(),
-            task=opened.task.name,
-            method=name,
-            method_sha256=trained[name].sha256,
-            generator_seed=seed,
-            arch=arch,
-        )
-        for name in kinds
-        for arch in asked
-    ]
-    missing = [unit for unit in units if not store.finished(unit)]
-    return Run(missing, trained, sources, opened, store, workers, full)
+    return prepare(
+        method,
+        task=task,
+        split=split,
+        archs=archs,
+        seed=seed,
+        protocol=protocol,
+        zoo=zoo,
+        results=results,
+        plugins=plugins,
+        workers=workers,
+        full=full,
+    ).train()
 
 
 @dataclass(frozen=True)
@@ -173,8 +136,8 @@ def roundtrip(
     `archs` names training architectures, with commas between them, or `all`; `episodes` are validation episodes per
     policy. The other arguments are those of `run`. Raises InputError for a method without an autoencoder.
     """
-    sources = _sources(method, plugins)
-    _check_numbers(seed, workers)
+    sources = sources_of(method, plugins)
+    check_numbers(seed, workers)
     for name, source in sources.items():
         if not issubclass(source.load(), Autoencoder):
             raise InputError(f"method {name} does not encode policies (no `reconstruct`)")
@@ -197,37 +160,12 @@ def train(
 
     Arguments are those of `run`.
     """
-    (source,) = _sources([method], plugins).values()
-    _check_numbers(seed)
+    (source,) = sources_of([method], plugins).values()
+    check_numbers(seed)
     return train_anew(source, open_zoo(task, zoo), seed)
 
 
 def check(method: MethodName, *, plugins: Sequence[str | Path] = ()) -> list[CheckResult]:
     """Examine on a toy zoo whether a method keeps the contract of `nnbench.api`; one result per check."""
-    (source,) = _sources([method], plugins).values()
+    (source,) = sources_of([method], plugins).values()
     return list(run_checks(source.load(), [Path(path) for path in plugins]))
-
-
-def _sources(method: MethodName | Sequence[MethodName], plugins: Sequence[str | Path]) -> dict[str, MethodSource]:
-    methods = [method] if isinstance(method, str | type) else list(method)
-    if not methods:
-        raise InputError("--method: no method is named; `nnbench methods` lists them")
-    for one in methods:
-        if not isinstance(one, str | type):
-            raise InputError(f"method {one!r}: expected a name that `nnbench methods` lists, or a class")
-    found = [MethodSource.of(one, [Path(path) for path in plugins]) for one in methods]
-    return {source.name: source for source in found}
-
-
-def _check_numbers(seed: int, workers: int | None = None) -> None:
-    if not 0 <= seed < 2**31:
-        raise InputError(f"--seed {seed}: expected 0 to {2**31 - 1}")
-    if workers is not None and workers < 1:
-        raise InputError(f"--workers {workers}: expected at least 1")
-
-
-def _check_split(kind: type[Generator], split: str) -> None:
-    if kind.seen_only and split not in ("seen", JOINT):
-        raise InputError(f"method {kind.name} writes only architectures it was trained on; use --split seen")
-    if split == JOINT and not issubclass(kind, JointGenerator):
-        raise InputError(f"method {kind.name} does not choose architectures (no `generate_joint`)")

@@ -125,7 +125,7 @@ def _outcomes(sweep: Sweep, units: Sequence[SweepUnit], workers: int | None) -> 
 
 
 def _run(sweep: Sweep, units: Sequence[SweepUnit], workers: int | None) -> Iterator[str | Exception]:
-    from nnbench.measuring import Run
+    from nnbench.preparing import Run
     from nnbench.registry import MethodSource
     from nnbench.store.checkpoints import find
     from nnbench.store.store import Store

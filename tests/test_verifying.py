@@ -307,11 +307,12 @@ def test_what_cannot_be_asked_for_is_refused_at_once(
 def test_the_command_ends_with_1_where_anything_is_wrong(published: Path, tmp_path: Path) -> None:
     good = run_command("verify", str(published), "--rollouts", "0", cwd=tmp_path)
     assert good.returncode == 0 and good.stderr == ""
-    line, summary = good.stdout.splitlines()
+    line, summary, remark = good.stdout.splitlines()
     assert line == f"ok     {UNIT.key}: weights of 2 samples"
     assert summary == (
         f"1 units of protocol {PROTOCOL.short}; 0 networks rolled out again, chosen with seed 0; 0 failures"
     )
+    assert remark == f"protocol {PROTOCOL.short} has no name: only paper and quick can be compared with others"
     forged = _forge(published, tmp_path, _swap_ranks, _swap_ranks)
     bad = run_command("verify", str(forged), str(published), "--rollouts", "0", "--json", cwd=tmp_path)
     assert bad.returncode == 1 and bad.stderr == "nnbench: 1 failures, each printed above\n"

@@ -5,32 +5,38 @@ from typing import Annotated, Literal
 
 import tyro
 
-from nnbench.commands.options import TASK, TableName, print_tables
+from nnbench.commands.options import TASK, Partition, TableName, print_tables
 from nnbench.folders import RESULTS
 
 
 def table(
     names: Annotated[tuple[TableName, ...], tyro.conf.Positional] = ("2", "3", "4"),
-    task: str = TASK,
-    results: Path = RESULTS,
+    task: str = "all",
+    split: Partition | None = None,
+    methods: tuple[str, ...] = (),
+    results: Path | None = None,
     zoo: Path | None = None,
     plugin: tuple[Path, ...] = (),
     format: Literal["text", "md", "latex", "csv"] = "text",
-    per_architecture: bool = False,
+    detail: bool = False,
+    explain: bool = False,
     protocol: str | None = None,
     json: bool = False,
 ) -> None:
-    """Print tables of the paper from stored rows: measured with intervals, beside what the paper reports.
+    """Print tables of the paper: your own rows and those that ship, with intervals, beside what the paper reports.
 
     Args:
         names: Which tables: 1, 2, 3, 4 or 6 of the paper, differences, novelty, or roundtrip.
         task: ManiSkill environment, a Python file that defines a task, or `all`.
-        results: Folder that `nnbench run` wrote to.
+        split: Only this one.
+        methods: Only these, or `all`; default the paper's, the source, the best baselines, and all of your own.
+        results: Show this folder alone; default results/runs joined with the rows that ship.
         zoo: Folder of a zoo that `nnbench zoo build` wrote, default the one that ships.
         plugin: Python files with methods, whose facts the tables need if they are not in the rows.
         format: For people, for papers, or CSV with one number per line.
-        per_architecture: Table 2 also with one row per architecture.
-        protocol: First digits of a protocol's hash, where the folder has rows of several.
+        detail: All columns and architectures, one table per task.
+        explain: Say below the tables what each column is.
+        protocol: paper, quick, or the first digits of a protocol's hash; default paper, else quick.
         json: Print the numbers as JSON.
     """
     import nnbench
@@ -38,10 +44,13 @@ def table(
     found = nnbench.tables(
         names,
         task=task,
+        split=split,
+        methods=methods,
         results=results,
         zoo=zoo,
         plugins=plugin,
-        per_architecture=per_architecture,
+        detail=detail,
+        explain=explain,
         protocol=protocol,
     )
     print_tables(found, "json" if json else format)
@@ -90,7 +99,7 @@ def figure(
         archs: Other architectures than the figure's own, as in 32-32-16-64; several, with commas, for figure 4.
         method: Whose policies figure 6 compares, default the paper's own method.
         out: The file, by its suffix PNG, SVG or PDF; default figure-NAME.png.
-        protocol: First digits of a protocol's hash, where the folder has rows of several.
+        protocol: paper, quick, or the first digits of a protocol's hash, where the folder has rows of several.
     """
     from nnbench.presentation.figures import draw, save
     from nnbench.reading import open_results

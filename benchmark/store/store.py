@@ -11,7 +11,7 @@ may hold the weights of a unit's tested networks, `<key>.tested.safetensors`, wh
 
 import random
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from nnbench.folders import RESULTS
-from nnbench.protocol import Protocol, Unit
+from nnbench.protocol import PROTOCOLS, Protocol, Unit
 from nnbench.store.errors import StoreError
 from nnbench.store.folder import Folder, Manifest, content_sha256, manifest_bytes
 from nnbench.store.journal import Journal
@@ -108,12 +108,13 @@ class Store:
         return [manifest.content for manifest in self._folder.manifests()]
 
     def protocol(self, prefix: str = "") -> Protocol:
-        """The only protocol here whose hash begins so; the benchmark's own in an empty folder.
+        """The only protocol here of this name, or whose hash begins so; the benchmark's own in an empty folder.
 
         Raises StoreError where there are several, or none.
         """
         found = {manifest.protocol for manifest in self._folder.manifests()}
-        matching = [protocol for protocol in found if protocol.short.startswith(prefix)]
+        begins = PROTOCOLS[prefix].short if prefix in PROTOCOLS else prefix
+        matching = [protocol for protocol in found if protocol.short.startswith(begins)]
         if not found and not prefix:
             return Protocol()
         if len(matching) != 1:
@@ -129,20 +130,27 @@ class Store:
         method: str | None = None,
         generator_seed: int | None = None,
         columns: Collection[str] | None = None,
+        only: Callable[[Mapping[str, Any]], bool] | None = None,
     ) -> pa.Table:
         """The episode rows (EPISODE_SCHEMA) of all finished units, or of those that match what is given, by key.
 
-        With `columns` only these are read, in the schema's order, which is faster. The weights need not be there.
-        Raises StoreError naming the file where rows are not what their manifest says.
+        `only` tells by a unit's fields whether it is wanted. With `columns` only these are read, in the schema's order,
+        which is faster. The weights need not be there. Raises StoreError naming the file where rows are not what their
+        manifest says.
         """
         wanted = {"task": task, "method": method, "generator_seed": generator_seed}
-        return read_rows(self._folder, self._matching(protocol, wanted), "parquet", EPISODE_SCHEMA, columns)
+        return read_rows(self._folder, self._matching(protocol, wanted, only), "parquet", EPISODE_SCHEMA, columns)
 
     def policies(
-        self, *, protocol: Protocol | None = None, task: str | None = None, columns: Collection[str] | None = None
+        self,
+        *,
+        protocol: Protocol | None = None,
+        task: str | None = None,
+        columns: Collection[str] | None = None,
+        only: Callable[[Mapping[str, Any]], bool] | None = None,
     ) -> pa.Table:
         """The rows of the policies (POLICY_SCHEMA), as `rows`."""
-        manifests = self._matching(protocol, {"task": task})
+        manifests = self._matching(protocol, {"task": task}, only)
         return read_rows(self._folder, manifests, "policies.parquet", POLICY_SCHEMA, columns)
 
     def unit_rows(self, unit: Unit) -> pa.Table:
@@ -205,12 +213,18 @@ class Store:
         """
         return publish(self._folder, Folder(folder), weights=weights)
 
-    def _matching(self, protocol: Protocol | None, wanted: Mapping[str, Any]) -> list[Manifest]:
+    def _matching(
+        self,
+        protocol: Protocol | None,
+        wanted: Mapping[str, Any],
+        only: Callable[[Mapping[str, Any]], bool] | None = None,
+    ) -> list[Manifest]:
         return [
             manifest
             for manifest in self._folder.manifests()
             if (protocol is None or manifest.protocol == protocol)
             and all(value is None or manifest.unit[name] == value for name, value in wanted.items())
+            and (only is None or only(manifest.unit))
         ]
 
     @cached_property

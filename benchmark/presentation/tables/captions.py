@@ -1,10 +1,11 @@
 """What is said below tables of measured rows, and about protocols."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from nnbench.analysis.reported import ARXIV_ID
 from nnbench.presentation.tables.table import MISSING
-from nnbench.protocol import Protocol
+from nnbench.protocol import PROTOCOLS, Protocol
 
 
 def protocol_note(protocol: Protocol) -> str:
@@ -30,3 +31,20 @@ def explain_columns(protocol: Protocol) -> str:
         f"{ARXIV_ID}, not measured here; the paper does not define its ±. verdict: is the measured interval of "
         f"return/success above the reported number, below it, or around it. {MISSING}: not measured, or not reported."
     ).strip()
+
+
+def explain_overview(protocols: Sequence[Protocol], marks: Mapping[str, str]) -> str:
+    """The short caption of tables 2 to 4: what a cell is, and what its marks mean."""
+    first = next((one for one in protocols if one != PROTOCOLS["quick"]), protocols[0])
+    said = (
+        f"{protocol_note(first) if len(protocols) == 1 else ''} Of the top {first.top} of {first.samples} samples on "
+        f"{first.test_episodes} test episodes, mean over architectures, [95% interval] / what the paper (arXiv "
+        f"{ARXIV_ID}) reports. {'. '.join(f'{mark} {meaning}' for mark, meaning in marks.items())}"
+    ).strip()
+    return f"{said}{'. ' if marks else ''}unseen: held out of training. {MISSING} not measured, or not reported."
+
+
+def describe_quick() -> str:
+    """The protocol of a first look, in words."""
+    quick = PROTOCOLS["quick"]
+    return f"a first look: top {quick.top} of {quick.samples} on {quick.test_episodes} episodes"

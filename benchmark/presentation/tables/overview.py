@@ -1,0 +1,154 @@
+"""Tables 2 to 4 as the paper arranges them: methods down, tasks across, 100 characters wide."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+
+from nnbench.analysis.joined import Cell, Layer, TableName
+from nnbench.analysis.lines import JoinedLine, Line
+from nnbench.analysis.measured import Estimate
+from nnbench.presentation.tables.captions import describe_quick, explain_columns, explain_overview
+from nnbench.presentation.tables.table import MISSING, Grid
+from nnbench.protocol import PROTOCOLS, Protocol
+
+OWN, QUICK = "*", "~"
+"""Marks of cells: the user's own, and those of a first look."""
+
+_TITLES: dict[TableName, str] = {
+    "2": "Table 2: architecture-conditioned generation",
+    "3": "Table 3: joint generation of architecture and weights",
+    "4": "Table 4: single architectures",
+}
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table that is put together of others: its grid and its lines are made when asked for."""
+
+    name: str
+    make_grid: Callable[[], Grid]
+    make_lines: Callable[[], Sequence[Line]]
+
+    @cached_property
+    def grid(self) -> Grid:
+        """For people."""
+        return self.make_grid()
+
+    @cached_property
+    def lines(self) -> list[Line]:
+        """For machines."""
+        return list(self.make_lines())
+
+
+def overview(name: TableName, cells: Sequence[Cell], only: Protocol | None = None, *, explain: bool = False) -> Grid:
+    """One of the tables 2 to 4 of these cells.
+
+    `only` is the protocol of all cells, where they are of one folder; without it marks tell the user's own cells from
+    those that ship, and first looks from the whole protocol. `explain` puts the meaning of every column below. A cell is the mean, its 95% interval rounded
+    outward, and behind a stroke what the paper reports.
+    """
+    tasks = list(dict.fromkeys(cell.place.task for cell in cells))
+    partitions = list(dict.fromkeys(cell.place.partition for cell in cells))
+    several = len(partitions) > 1
+    found = {(_label(cell), cell.place.partition, cell.place.task): cell for cell in cells}
+    rows: list[list[str]] = []
+    sections = set()
+    for partition in partitions:
+        if several:
+            sections.add(len(rows))
+            rows.append([partition, *[""] * (2 * len(tasks))])
+        for label in dict.fromkeys(_label(cell) for cell in cells if cell.place.partition == partition):
+            here = [found.get((label, partition, task)) for task in tasks]
+            texts = [text for cell in here for text in (_success(cell, only is None), _return(cell))]
+            rows.append([f" {label}" if several else label, *texts])
+    return Grid(
+        _TITLES[name] + ("" if several or name == "3" else f", {partitions[0]} architectures" if partitions else ""),
+        ["architecture" if name == "4" else "method", *(head for task in tasks for head in _headers(task))],
+        1,
+        _caption(cells, only, explain),
+        _aligned(rows) or [[MISSING] * (1 + 2 * len(tasks))],
+        frozenset(sections - {0}),
+    )
+
+
+def joined_line(line: Line, layer: Layer | None) -> JoinedLine:
+    """The line, and where it is from."""
+    values = {field.name: getattr(line, field.name) for field in fields(Line)}
+    if layer is None:
+        return JoinedLine(**values)
+    return JoinedLine(**values, protocol=layer.results.protocol.short, origin=layer.origin)
+
+
+def _headers(task: str) -> tuple[str, str]:
+    return f"{task}\nsuccess %\n/paper", "\nreturn\n/paper"
+
+
+def _label(cell: Cell) -> str:
+    arch, method = cell.place.arch, cell.row.method
+    seeds = cell.row.generator_seeds
+    if len(seeds) > 1:
+        method = f"{method} ({len(seeds)} seeds)"
+    if arch is None:
+        return method
+    return arch if cell.row.reported else f"{arch} {method}"
+
+
+def _success(cell: Cell | None, marked: bool) -> str:
+    if cell is None:
+        return MISSING
+    claim = cell.row.reported.values["success"] if cell.row.reported else None
+    reported = "" if claim is None else f"/{100 * claim:.0f}"
+    if cell.row.measured is None:
+        progress = f"{cell.row.finished} of {cell.row.expected}" if cell.row.finished else MISSING
+        return f"{progress}{reported}"
+    return f"{_mark(cell.layer) if marked else ''}{_interval(cell.row.measured.success)}{reported}"
+
+
+def _return(cell: Cell | None) -> str:
+    if cell is None:
+        return MISSING
+    reported = f"/{cell.row.reported.values['return']:.1f}" if cell.row.reported else ""
+    return f"{cell.row.measured.mean_return.mean:.1f}{reported}" if cell.row.measured else f"{MISSING}{reported}"
+
+
+def _interval(success: Estimate) -> str:
+    """In percent; the bounds rounded outward to whole ones, so that 99.7 to 100 does not read as certainty."""
+    mean, low, high = (100 * value for value in success.interval)
+    return f"{mean:.1f} [{math.floor(low + 1e-9)},{math.ceil(high - 1e-9)}]".replace("100.0", "100")
+
+
+def _mark(layer: Layer | None) -> str:
+    if layer is None:
+        return ""
+    quick = layer.results.protocol == PROTOCOLS["quick"]
+    return (OWN if layer.origin == "own" else "") + (QUICK if quick else "")
+
+
+def _aligned(rows: list[list[str]]) -> list[list[str]]:
+    """With the strokes of a column below one another."""
+    widest: dict[int, int] = {}
+    for row in rows:
+        for place, text in enumerate(row[1:], 1):
+            widest[place] = max(widest.get(place, 0), len(text.partition("/")[2]))
+    return [[row[0], *(_padded(text, widest[place]) for place, text in enumerate(row[1:], 1))] for row in rows]
+
+
+def _padded(text: str, width: int) -> str:
+    before, stroke, after = text.partition("/")
+    return f"{before}{stroke}{after:<{width}}" if stroke else f"{before}{'' if not width else ' ' * (width + 1)}"
+
+
+def _caption(cells: Sequence[Cell], only: Protocol | None, explain: bool) -> str:
+    layers = list(dict.fromkeys(cell.layer for cell in cells if cell.layer is not None))
+    protocols = [only] if only else list(dict.fromkeys(layer.results.protocol for layer in layers)) or [Protocol()]
+    if explain:
+        return "\n".join(explain_columns(protocol) for protocol in protocols)
+    marks: dict[str, str] = {}
+    if only is None and PROTOCOLS["quick"] in protocols:
+        marks[QUICK] = describe_quick()
+    if only is None and any(layer.origin == "own" for layer in layers):
+        marks[OWN] = "your own rows"
+    if any(0 < cell.row.finished < cell.row.expected for cell in cells):
+        marks["n of m"] = "architectures finished, --detail shows them"
+    return explain_overview(protocols, marks)
