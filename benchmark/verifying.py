@@ -9,7 +9,7 @@ from pathlib import Path
 from nnbench.errors import InputError, NnbenchError
 from nnbench.harness.repetition import Repetition, average, repeat
 from nnbench.harness.verification import examine, parse_unit
-from nnbench.protocol import Unit
+from nnbench.protocol import Unit, protocol_name
 from nnbench.store.folder import Folder, Manifest
 from nnbench.store.weights import has_tested
 from nnbench.tasks.registry import TASKS
@@ -25,7 +25,7 @@ class Verified:
     source: Path | None = None
     """The archive or folder; None where it is about several."""
     protocol: str = ""
-    """The first digits of the protocol's hash; empty where it is about no unit."""
+    """Its name, else the first digits of its hash; empty where it is about no unit."""
     failures: Sequence[str] = ()
     """One line each; empty where all is well."""
     tested: int = 0
@@ -172,7 +172,7 @@ def _verify_unit(claim: _Claim, ranks: Sequence[int], simulator: Simulator | Non
     return Verified(
         source=claim.folder.root,
         name=key,
-        protocol=claim.unit.protocol.short,
+        protocol=protocol_name(claim.unit.protocol),
         failures=failures,
         tested=tested,
         repeated=repeated,

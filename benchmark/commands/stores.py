@@ -74,6 +74,7 @@ def verify(
     """
     import nnbench
     from nnbench.harness.verification import VerificationError
+    from nnbench.protocol import PROTOCOLS
 
     found = []
     for verified in nnbench.verify(archives, rollouts=rollouts, seed=seed, workers=workers):
@@ -86,11 +87,15 @@ def verify(
     if json:
         print_json({"seed": seed, "verified": found})
     else:
-        protocols = ", ".join(sorted({verified.protocol for verified in units})) or "none"
+        protocols = sorted({verified.protocol for verified in units})
         print(
-            f"{len(units)} units of protocol {protocols}; {networks} networks rolled out again, chosen with seed "
-            f"{seed}; {failed} failures"
+            f"{len(units)} units of protocol {', '.join(protocols) or 'none'}; {networks} networks rolled out again, "
+            f"chosen with seed {seed}; {failed} failures"
         )
+        if unnamed := [protocol for protocol in protocols if protocol not in PROTOCOLS]:
+            print(
+                f"protocol {', '.join(unnamed)} has no name: only {' and '.join(PROTOCOLS)} can be compared with others"
+            )
     if failed:
         raise VerificationError(f"{failed} failures, each printed above")
 

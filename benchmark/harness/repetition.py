@@ -19,6 +19,13 @@ from nnbench.tasks.zoo.validation import SPREAD
 
 TOLERANCE = 5.0
 """Standard errors of the difference that rounding makes; `nnbench zoo verify` allows as many."""
+REDRAWN = 0.25
+"""Share of a network's episodes that another make of processor turns into other episodes of the same network.
+
+`SPREAD` was measured on the zoo's policies, which nearly always solve the task. What solves it now and then differs by
+more: published tops of StackCubeEasy-v1, rolled out again on the other make, did by about a fifth of the variance that
+drawing every episode anew would make.
+"""
 _DIGIT = 1e-4
 """The last bits of a return are the machine's."""
 
@@ -38,11 +45,13 @@ class Repetition:
     """Means over the episodes of `return`, `success_once` and `success_at_end`, by the rows."""
     found: Mapping[str, float]
     """The same, rolled out again."""
+    spread: Mapping[str, float]
+    """Standard deviation of the difference that rounding makes to an episode."""
 
     @property
     def explained(self) -> bool:
         """Whether rounding explains the differences."""
-        limits = {name: TOLERANCE * spread / np.sqrt(self.episodes) for name, spread in SPREAD.items()}
+        limits = {name: TOLERANCE * spread / np.sqrt(self.episodes) for name, spread in self.spread.items()}
         return all(abs(self.found[name] - self.stated[name]) <= limit for name, limit in limits.items())
 
     def __str__(self) -> str:
@@ -78,6 +87,7 @@ def repeat(examined: Examined, rank: int, simulator: Simulator) -> Repetition:
         equal=int(equal.sum()),
         stated={name: float(values.mean()) for name, values in stated.items()},
         found={name: float(values.mean()) for name, values in found.items()},
+        spread={name: max(SPREAD[name], float(np.sqrt(2 * REDRAWN) * values.std())) for name, values in found.items()},
     )
 
 
@@ -96,4 +106,5 @@ def average(networks: Sequence[Repetition]) -> Repetition:
         equal=sum(one.equal for one in networks),
         stated=stated,
         found=found,
+        spread={name: float(np.sqrt(np.mean([one.spread[name] ** 2 for one in networks]))) for name in SPREAD},
     )

@@ -14,10 +14,10 @@ from nnbench.errors import NnbenchError
 from nnbench.harness.race import MARGIN, Episode, Race, Result
 from nnbench.protocol import Protocol, Unit
 from nnbench.store.folder import Folder, Manifest
-from nnbench.store.reading import read_rows
-from nnbench.store.schemas import EPISODE_SCHEMA, POLICY_SCHEMA
+from nnbench.store.schemas import EPISODE_SCHEMA, POLICY_SCHEMA, conform
 from nnbench.store.validation import check_rows
 from nnbench.store.weights import has_tested, read_tested
+from nnbench.tasks.files import parse_parquet
 
 if TYPE_CHECKING:
     from nnbench.tasks.policies.mlp import Weights
@@ -77,8 +77,8 @@ def examine(folder: Folder, manifest: Manifest, unit: Unit) -> Examined:
         raise VerificationError(f"{manifest.name}: does not state {', '.join(missing)}; publish it with this nnbench")
     for name in folder.files(manifest):
         folder.read_verified(name, manifest)
-    rows = read_rows(folder, [manifest], "parquet", EPISODE_SCHEMA)
-    policies = read_rows(folder, [manifest], "policies.parquet", POLICY_SCHEMA)
+    rows = _read(folder, f"{unit.key}.parquet", manifest, EPISODE_SCHEMA)
+    policies = _read(folder, f"{unit.key}.policies.parquet", manifest, POLICY_SCHEMA)
     protocol = unit.protocol
     fewest = protocol.samples * protocol.screening_episodes + protocol.top * protocol.test_episodes
     if rows.num_rows < fewest or policies.num_rows != protocol.samples:
@@ -91,6 +91,15 @@ def examine(folder: Folder, manifest: Manifest, unit: Unit) -> Examined:
     _check_ranking(unit, rows, policies)
     weights = read_tested(folder, manifest, policies) if has_tested(folder, unit.key) else {}
     return Examined(unit, manifest, rows, policies, weights)
+
+
+def _read(folder: Folder, name: str, manifest: Manifest, schema: pa.Schema) -> pa.Table:
+    """All columns as the file has them, also those that the manifest states too."""
+    content = folder.read_verified(name, manifest)
+    try:
+        return conform(parse_parquet(content), schema, str(folder.root / name))
+    except pa.ArrowException as error:
+        raise VerificationError(f"{folder.root / name}: no readable parquet ({error}); publish it again") from error
 
 
 def _check_types(given: Mapping[str, Any], example: Protocol) -> None:
