@@ -40,7 +40,7 @@ def _rows(text: str, method: str) -> list[list[str]]:
 
 
 def _unseen(method: str, **asked: Any) -> list[str]:
-    """The cells of a method's row of unseen architectures: success and return of each task in turn."""
+    """Success, the paper's, return, the paper's: a method's row of unseen architectures, of each task in turn."""
     text = nnbench.tables("2", split="unseen", **asked).render("text", 100)
     (row,) = _rows(text, method)
     joined = " ".join(row[1:]).replace(" [", "[")
@@ -49,10 +49,11 @@ def _unseen(method: str, **asked: Any) -> list[str]:
 
 def test_the_whole_protocol_goes_before_a_first_look_and_own_rows_before_both() -> None:
     asked: dict[str, Any] = {"methods": ["nnit", "d2nwg"]}
-    assert [cell[0] for cell in _unseen("nnit", **asked)[::2]] == ["9", "9", "9"]
-    assert [cell[0] for cell in _unseen("d2nwg", **asked)[::2]] == ["~", "~", "~"]
+    assert [cell[0] for cell in _unseen("nnit", **asked)[::4]] == ["9", "9", "9"]
+    assert [cell[0] for cell in _unseen("d2nwg", **asked)[::4]] == ["~", "~", "~"]
     _copy("nnit")
-    pick, _, push, *_ = _unseen("nnit", **asked)
+    pick, claim, _, _, push, *_ = _unseen("nnit", **asked)
+    assert claim == "99"
     assert pick.startswith("*~98.8[") and push.startswith("99.8[")
     _copy("nnit", PAPER)
     assert _unseen("nnit", **asked)[0].startswith("*98.5[")
@@ -66,7 +67,7 @@ def test_an_unfinished_own_row_hides_nothing_and_is_no_mean() -> None:
     for path in RESULTS.glob("*.json"):  # a method that nobody else measured
         path.write_text(path.read_text().replace('"nnit"', '"mine"'))
     text = nnbench.tables("2", split="unseen", methods=["mine"]).render("text", 100)
-    assert _rows(text, "mine") == [["mine", "2", "of", "8", "—"]]
+    assert _rows(text, "mine") == [["mine", "2", "of", "8", "—", "—", "—"]]
     assert "architectures done (--detail)" in text
 
 
@@ -74,7 +75,7 @@ def test_default_rows_are_the_papers_the_source_the_best_baselines_and_all_own_o
     text = nnbench.tables("2", split="unseen").render("text", 100)
     rule = next(i for i, line in enumerate(text.splitlines()) if line.startswith("─"))
     names = [line.split()[0] for line in text.splitlines()[rule + 1 :] if "[" in line and "interval" not in line]
-    assert names == ["sane", "d2nwg", "nnit", "ghn", "nearest", "noise", "average_aligned"]
+    assert names == ["sane", "d2nwg", "nnit", "ghn", "nearest", "noise"]
     _copy("row_dit")
     assert _rows(nnbench.tables("2", split="unseen").render("text", 100), "row_dit")
     every = nnbench.tables("2", split="unseen", methods=["all"]).render("text", 100)
@@ -140,7 +141,7 @@ def test_what_is_not_there_is_named(asked: dict[str, Any], message: str) -> None
 def test_markdown_has_one_row_per_method_and_the_tasks_across() -> None:
     text = nnbench.tables(["2"], split="unseen", methods=["nnit", "nearest"]).render("md")
     table = [line for line in text.splitlines() if line.startswith("|")]
-    assert len(table) == 4 and all(line.count("|") == 8 for line in table)
+    assert len(table) == 4 and all(line.count("|") == 14 for line in table)
     assert all(task in table[0] for task in (TASK, "PushCube-v1", "StackCubeEasy-v1"))
 
 

@@ -48,8 +48,8 @@ def overview(name: TableName, cells: Sequence[Cell], only: Protocol | None = Non
     """One of the tables 2 to 4 of these cells.
 
     `only` is the protocol of all cells, where they are of one folder; without it marks tell the user's own cells from
-    those that ship, and first looks from the whole protocol. `explain` puts the meaning of every column below. A success
-    is the mean and its 95% interval, rounded outward. What the paper reports has columns of its own.
+    those that ship, and first looks from the whole protocol. `explain` puts the meaning of every column below. A
+    success is the mean and its 95% interval, rounded outward. What the paper reports has columns of its own.
     """
     tasks = list(dict.fromkeys(cell.place.task for cell in cells))
     partitions = list(dict.fromkeys(cell.place.partition for cell in cells))
