@@ -54,11 +54,11 @@ def test_the_whole_protocol_goes_before_a_first_look_and_own_rows_before_both() 
     _copy("nnit")
     pick, claim, _, _, push, *_ = _unseen("nnit", **asked)
     assert claim == "99"
-    assert pick.startswith("*~98.8[") and push.startswith("99.8[")
+    assert pick.startswith("≈98.8[") and push.startswith("99.8[")
     _copy("nnit", PAPER)
     assert _unseen("nnit", **asked)[0].startswith("*98.5[")
-    text = nnbench.tables("2", **asked).render("text", 100)
-    assert "* your own rows" in text and "~ a first look: top 5 of 50" in text
+    text = nnbench.tables("2", split="unseen", **asked).render("text", 100)
+    assert "* your own." in text and "~ a first look: top 5 of 50" in text and "≈" not in text
 
 
 def test_an_unfinished_own_row_hides_nothing_and_is_no_mean() -> None:
@@ -121,6 +121,13 @@ def test_detail_has_all_columns_and_architectures_of_what_is_shown() -> None:
 def test_a_protocol_chooses_what_is_joined() -> None:
     assert _unseen("nnit", methods=["nnit"], protocol="quick")[0].startswith("~98.8")
     assert _unseen("nnit", methods=["nnit"], protocol="127e")[0].startswith("~98.8")
+    _copy("nnit")
+    for path in RESULTS.glob("*.json"):  # of a protocol that nobody else measured by
+        path.write_text(path.read_text().replace('"horizon": 50', '"horizon": 49'))
+    (short,) = reading.left_out()
+    assert _unseen("nnit", methods=["nnit"])[0].startswith("98.5"), "own rows of others join only when asked for"
+    layers, _ = reading.open_layers("all", protocol=short)
+    assert [layer.origin for layer in layers] == ["own", "reference", "reference"]
     with pytest.raises(nnbench.NnbenchError, match="0 protocols match 'abc'"):
         nnbench.tables(protocol="abc")
 

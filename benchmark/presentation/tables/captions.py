@@ -36,13 +36,12 @@ def explain_columns(protocol: Protocol) -> str:
 def explain_overview(protocols: Sequence[Protocol], marks: Mapping[str, str]) -> str:
     """The short caption of tables 2 to 4: what a cell is, and what its marks mean."""
     first = next((one for one in protocols if one != PROTOCOLS["quick"]), protocols[0])
-    note = protocol_note(first) if len(protocols) == 1 and not marks else ""
     said = (
-        f"{note} Of the top {first.top} of {first.samples} samples on {first.test_episodes} test episodes: mean over "
-        f"architectures, [95% interval]; paper: what arXiv {ARXIV_ID} reports. "
-        f"{'. '.join(f'{mark} {meaning}' for mark, meaning in marks.items())}"
-    ).strip()
-    return f"{said}{'. ' if marks else ' '}unseen: held out of training. {MISSING} not measured, or not reported."
+        f"Of the top {first.top} of {first.samples} samples on {first.test_episodes} test episodes: mean over "
+        f"architectures, [95% interval]; paper: what arXiv {ARXIV_ID} reports."
+    )
+    said = " ".join([said, *(f"{mark} {meaning}." for mark, meaning in marks.items())])
+    return f"{said} unseen: held out of training. {MISSING} not measured, or not reported."
 
 
 def describe_quick() -> str:

@@ -9,12 +9,12 @@ from functools import cached_property
 from nnbench.analysis.joined import Cell, Layer, TableName
 from nnbench.analysis.lines import JoinedLine, Line
 from nnbench.analysis.measured import Estimate
-from nnbench.presentation.tables.captions import describe_quick, explain_columns, explain_overview
+from nnbench.presentation.tables.captions import describe_quick, explain_columns, explain_overview, protocol_note
 from nnbench.presentation.tables.table import MISSING, Grid
 from nnbench.protocol import PROTOCOLS, Protocol
 
-OWN, QUICK = "*", "~"
-"""Marks of cells: the user's own, and those of a first look."""
+OWN, QUICK, OWN_QUICK = "*", "~", "≈"
+"""Marks of cells: the user's own, those of a first look, and those that are both."""
 
 _WIDEST = 100
 
@@ -127,8 +127,9 @@ def _interval(success: Estimate) -> str:
 def _mark(layer: Layer | None) -> str:
     if layer is None:
         return ""
-    quick = layer.results.protocol == PROTOCOLS["quick"]
-    return (OWN if layer.origin == "own" else "") + (QUICK if quick else "")
+    if layer.results.protocol == PROTOCOLS["quick"]:
+        return OWN_QUICK if layer.origin == "own" else QUICK
+    return OWN if layer.origin == "own" else ""
 
 
 def _caption(cells: Sequence[Cell], only: Protocol | None, explain: bool) -> str:
@@ -136,11 +137,10 @@ def _caption(cells: Sequence[Cell], only: Protocol | None, explain: bool) -> str
     protocols = [only] if only else list(dict.fromkeys(layer.results.protocol for layer in layers)) or [Protocol()]
     if explain:
         return "\n".join(explain_columns(protocol) for protocol in protocols)
-    marks: dict[str, str] = {}
-    if only is None and PROTOCOLS["quick"] in protocols:
-        marks[QUICK] = describe_quick()
-    if only is None and any(layer.origin == "own" for layer in layers):
-        marks[OWN] = "your own rows"
+    meanings = {OWN: "your own", QUICK: describe_quick(), OWN_QUICK: "your own first look"}
+    used = {_mark(layer) for layer in layers} if only is None else set()
+    marks = {mark: meaning for mark, meaning in meanings.items() if mark in used}
     if any(0 < cell.row.finished < cell.row.expected for cell in cells):
         marks["n of m"] = "architectures done (--detail)"
-    return explain_overview(protocols, marks)
+    note = protocol_note(only) if only else ""
+    return f"{note} {explain_overview(protocols, marks)}".strip()

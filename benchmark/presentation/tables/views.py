@@ -10,7 +10,7 @@ from nnbench.analysis.results import Results
 from nnbench.analysis.rows import Row
 from nnbench.errors import InputError
 from nnbench.presentation.tables.build import build
-from nnbench.presentation.tables.captions import explain_overview
+from nnbench.presentation.tables.captions import explain_overview, protocol_note
 from nnbench.presentation.tables.generation import table2, table3, table4
 from nnbench.presentation.tables.overview import Sheet, joined_line, overview
 from nnbench.presentation.tables.table import Grid, Table
@@ -144,7 +144,8 @@ def _details(name: TableName, joined: Joined, choice: Choice) -> list[Shown]:
 
 def _captioned(table: Table[Row], protocol: Protocol, choice: Choice) -> Table[Row]:
     """With the short caption, unless the long one is asked for."""
-    return table if choice.explain else replace(table, caption=explain_overview([protocol], {}))
+    caption = f"{protocol_note(protocol)} {explain_overview([protocol], {})}".strip()
+    return table if choice.explain else replace(table, caption=caption)
 
 
 def _located(table: Table[Any], layer: Layer) -> Sheet:
