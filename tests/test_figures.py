@@ -12,7 +12,10 @@ from matplotlib.image import imread
 from nnbench.analysis.methods import Methods
 from nnbench.analysis.results import Results
 from nnbench.analysis.scores import Scores, UnitName
+from nnbench.commands.tables import figure
+from nnbench.errors import InputError
 from nnbench.facts import Facts, find_facts
+from nnbench.folders import REFERENCE
 from nnbench.presentation.figures import OF_METHODS, Drawing, FigureError, as_svg, draw, draw_methods, save
 from nnbench.presentation.figures.choice import choose_default
 from nnbench.presentation.figures.cost import Cost, cost_panels
@@ -218,9 +221,15 @@ def test_cost_sets_apart_what_trains_nothing_and_what_is_not_known() -> None:
     assert _texts(alone.axes[0]) == {"nnit"}
 
 
+def test_options_that_a_figure_has_no_use_for_are_refused() -> None:
+    with pytest.raises(InputError, match="figure 4 takes no --methods"):
+        figure("4", methods=("nnit",))
+    with pytest.raises(InputError, match="figure cost takes no --archs"):
+        figure("cost", archs="16-16-16-32")
+
+
 def test_figures_of_methods_are_drawn_from_stored_rows() -> None:
-    reference = Path(__file__).parent.parent / "results" / "reference" / "127e5fbe783c"
-    results = Results.open(reference, [TASK])
+    results = Results.open(REFERENCE / "127e5fbe783c", [TASK])
     drawings = {name: draw_methods(name, results, ["nnit", "nearest"]) for name in OF_METHODS}
     for drawing in drawings.values():
         assert {"nnit", "nearest"} <= _texts(drawing.figure.axes[0]) and "127e5fbe783c"[:8] in drawing.caption

@@ -300,6 +300,10 @@ def test_report_and_figure_as_commands(tmp_path: Path) -> None:
     assert str(Path.home()) not in read.text and str(Path(__file__).parent.parent) not in read.text
 
     drawn = run_command(
+        "figure", "cost", "--task", TASK, "--methods", "nnit", "nearest", "--out", "c.svg", cwd=tmp_path
+    )
+    assert drawn.returncode == 0 and drawn.stdout.startswith("c.svg: Success against training time"), drawn.stderr
+    drawn = run_command(
         "figure", "6", "--results", str(REFERENCE), "--archs", "16-16-16-32", "--out", "6.svg", cwd=tmp_path
     )
     assert drawn.returncode == 0 and drawn.stdout.startswith("6.svg: Figure 6: ") and "16-16-16-32" in drawn.stdout

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import tyro
 
 from nnbench.commands.options import TASK, Partition, TableName, print_tables
+from nnbench.folders import RESULTS
 
 
 def table(
