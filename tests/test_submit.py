@@ -16,7 +16,7 @@ TOY = {
     "run": "--n 3 --top-k 2 --episodes 2 --test-episodes 2 --workers 1",
     "verify": "--rollouts 2 --workers 1",
 }
-TINY_SPLITS = {"unseen": "16-16-16-32", "seen": "16-16-16-64"}
+TINY_SPLITS = {"unseen": "16-16-16-32", "seen": "16-16-32-32"}
 
 
 def _method() -> str:

@@ -78,9 +78,10 @@ def _forge(
         rows = conform(parse_parquet(content[name]), schema, name).to_pylist()
         content[name] = parquet_bytes(pa.Table.from_pylist(change(rows), schema))
     files(content)
-    manifest = json.loads(content[f"{UNIT.key}.json"])
-    manifest["sha256"] |= {name: _hash(content[name]) for name in manifest["sha256"] if name in content}
-    content[f"{UNIT.key}.json"] = json.dumps(manifest).encode()
+    if content[f"{UNIT.key}.json"].startswith(b"{"):
+        manifest = json.loads(content[f"{UNIT.key}.json"])
+        manifest["sha256"] |= {name: _hash(content[name]) for name in manifest["sha256"] if name in content}
+        content[f"{UNIT.key}.json"] = json.dumps(manifest).encode()
     write_archive(target / archive.name, content)
     return target / archive.name
 
@@ -145,6 +146,10 @@ def _set(**values: Any) -> Callable[[Rows], Rows]:
     return change
 
 
+def _all(**values: Any) -> Callable[[Rows], Rows]:
+    return lambda rows: [row | values for row in rows]
+
+
 def _screened_out_too_early(rows: Rows) -> Rows:
     return [row if row["rank"] >= 0 else row | {"return": 49.0} for row in rows]
 
@@ -167,6 +172,7 @@ def _other_seed(rows: Rows) -> Rows:
         (_set(success_once=False, success_at_end=True), None, "1 episodes solved at the end and never"),
         (None, _set(other_cosine=1.5), "1 other_cosine outside -1 to 1"),
         (None, _set(ghn_distance=-1.0), "1 negative ghn_distance"),
+        (_all(partition="train"), _all(partition="train"), "column partition holds"),
         (lambda rows: rows[:20], None, "20 episodes of 6 samples, expected at least"),
         (lambda rows: rows[:-1], None, "17 screening episodes, expected each of"),
         (lambda rows: [*rows[:-1], rows[0]], None, "episodes, expected each of"),
@@ -203,6 +209,15 @@ def _manifest(**changes: Any) -> Callable[[dict[str, bytes]], None]:
     return change
 
 
+def _names(file: str) -> Callable[[dict[str, bytes]], None]:
+    def change(files: dict[str, bytes]) -> None:
+        manifest = json.loads(files[f"{UNIT.key}.json"])
+        manifest["sha256"][file] = _hash(b"")
+        files[f"{UNIT.key}.json"] = json.dumps(manifest).encode()
+
+    return change
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -211,6 +226,9 @@ def _manifest(**changes: Any) -> Callable[[dict[str, bytes]], None]:
         (_manifest(test_episodes=4), "its unit is called"),
         (_manifest(samples=6.0), "samples of another type"),
         (_manifest(surprise=1), "not a manifest of this version"),
+        (lambda files: files.update({f"{UNIT.key}.json": b"[" * 100_000}), "not a manifest of this version"),
+        (_names("../outside.parquet"), "../outside.parquet, which are files of something else"),
+        (_names(f"{UNIT.key}./../../outside"), "which are files of something else"),
         (lambda files: files.update({"evil.sh": b"#"}), "holds evil.sh, which no manifest names"),
         (lambda files: files.pop(f"{UNIT.key}.parquet"), "missing or corrupt"),
     ],

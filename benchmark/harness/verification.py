@@ -4,7 +4,7 @@ Nothing is simulated here, and nothing is believed: names, types and numbers are
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -18,6 +18,7 @@ from nnbench.store.schemas import EPISODE_SCHEMA, POLICY_SCHEMA, conform
 from nnbench.store.validation import check_rows
 from nnbench.store.weights import has_tested, read_tested
 from nnbench.tasks.files import parse_parquet
+from nnbench.tasks.policies.architectures import load_splits, parse_architecture
 
 if TYPE_CHECKING:
     from nnbench.tasks.policies.mlp import Weights
@@ -87,6 +88,7 @@ def examine(folder: Folder, manifest: Manifest, unit: Unit) -> Examined:
             f"{protocol.samples}"
         )
     check_rows(unit, rows, policies)
+    _check_partitions(unit, policies)
     _check_ranges(unit, rows, policies)
     _check_ranking(unit, rows, policies)
     weights = read_tested(folder, manifest, policies) if has_tested(folder, unit.key) else {}
@@ -104,9 +106,18 @@ def _read(folder: Folder, name: str, manifest: Manifest, schema: pa.Schema) -> p
 
 def _check_types(given: Mapping[str, Any], example: Protocol) -> None:
     expected = {name: type(value) for name, value in asdict(example).items()}
-    assert expected.keys() == {field.name for field in fields(example)}
     if wrong := [name for name, value in given.items() if type(value) is not expected.get(name)]:
         raise TypeError(f"protocol: {', '.join(wrong)} of another type than this version's")
+
+
+def _check_partitions(unit: Unit, policies: pa.Table) -> None:
+    """What a method chose itself is called what it is: held out, trained on, or other."""
+    for row in policies.select(["arch", "partition", "sample"]).to_pylist():
+        expected = load_splits().partition(parse_architecture(row["arch"]))
+        if row["partition"] != expected:
+            raise VerificationError(
+                f"{unit.key}: sample {row['sample']}: {row['arch']} is called {row['partition']!r}, it is {expected!r}"
+            )
 
 
 def _check_ranges(unit: Unit, rows: pa.Table, policies: pa.Table) -> None:

@@ -28,9 +28,8 @@ class Manifest:
         try:
             content = json.loads(text)
             protocol = _protocol(tuple(content["unit"]["protocol"].items()))
-            if f"{path.stem}.parquet" not in content["sha256"]:
-                raise ValueError("it does not name its rows")
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            _check_names(path.stem, content["unit"], content["sha256"])
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise StoreError(f"{path}: not a manifest of this version ({error}); {remedy(path.name)}") from error
         return cls(path.name, content, protocol)
 
@@ -126,6 +125,16 @@ def manifest_bytes(content: Mapping[str, Any]) -> bytes:
 def content_sha256(content: bytes) -> str:
     """Hash of a file's content, as manifests state it."""
     return hashlib.sha256(content).hexdigest()
+
+
+def _check_names(key: str, unit: Mapping[str, Any], hashes: Mapping[str, str]) -> None:
+    """Raises ValueError where names are not the unit's: they become paths when units are merged or published."""
+    if f"{key}.parquet" not in hashes:
+        raise ValueError("it does not name its rows")
+    if strange := [name for name in hashes.keys() if not name.startswith(f"{key}.") or "/" in name]:
+        raise ValueError(f"it names {', '.join(strange)}, which are files of something else")
+    if not key.startswith(f"{unit['method']}-{unit['task']}-"):
+        raise ValueError("its file is not named by method and task")
 
 
 @lru_cache
