@@ -27,6 +27,7 @@ from nnbench.presentation.figures.magnitudes import (
 )
 from nnbench.presentation.figures.marks import style_methods
 from nnbench.presentation.figures.novelty import Point, novelty_points, novelty_scatter
+from nnbench.presentation.figures.overview import Place, overview_scatter
 from nnbench.presentation.figures.similarity import draw_selected_pairs, draw_training_pairs
 from nnbench.protocol import Protocol
 from nnbench.tasks.policies.architectures import load_splits, parse_architecture
@@ -219,6 +220,17 @@ def test_cost_sets_apart_what_trains_nothing_and_what_is_not_known() -> None:
     assert {"trains nothing", "time not kept", "nnit"} <= _texts(ax)
     alone = cost_panels({TASK: costs[2:3]}, ["nnit"], SHIPPED)
     assert _texts(alone.axes[0]) == {"nnit"}
+
+
+def test_the_overview_draws_cost_as_size_and_the_unknown_pale() -> None:
+    places = [Place("ghn", 0.0, 99, 0.0), Place("nnit", 0.02, 98, 60.0), Place("sane", 0.4, 60, None)]
+    figure = overview_scatter(places, SHIPPED)
+    (ax,) = figure.axes
+    drawn: list[Any] = [line for line in ax.lines if line.get_marker() not in ("", "None", None)]
+    lines = {line.get_xdata()[0]: line for line in drawn}
+    assert lines[0.02].get_markersize() > lines[0.0].get_markersize() == lines[0.4].get_markersize()
+    assert lines[0.4].get_alpha() < 1 == lines[0.02].get_alpha()
+    assert _texts(ax) == {"ghn", "nnit", "sane", "new and works"}
 
 
 def test_options_that_a_figure_has_no_use_for_are_refused() -> None:

@@ -37,7 +37,7 @@ def draw_overview(results: Results, chosen: Sequence[str]) -> Drawing:
         raise FigureError("no method has success and novelty on every task that was measured")
     what = (
         "Mean over tasks, on architectures held out. Across, how far a method's median network lies from the nearest "
-        "hypernetwork policy, as a share of what two hypernetworks lie apart. The area of a mark is the time of its "
+        "hypernetwork policy, as a share of what two hypernetworks lie apart. The larger a mark, the longer its "
         f"training: {_say_times(places)}. Filled: generators; open: baselines, and the source."
     )
     return Drawing("Success, novelty and training time", what, overview_scatter(places, results.methods))
@@ -59,7 +59,7 @@ def overview_scatter(places: Sequence[Place], methods: Methods) -> Figure:
                 place.method,
                 place.novelty,
                 place.success,
-                size=_SMALLEST + (_LARGEST - _SMALLEST) * ((place.minutes or 0.0) / longest) ** 0.5,
+                size=(_SMALLEST**2 + (_LARGEST**2 - _SMALLEST**2) * (place.minutes or 0.0) / longest) ** 0.5,
                 whole=place.minutes is not None,
             )
             for place in places
