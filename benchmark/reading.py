@@ -164,6 +164,12 @@ def open_layers(
     return opened, max(opened, key=lambda layer: (layer.origin == "own" and layer.count > 0, layer.count))
 
 
+def left_out() -> list[str]:
+    """The hashes of protocols that only the user's own rows are of: no table joins them unless it is asked to."""
+    found = {Protocol(**manifest["unit"]["protocol"]) for manifest in Store(RESULTS).manifests()}
+    return sorted(protocol.short for protocol in found.difference(PROTOCOLS.values()))
+
+
 def _protocol_anywhere(protocol: str | Protocol, shipped: Sequence[Protocol]) -> Protocol:
     """By name or digits, of the rows that ship or of the user's own."""
     if isinstance(protocol, Protocol):

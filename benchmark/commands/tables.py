@@ -1,5 +1,6 @@
 """`nnbench table`, `report` and `figure`: show stored results."""
 
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -40,6 +41,7 @@ def table(
         json: Print the numbers as JSON.
     """
     import nnbench
+    from nnbench.reading import left_out
 
     found = nnbench.tables(
         names,
@@ -54,6 +56,11 @@ def table(
         protocol=protocol,
     )
     print_tables(found, "json" if json else format)
+    if results is None and protocol is None:
+        for short in left_out():
+            print(
+                f"nnbench: {RESULTS} has rows of protocol {short} too; --protocol {short} joins them", file=sys.stderr
+            )
 
 
 def report(

@@ -11,7 +11,6 @@ from rich import box
 from rich.console import Console
 from rich.table import Table as Layout
 from rich.text import Text
-from tabulate import tabulate
 
 from nnbench.analysis.lines import Line
 from nnbench.errors import InputError
@@ -32,11 +31,12 @@ def render(tables: Sequence[Shown], form: Format, width: int | None = None) -> s
     if form in ("csv", "json"):
         return _lines([line for table in tables for line in table.lines], form)
     grids = [table.grid for table in tables]
+    if form == "text":
+        return "\n".join(_text(grid, width) for grid in grids)
+    from tabulate import tabulate
+
     parts = []
     for grid in grids:
-        if form == "text":
-            parts.append(_text(grid, width))
-            continue
         headers = [_joined(header) for header in grid.headers]
         align = ["left"] * grid.text_columns + ["right"] * (len(headers) - grid.text_columns)
         rows = [[cell.replace("\n", " ") for cell in row] for row in grid.rows]
@@ -77,6 +77,7 @@ def _text(grid: Grid, width: int | None) -> str:
             table.add_section()
         table.add_row(*map(Text, row))
     console = Console(width=width, file=io.StringIO(), color_system=None)
+    console.width = min(console.width, grid.widest or console.width)
     for part in (Text(grid.title), table):
         console.print(part)
     console.print(Text(grid.caption), width=_CAPTION_WIDTH)

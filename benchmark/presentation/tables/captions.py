@@ -37,11 +37,11 @@ def explain_overview(protocols: Sequence[Protocol], marks: Mapping[str, str]) ->
     """The short caption of tables 2 to 4: what a cell is, and what its marks mean."""
     first = next((one for one in protocols if one != PROTOCOLS["quick"]), protocols[0])
     said = (
-        f"{protocol_note(first) if len(protocols) == 1 else ''} Of the top {first.top} of {first.samples} samples on "
-        f"{first.test_episodes} test episodes, mean over architectures, [95% interval] / what the paper (arXiv "
-        f"{ARXIV_ID}) reports. {'. '.join(f'{mark} {meaning}' for mark, meaning in marks.items())}"
-    ).strip()
-    return f"{said}{'. ' if marks else ''}unseen: held out of training. {MISSING} not measured, or not reported."
+        f"Of the top {first.top} of {first.samples} samples on {first.test_episodes} test episodes, mean over "
+        f"architectures, [95% interval] / what the paper (arXiv {ARXIV_ID}) reports."
+    )
+    said = " ".join([said, *(f"{mark} {meaning}." for mark, meaning in marks.items())])
+    return f"{said} unseen: held out of training. {MISSING} not measured, or not reported."
 
 
 def describe_quick() -> str:

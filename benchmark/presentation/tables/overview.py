@@ -8,12 +8,14 @@ from functools import cached_property
 from nnbench.analysis.joined import Cell, Layer, TableName
 from nnbench.analysis.lines import JoinedLine, Line
 from nnbench.analysis.measured import Estimate
-from nnbench.presentation.tables.captions import describe_quick, explain_columns, explain_overview
+from nnbench.presentation.tables.captions import describe_quick, explain_columns, explain_overview, protocol_note
 from nnbench.presentation.tables.table import MISSING, Grid
 from nnbench.protocol import PROTOCOLS, Protocol
 
-OWN, QUICK = "*", "~"
-"""Marks of cells: the user's own, and those of a first look."""
+OWN, QUICK, OWN_QUICK = "*", "~", "≈"
+"""Marks of cells: the user's own, those of a first look, and those that are both."""
+
+_WIDEST = 100
 
 _TITLES: dict[TableName, str] = {
     "2": "Table 2: architecture-conditioned generation",
@@ -45,8 +47,8 @@ def overview(name: TableName, cells: Sequence[Cell], only: Protocol | None = Non
     """One of the tables 2 to 4 of these cells.
 
     `only` is the protocol of all cells, where they are of one folder; without it marks tell the user's own cells from
-    those that ship, and first looks from the whole protocol. `explain` puts the meaning of every column below. A cell is the mean, its 95% interval rounded
-    outward, and behind a stroke what the paper reports.
+    those that ship, and first looks from the whole protocol. `explain` puts the meaning of every column below. A cell
+    is the mean, its 95% interval rounded outward, and behind a stroke what the paper reports.
     """
     tasks = list(dict.fromkeys(cell.place.task for cell in cells))
     partitions = list(dict.fromkeys(cell.place.partition for cell in cells))
@@ -69,6 +71,7 @@ def overview(name: TableName, cells: Sequence[Cell], only: Protocol | None = Non
         _caption(cells, only, explain),
         _aligned(rows) or [[MISSING] * (1 + 2 * len(tasks))],
         frozenset(sections - {0}),
+        _WIDEST,
     )
 
 
@@ -121,8 +124,9 @@ def _interval(success: Estimate) -> str:
 def _mark(layer: Layer | None) -> str:
     if layer is None:
         return ""
-    quick = layer.results.protocol == PROTOCOLS["quick"]
-    return (OWN if layer.origin == "own" else "") + (QUICK if quick else "")
+    if layer.results.protocol == PROTOCOLS["quick"]:
+        return OWN_QUICK if layer.origin == "own" else QUICK
+    return OWN if layer.origin == "own" else ""
 
 
 def _aligned(rows: list[list[str]]) -> list[list[str]]:
@@ -144,11 +148,10 @@ def _caption(cells: Sequence[Cell], only: Protocol | None, explain: bool) -> str
     protocols = [only] if only else list(dict.fromkeys(layer.results.protocol for layer in layers)) or [Protocol()]
     if explain:
         return "\n".join(explain_columns(protocol) for protocol in protocols)
-    marks: dict[str, str] = {}
-    if only is None and PROTOCOLS["quick"] in protocols:
-        marks[QUICK] = describe_quick()
-    if only is None and any(layer.origin == "own" for layer in layers):
-        marks[OWN] = "your own rows"
+    meanings = {OWN: "your own", QUICK: describe_quick(), OWN_QUICK: "your own first look"}
+    used = {_mark(layer) for layer in layers} if only is None else set()
+    marks = {mark: meaning for mark, meaning in meanings.items() if mark in used}
     if any(0 < cell.row.finished < cell.row.expected for cell in cells):
-        marks["n of m"] = "architectures finished, --detail shows them"
-    return explain_overview(protocols, marks)
+        marks["n of m"] = "architectures done (--detail)"
+    note = protocol_note(only) if only else ""
+    return f"{note} {explain_overview(protocols, marks)}".strip()

@@ -10,10 +10,11 @@ from nnbench.analysis.results import Results
 from nnbench.analysis.rows import Row
 from nnbench.errors import InputError
 from nnbench.presentation.tables.build import build
+from nnbench.presentation.tables.captions import explain_overview, protocol_note
 from nnbench.presentation.tables.generation import table2, table3, table4
 from nnbench.presentation.tables.overview import Sheet, joined_line, overview
 from nnbench.presentation.tables.table import Grid, Table
-from nnbench.protocol import protocol_name
+from nnbench.protocol import Protocol, protocol_name
 
 Shown = Table[Any] | Sheet
 
@@ -52,8 +53,10 @@ def view_folder(names: Sequence[str], results: Results, choice: Choice) -> list[
     shown: list[Shown] = []
     for name in names:
         tables = [_chosen(table, choice) for table in build([name], results, per_architecture=choice.detail)]
-        if name not in _ARRANGED or choice.detail:
+        if name not in _ARRANGED:
             shown += tables
+        elif choice.detail:
+            shown += [_captioned(table, results.protocol, choice) for table in tables]
         elif any(place.table == name for place in joined.places):
             shown.append(_arranged(name, joined, tables, choice))
     return _not_empty(shown, names, choice)
@@ -70,7 +73,7 @@ def view_joined(names: Sequence[str], layers: Sequence[Layer], other: Layer, cho
         if name not in _ARRANGED:
             shown += [_located(_chosen(table, choice), other) for table in build([name], other.results)]
         elif choice.detail:
-            shown += _details(name, joined)
+            shown += _details(name, joined, choice)
         elif any(place.table == name for place in joined.places):
             shown.append(_arranged(name, joined, None, choice))
     return _not_empty(shown, names, choice)
@@ -124,7 +127,7 @@ def _wide(name: TableName, rows: Sequence[Row], cell: Cell, per_architecture: bo
     return table3(rows, protocol) if name == "3" else table4(rows, protocol, task)
 
 
-def _details(name: TableName, joined: Joined) -> list[Shown]:
+def _details(name: TableName, joined: Joined, choice: Choice) -> list[Shown]:
     """A wide table for each task and layer that has cells."""
     groups: dict[tuple[str, Layer | None], list[Cell]] = {}
     for cell in joined.cells:
@@ -134,8 +137,15 @@ def _details(name: TableName, joined: Joined) -> list[Shown]:
     for (_, layer), cells in groups.items():
         rows = [row for cell in cells for row in joined.rows(cell.place, cell.row.method)]
         assert layer is not None
-        shown.append(_located(_wide(name, rows, cells[0], per_architecture=True), layer))
+        table = _captioned(_wide(name, rows, cells[0], per_architecture=True), cells[0].protocol, choice)
+        shown.append(_located(table, layer))
     return shown
+
+
+def _captioned(table: Table[Row], protocol: Protocol, choice: Choice) -> Table[Row]:
+    """With the short caption, unless the long one is asked for."""
+    caption = f"{protocol_note(protocol)} {explain_overview([protocol], {})}".strip()
+    return table if choice.explain else replace(table, caption=caption)
 
 
 def _located(table: Table[Any], layer: Layer) -> Sheet:
