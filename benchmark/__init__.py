@@ -9,6 +9,8 @@ The Python API. Importing it is cheap; each name below loads what it needs when 
             print(outcome)
         rows = nnbench.load_results()     # a pandas data frame, one row per policy and episode
         print(nnbench.tables(["2"]))      # the paper's Table 2, measured beside reported
+        for unit in nnbench.verify("published"):  # what `nnbench publish` wrote
+            print(unit)
 """
 
 import importlib
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from nnbench.measuring import check, roundtrip, run, train
     from nnbench.protocol import Protocol
     from nnbench.reading import load_results, report, tables
+    from nnbench.verifying import verify
     from nnbench.zoos import open_zoo
 
 __all__ = [
@@ -37,6 +40,7 @@ __all__ = [
     "run",
     "tables",
     "train",
+    "verify",
 ]
 
 _HOME = {
@@ -51,6 +55,7 @@ _HOME = {
     "run": "nnbench.measuring",
     "tables": "nnbench.reading",
     "train": "nnbench.measuring",
+    "verify": "nnbench.verifying",
 }
 
 

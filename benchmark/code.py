@@ -17,8 +17,9 @@ from types import CodeType
 from typing import Any
 
 import nnbench
-from nnbench.discovery import find_source
+from nnbench.discovery import Location, find_source
 from nnbench.errors import InputError
+from nnbench.facts import read_facts
 
 _INSTALLED = tuple(
     {Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib")}
@@ -26,14 +27,24 @@ _INSTALLED = tuple(
 _OURS = tuple(Path(folder).resolve() for folder in nnbench.__path__)
 
 
-def hash_file(path: Path) -> str:
-    """Of a plugin's file and the modules that it imports. Raises InputError where a file cannot be read."""
+def hash_code(location: Location) -> str | None:
+    """Of a method's code; None for the first version of one that ships, whose code is nnbench's.
+
+    Raises InputError where a file cannot be read, and FactsError where the facts of one that ships cannot be.
+    """
+    if location.ships:
+        version = read_facts(location).version
+        return None if version == 1 else _digest([f"version {version}"])
+    if isinstance(location.module, Path):
+        return _hash_file(location.module)
+    return _hash_installed(location.module)
+
+
+def _hash_file(path: Path) -> str:
     return _digest(_texts(path, lambda found: not _is_below(found, _INSTALLED)))
 
 
-def hash_installed(module: str) -> str | None:
-    """Of an installed module, the modules of its package that it imports, and the package's version; None if there is
-    no such module."""
+def _hash_installed(module: str) -> str | None:
     path = find_source(module)
     if path is None:
         return None
@@ -41,10 +52,8 @@ def hash_installed(module: str) -> str | None:
     root = find_source(top)
     own = (root.parent,) if root is not None and root.name == "__init__.py" else (path,)
     texts = _texts(path, lambda found: _is_below(found, own) or not _is_below(found, _INSTALLED))
-    versions = [
-        f"{name} {importlib.metadata.version(name)}"
-        for name in importlib.metadata.packages_distributions().get(top, [])
-    ]
+    distributions = importlib.metadata.packages_distributions().get(top, [])
+    versions = [f"{name} {importlib.metadata.version(name)}" for name in distributions]
     return _digest([*texts, *versions])
 
 
@@ -60,7 +69,7 @@ def hash_class(method: type) -> str | None:
         file = getattr(sys.modules.get(part.__module__), "__file__", None)
         if file is not None and Path(file).suffix == ".py" and _is_below(Path(file), _INSTALLED):
             continue  # a base from an installed package
-        texts += [hash_file(Path(file))] if file is not None and Path(file).suffix == ".py" else []
+        texts += [_hash_file(Path(file))] if file is not None and Path(file).suffix == ".py" else []
         texts += [*_source_texts(part, set())]
     return _digest(texts) if own else None
 

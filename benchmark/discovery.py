@@ -36,6 +36,11 @@ class Location:
     problem: str | None = None
     """Why the method cannot be used, and what to do; None where nothing is known against it."""
 
+    @property
+    def ships(self) -> bool:
+        """True if the class is nnbench's own."""
+        return isinstance(self.module, str) and self.module.startswith(f"{_GROUP}.")
+
 
 def find_methods(plugins: Sequence[Path] = ()) -> list[Location]:
     """All methods that ship, are installed, or are given as plugin files, sorted by name.

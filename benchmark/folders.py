@@ -1,5 +1,6 @@
-"""Where commands and functions write, below the current folder."""
+"""Where commands and functions write, below the current folder, and where the rows that ship lie."""
 
+from importlib.resources import files
 from pathlib import Path
 
 RESULTS = Path("results") / "runs"
@@ -7,3 +8,6 @@ RESULTS = Path("results") / "runs"
 
 RUNS = Path("runs")
 """Checkpoints, experts, zoos, sweeps and films."""
+
+REFERENCE = Path(str(files("nnbench.results"))) / "reference"
+"""Rows that ship with the package: one folder per protocol, named by the first digits of its hash."""

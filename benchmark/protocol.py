@@ -3,7 +3,8 @@
 import hashlib
 import json
 import re
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -99,6 +100,25 @@ class Protocol:
     def short(self) -> str:
         """The first 12 hexadecimal digits of `sha256`, which every row carries."""
         return self.sha256[:12]
+
+
+PROTOCOLS: Mapping[str, Protocol] = {
+    "paper": Protocol(),
+    "quick": Protocol(samples=50, top=5, selection_episodes=20, test_episodes=50),
+}
+"""By name: `paper` is the benchmark's own, `quick` a first look on about a fifth of its episodes."""
+
+
+def named_protocol(name: str, **numbers: Any) -> Protocol:
+    """The protocol of a name, with other numbers where they are given. Raises InputError for an unknown name."""
+    if name not in PROTOCOLS:
+        raise InputError(f"unknown protocol {name!r}: expected one of {', '.join(PROTOCOLS)}")
+    return replace(PROTOCOLS[name], **numbers)
+
+
+def protocol_name(protocol: Protocol) -> str:
+    """Its name, else the first digits of its hash."""
+    return next((name for name, known in PROTOCOLS.items() if known == protocol), protocol.short)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,12 +6,13 @@ Nothing here simulates or imports torch.
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
+from nnbench.analysis.joined import Layer
 from nnbench.analysis.results import Results
 from nnbench.errors import InputError
-from nnbench.folders import RESULTS
-from nnbench.protocol import Protocol
+from nnbench.folders import REFERENCE, RESULTS
+from nnbench.protocol import PROTOCOLS, Protocol
 from nnbench.store.store import Store
 from nnbench.tasks.files import write_atomically
 from nnbench.tasks.registry import expand_tasks, load_task
@@ -20,11 +21,11 @@ from nnbench.zoos import ZooFolder, zoo_folder
 if TYPE_CHECKING:
     import pandas
 
-    from nnbench.presentation.tables import Table
+    from nnbench.presentation.tables import Shown
     from nnbench.presentation.text import Format
 
 
-class Tables(tuple["Table[Any]", ...]):
+class Tables(tuple["Shown", ...]):
     """Tables: `print` shows them to people, `frame` has their numbers."""
 
     def __str__(self) -> str:
@@ -59,7 +60,7 @@ def load_results(
         results: Folder that `run` wrote to, or a published one.
         rows: `episodes`, or `policies` with the novelty of each.
         task: Only this ManiSkill environment.
-        protocol: A protocol, or the first digits of its hash; needed only if the folder holds rows of several.
+        protocol: A protocol, its name, or the first digits of its hash; needed if the folder holds rows of several.
 
     Raises StoreError where files are damaged or the folder has rows of several protocols.
     """
@@ -74,11 +75,14 @@ def load_results(
 def tables(
     names: str | Sequence[str] = ("2", "3", "4"),
     *,
-    task: str = "PickCube-v1",
-    results: str | Path = RESULTS,
+    task: str = "all",
+    split: str | None = None,
+    methods: Sequence[str] = (),
+    results: str | Path | None = None,
     zoo: ZooFolder = None,
     plugins: Sequence[str | Path] = (),
-    per_architecture: bool = False,
+    detail: bool = False,
+    explain: bool = False,
     protocol: str | Protocol | None = None,
 ) -> Tables:
     """Tables of stored rows, measured beside reported.
@@ -86,34 +90,58 @@ def tables(
     Args:
         names: One or several of `1`, `2`, `3`, `4`, `6`, `differences`, `novelty`, `roundtrip`.
         task: ManiSkill environment, a Python file that defines a task, or `all`.
-        results: Folder that `run` wrote to, or a published one.
+        split: Only this one: `train`, `seen`, `unseen`, `outside` or `joint`.
+        methods: Only these, or `all`; left out, the paper's, the source, the best baselines, and all of your own.
+        results: One folder, which is then shown alone; left out, your own rows joined with those that ship.
         zoo: Folder of a zoo that you built (table 6); default the one that ships.
         plugins: Plugin files of methods in the results; needed only for results that do not name their facts.
-        per_architecture: Table 2 also with one row per architecture.
-        protocol: A protocol, or the first digits of its hash, where the folder has rows of several.
+        detail: Tables 2 to 4 with all columns and architectures, one table per task and protocol.
+        explain: Say below the tables what each column is.
+        protocol: A protocol, its name, or the first digits of its hash. Needed where a folder has rows of several.
+            Of the joined rows only those of this protocol, but for one that no row that ships is of: then your own
+            rows of it are joined with those that ship.
     """
-    from nnbench.presentation.tables import build
+    from nnbench.presentation.tables import Choice, view_folder, view_joined
 
-    opened = open_results(task, results=results, zoo=zoo, plugins=plugins, protocol=protocol)
-    asked = [names] if isinstance(names, str) else names
-    return Tables(build(asked, opened, per_architecture=per_architecture))
+    asked = [names] if isinstance(names, str) else list(names)
+    choice = Choice(split=split, methods=tuple(methods), detail=detail, explain=explain)
+    if results is not None:
+        opened = open_results(task, results=results, zoo=zoo, plugins=plugins, protocol=protocol)
+        return Tables(view_folder(asked, opened, choice))
+    layers, other = open_layers(task, zoo=zoo, plugins=plugins, protocol=protocol)
+    return Tables(view_joined(asked, layers, other, choice))
 
 
 def report(
     out: str | Path = "report.html",
     *,
     task: str = "all",
-    results: str | Path = RESULTS,
+    results: str | Path | None = None,
     zoo: ZooFolder = None,
     plugins: Sequence[str | Path] = (),
     protocol: str | Protocol | None = None,
 ) -> Path:
-    """Write one HTML page of a folder of results, and return its path. Arguments are those of `tables`."""
+    """Write one HTML page of a folder of results, and return its path. Arguments are those of `open_shown`."""
     from nnbench.presentation.report import page
 
-    text = page(open_results(task, results=results, zoo=zoo, plugins=plugins, protocol=protocol))
+    text = page(open_shown(task, results=results, zoo=zoo, plugins=plugins, protocol=protocol))
     write_atomically(Path(out), partial(_write_text, text))
     return Path(out)
+
+
+def open_shown(
+    task: str,
+    *,
+    results: str | Path | None = None,
+    zoo: ZooFolder = None,
+    plugins: Sequence[str | Path] = (),
+    protocol: str | Protocol | None = None,
+) -> Results:
+    """One folder's results: without `results` the user's own where there are any, else the rows that ship of the
+    protocol with most units. The other arguments are those of `tables`."""
+    if results is None and not Store(RESULTS).keys():
+        return open_layers(task, zoo=zoo, plugins=plugins, protocol=protocol)[1].results
+    return open_results(task, results=results or RESULTS, zoo=zoo, plugins=plugins, protocol=protocol)
 
 
 def open_results(
@@ -128,6 +156,43 @@ def open_results(
     tasks = [load_task(one) for one in expand_tasks(task)]
     zoos = {one.name: folder for one in tasks if (folder := zoo_folder(one.source, zoo)) is not None}
     return Results.open(Path(results), tasks, protocol, zoos, [Path(path) for path in plugins])
+
+
+def open_layers(
+    task: str,
+    *,
+    zoo: ZooFolder = None,
+    plugins: Sequence[str | Path] = (),
+    protocol: str | Protocol | None = None,
+) -> tuple[list[Layer], Layer]:
+    """The user's own rows before those that ship, of each the benchmark's protocol before others; and the layer that
+    has most units, the user's own if it has any. Arguments are those of `tables`.
+    """
+    shipped = [one for one in PROTOCOLS.values() if (REFERENCE / one.short).is_dir()]
+    own = list(PROTOCOLS.values())
+    if protocol is not None:
+        chosen = _protocol_anywhere(protocol, shipped)
+        own, shipped = [chosen], [chosen] if chosen in shipped else shipped
+    open_one = partial(open_results, task, zoo=zoo, plugins=plugins)
+    opened = [Layer(open_one(results=RESULTS, protocol=one), "own") for one in own]
+    opened += [Layer(open_one(results=REFERENCE / one.short, protocol=one), "reference") for one in shipped]
+    return opened, max(opened, key=lambda layer: (layer.origin == "own" and layer.count > 0, layer.count))
+
+
+def left_out() -> list[str]:
+    """The hashes of protocols that only the user's own rows are of: no table joins them unless it is asked to."""
+    found = {Protocol(**manifest["unit"]["protocol"]) for manifest in Store(RESULTS).manifests()}
+    return sorted(protocol.short for protocol in found.difference(PROTOCOLS.values()))
+
+
+def _protocol_anywhere(protocol: str | Protocol, shipped: Sequence[Protocol]) -> Protocol:
+    """By name or digits, of the rows that ship or of the user's own."""
+    if isinstance(protocol, Protocol):
+        return protocol
+    if protocol in PROTOCOLS:
+        return PROTOCOLS[protocol]
+    matching = [one for one in shipped if one.short.startswith(protocol)]
+    return matching[0] if len(matching) == 1 else Store(RESULTS).protocol(protocol)
 
 
 def _write_text(text: str, path: Path) -> None:

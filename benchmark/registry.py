@@ -5,7 +5,6 @@ group `nnbench.methods` of any installed package, whose value is the module that
 """
 
 import difflib
-import hashlib
 import importlib
 import importlib.util
 import sys
@@ -18,7 +17,7 @@ from typing import Self
 import cloudpickle
 
 from nnbench.api import Generator
-from nnbench.code import hash_class, hash_file, hash_installed
+from nnbench.code import hash_class, hash_code
 from nnbench.discovery import Location, RegistryError, find_methods
 from nnbench.errors import InputError
 from nnbench.facts import Facts, FactsError, read_facts
@@ -57,7 +56,7 @@ class MethodSource:
         if isinstance(method, str):
             plugins = tuple(path.absolute() for path in plugins)
             location = _find(method, plugins)
-            return cls(read_facts(location), plugins, None, _hash_code(location), _ships(location))
+            return cls(read_facts(location), plugins, None, hash_code(location), location.ships)
         checked = check_contract(method, f"class {method.__qualname__}")
         ships = checked.__module__.startswith("nnbench.")
         return cls(Facts.of(checked), (), _pickle(checked), hash_class(checked), ships)
@@ -65,24 +64,11 @@ class MethodSource:
     def load(self) -> type[Generator]:
         """The class. Raises RegistryError, and InputError where its code is no longer what it was."""
         if self.pickled is None:
-            if _hash_code(_find(self.name, self.plugins)) != self.code_sha256:
+            if hash_code(_find(self.name, self.plugins)) != self.code_sha256:
                 raise InputError(f"method {self.name}: its code changed meanwhile; run the same command again")
             return load_method(self.name, self.plugins)
         method: type[Generator] = cloudpickle.loads(self.pickled)
         return method
-
-
-def _ships(location: Location) -> bool:
-    return isinstance(location.module, str) and location.module.startswith("nnbench.methods.")
-
-
-def _hash_code(location: Location) -> str | None:
-    if isinstance(location.module, Path):
-        return hash_file(location.module)
-    if not _ships(location):
-        return hash_installed(location.module)
-    version = read_facts(location).version
-    return None if version == 1 else hashlib.sha256(f"version {version}".encode()).hexdigest()
 
 
 def _pickle(method: type[Generator]) -> bytes:

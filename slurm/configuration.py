@@ -4,11 +4,12 @@ import difflib
 import tomllib
 import types
 import typing
+from collections.abc import Callable
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from nnbench.errors import NnbenchError
+from nnbench.errors import InputError, NnbenchError
 
 T = TypeVar("T")
 
@@ -17,10 +18,10 @@ class ConfigurationError(NnbenchError, ValueError):
     """A plan or profile that cannot be. Names the file, the key and what was expected."""
 
 
-def read_configuration(path: Path, kind: type[T]) -> T:
+def read_configuration(path: Path, kind: type[T], complete: Callable[[Any], Any] = lambda table: table) -> T:
     """The dataclass that a TOML file describes; a table stands for a dataclass, a list of tables for a tuple of them.
 
-    Raises ConfigurationError.
+    `complete` may write out what the file says in short. Raises ConfigurationError.
     """
     try:
         table = tomllib.loads(path.read_text())
@@ -28,7 +29,10 @@ def read_configuration(path: Path, kind: type[T]) -> T:
         raise ConfigurationError(f"{path}: no TOML: {error}") from error
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read ({error.strerror})") from error
-    return typing.cast(T, _build(kind, table, str(path)))
+    try:
+        return typing.cast(T, _build(kind, complete(table), str(path)))
+    except InputError as error:
+        raise ConfigurationError(f"{path}: {error}") from error
 
 
 def _build(kind: Any, table: Any, where: str) -> Any:

@@ -1,6 +1,5 @@
 """From a plan to jobs: what is missing is packed into arrays and submitted, a stage after the one that it needs."""
 
-import os
 import socket
 import time
 import uuid
@@ -19,6 +18,7 @@ from nnbench.slurm.plan import STAGES, Stage, SweepUnit, stage_of
 from nnbench.slurm.profile import Profile, Resources
 from nnbench.slurm.sweep import Job, Sweep, SweepError, alive, slurm_answers, states
 from nnbench.slurm.work import Work
+from nnbench.tasks.simulation.processors import count_processors
 
 Cluster = Literal["slurm", "local", "debug"]
 
@@ -89,26 +89,28 @@ def pack(units: Sequence[SweepUnit], profile: Profile) -> list[Array]:
 
 def check(sweep: Sweep, units: Sequence[SweepUnit]) -> list[str]:
     """What stands in the way of these units: methods, zoos and experts that are not there. Imports the methods."""
-    from nnbench.api import JointGenerator
+    from nnbench.harness.isolation import describe as describe_method
+    from nnbench.harness.process import MethodError
     from nnbench.protocol import JOINT
-    from nnbench.registry import RegistryError, load_method
+    from nnbench.registry import MethodSource, RegistryError
     from nnbench.tasks.zoo.build import expert_file
 
     problems = []
     for method in dict.fromkeys(unit.method for unit in units if unit.method and unit.stage in ("train", "run")):
         try:
-            kind = load_method(method, sweep.plan.plugin)
-        except RegistryError as error:
+            source = MethodSource.of(method, sweep.plan.plugin)
+            joint = describe_method(source).joint
+        except (MethodError, RegistryError) as error:
             problems.append(str(error))
             continue
-        if kind.name != method:
-            problems.append(f"method {method} is called {kind.name}: write that in the plan")
+        if source.name != method:
+            problems.append(f"method {method} is called {source.name}: write that in the plan")
         for part in sweep.plan.run:
             if method not in part.method:
                 continue
-            if part.split == JOINT and not issubclass(kind, JointGenerator):
+            if part.split == JOINT and not joint:
                 problems.append(f"method {method} does not choose architectures: leave it out of the split joint")
-            if kind.seen_only and part.split not in ("seen", JOINT):
+            if source.facts.seen_only and part.split not in ("seen", JOINT):
                 problems.append(
                     f"method {method} writes only architectures it was trained on; run it on the split seen"
                 )
@@ -153,7 +155,7 @@ def submit(sweep: Sweep, arrays: Sequence[Array], profile: Profile, cluster: Clu
         moment = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
         folder = sweep.folder / "jobs" / f"{moment}-{array.stage}-{uuid.uuid4().hex[:6]}"
         names = [tuple(unit.name for unit in units) for units in array.jobs]
-        work = [Work(plan, sweep.folder, part, array.resources.cpus) for part in names]
+        work = [Work(plan, sweep.folder, part, array.resources.cpus, sweep.codes) for part in names]
         executor = _executor(folder, cluster, profile, array.resources)
         executor.update_parameters(name=f"{sweep.folder.name}-{array.stage}")
         if cluster == "slurm":
@@ -248,4 +250,4 @@ def _job(cluster: str, job: "submitit.Job[None]", names: tuple[str, ...]) -> Job
 
 
 def _hours(unit: SweepUnit, resources: Resources) -> float:
-    return unit.hours + unit.core_hours / (resources.cpus or os.cpu_count() or 1)
+    return unit.hours + unit.core_hours / (resources.cpus or count_processors())

@@ -4,13 +4,13 @@ A unit is done when its output is there, whoever made it. So an interrupted swee
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from nnbench.folders import RESULTS, RUNS
-from nnbench.protocol import Protocol
+from nnbench.protocol import Protocol, named_protocol
 from nnbench.slurm.configuration import ConfigurationError, read_configuration
 from nnbench.tasks.policies.architectures import Architecture, architecture_name
 
@@ -88,6 +88,8 @@ class Plan:
     tables: tuple[Literal[1, 2, 3, 4, 6], ...] = ()
     """Tables to print when all is done, as of `nnbench table`."""
     protocol: Protocol = field(default_factory=Protocol)
+    """In the file a name, `protocol = "quick"`, or a table of numbers, which may have a `name` whose numbers they
+    replace."""
     plugin: tuple[Path, ...] = ()
     """Python files with further methods."""
     results: Path = RESULTS
@@ -155,7 +157,7 @@ def load_plan(path: Path) -> Plan:
     """Read a plan. Raises ConfigurationError, also for tasks, splits and architectures that are none."""
     from nnbench.tasks.registry import load_task
 
-    plan = read_configuration(path, Plan)
+    plan = read_configuration(path, Plan, _with_protocol)
     if not (plan.zoo or plan.train or plan.run):
         raise ConfigurationError(f"{path}: an empty plan; expected [[zoo]], [[train]] or [[run]]")
     try:
@@ -165,6 +167,17 @@ def load_plan(path: Path) -> Plan:
     except ValueError as error:
         raise ConfigurationError(f"{path}: {error}") from error
     return plan
+
+
+def _with_protocol(table: dict[str, Any]) -> dict[str, Any]:
+    """The plan's table with all numbers of the protocol that it names. Raises InputError for an unknown name."""
+    asked = table.get("protocol", {})
+    if isinstance(asked, str):
+        asked = {"name": asked}
+    if not isinstance(asked, dict) or not isinstance(asked.get("name"), str):
+        return table
+    numbers = {name: value for name, value in asked.items() if name != "name"}
+    return table | {"protocol": asdict(named_protocol(asked["name"])) | numbers}
 
 
 def expand(plan: Plan) -> list[SweepUnit]:

@@ -78,6 +78,16 @@ class Sweep:
         """Where the tables are printed to; beside it is of which runs they are."""
         return self.folder / "tables.txt"
 
+    @cached_property
+    def codes(self) -> dict[str, str | None]:
+        """The identity of the code of each method of the plan, as far as it can be found."""
+        from nnbench.code import hash_code
+        from nnbench.discovery import find_methods
+
+        named = {unit.method for unit in self.units if unit.stage in ("train", "run")}
+        found = [location for location in find_methods(self.plan.plugin) if location.problem is None]
+        return {location.name: hash_code(location) for location in found if location.name in named}
+
     def keep_plan(self) -> Path:
         """A copy of the plan that jobs can rely on."""
         content = self.file.read_bytes()
@@ -106,7 +116,8 @@ class Sweep:
                     there = alignment_file(self.plan.results, unit.task).exists()
             elif unit.stage == "train":
                 assert unit.method is not None and unit.seed is not None
-                here = find(unit.method, unit.task, zoos[unit.task], unit.seed) if unit.task in zoos else None
+                code = self.codes.get(unit.method)
+                here = find(unit.method, unit.task, zoos[unit.task], unit.seed, code) if unit.task in zoos else None
                 if there := here is not None:
                     trained[unit.name] = here.sha256
             elif unit.stage == "run":

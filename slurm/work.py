@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -21,6 +21,7 @@ from submitit.helpers import Checkpointable
 from nnbench.folders import RUNS
 from nnbench.slurm.plan import SweepUnit, load_plan
 from nnbench.slurm.sweep import Sweep
+from nnbench.tasks.simulation.processors import count_processors
 
 if TYPE_CHECKING:
     from nnbench.tasks.simulation.workers import Simulator
@@ -37,6 +38,8 @@ class Work(Checkpointable):
     folder: Path
     names: tuple[str, ...]
     workers: int | None
+    codes: Mapping[str, str | None]
+    """The identity of each method's code when the job was submitted."""
 
     def __call__(self) -> None:
         """Do the units. What a unit fails of is recorded and not raised, and the others are done."""
@@ -45,9 +48,9 @@ class Work(Checkpointable):
         ending = _Ending()
         if log is not None:
             signal.signal(signal.SIGTERM, ending.note)
-            os.environ.setdefault("OMP_NUM_THREADS", str(self.workers or os.cpu_count()))
+            os.environ.setdefault("OMP_NUM_THREADS", str(self.workers or count_processors()))
         sweep = Sweep(self.plan, self.folder, load_plan(self.plan))
-        for units in _groups(self._ready(sweep)):
+        for units in _groups(self._unedited(sweep, log)):
             while units:
                 finished = 0
                 try:
@@ -66,6 +69,18 @@ class Work(Checkpointable):
                     _fail(sweep, units[finished], traceback.format_exc(), log)
                     finished += 1
                 units = units[finished:]
+
+    def _unedited(self, sweep: Sweep, log: Path | None) -> list[SweepUnit]:
+        """The ready units but for those of methods that were edited since the job was submitted, which fail."""
+        kept = []
+        for unit in self._ready(sweep):
+            method = unit.method if unit.stage in ("train", "run") else None
+            if method is None or sweep.codes.get(method) == self.codes.get(method):
+                kept.append(unit)
+            else:
+                error = f"method {method}: its code was edited after this job was submitted; submit the sweep again"
+                _fail(sweep, unit, error, log)
+        return kept
 
     def _ready(self, sweep: Sweep) -> list[SweepUnit]:
         """The units that are not done and whose needs are."""
@@ -125,7 +140,7 @@ def _outcomes(sweep: Sweep, units: Sequence[SweepUnit], workers: int | None) -> 
 
 
 def _run(sweep: Sweep, units: Sequence[SweepUnit], workers: int | None) -> Iterator[str | Exception]:
-    from nnbench.measuring import Run
+    from nnbench.preparing import Run
     from nnbench.registry import MethodSource
     from nnbench.store.checkpoints import find
     from nnbench.store.store import Store
@@ -135,7 +150,7 @@ def _run(sweep: Sweep, units: Sequence[SweepUnit], workers: int | None) -> Itera
     assert seed is not None
     zoo, trained = Zoo.open(task, plan.zoo_folder(task)), {}
     for method in {unit.method for unit in units if unit.method}:
-        found = find(method, task, zoo.sha256, seed)
+        found = find(method, task, zoo.sha256, seed, sweep.codes.get(method))
         assert found is not None  # or the units would not be ready
         trained[method] = found
     work = [sweep.result(unit, trained[unit.method or ""].sha256) for unit in units]
@@ -155,7 +170,7 @@ def _train(sweep: Sweep, unit: SweepUnit, workers: int | None) -> None:
     try:
         obtain(MethodSource.of(unit.method, sweep.plan.plugin), zoo, unit.seed)
     except OSError:  # another process that finishes the same training removes what it kept while under way
-        if find(unit.method, unit.task, zoo.sha256, unit.seed) is None:
+        if find(unit.method, unit.task, zoo.sha256, unit.seed, sweep.codes.get(unit.method)) is None:
             raise
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # one thread per process: several processes test at once
+
 from nnbench.tasks.registry import load_task
 from nnbench.tasks.simulation.camera import Camera
 from nnbench.tasks.simulation.vulkan import RenderError, find_driver

@@ -150,3 +150,35 @@ def test_the_mean_over_seeds_counts_once() -> None:
         line("nnit", value, 0.99, generator_seeds=name) for value, name in ((0.94, "0+1"), (0.6, "0"), (0.99, "1"))
     ]
     assert verdicts(*seeds) == ["borne out."]
+
+
+def test_findings_are_one_sentence_for_all_tasks() -> None:
+    other = {"task": "PushCube-v1"}
+    lines = [line("nnit", 0.94, 0.99), line("ghn", 0.99, None), line("d2nwg", 0.5, 0.59), line("nearest", 0.7, None)]
+    lines += [difference("nnit", "ghn", -0.05), difference("nnit", "nearest", 0.24), difference("nnit", "d2nwg", 0.44)]
+    lines += [line("nnit", 0.86, 1.0, **other), line("ghn", 0.86, None, **other)]
+    lines += [difference("nnit", "ghn", 0.0, **other), line("nnit", 0.1, 0.9, split="seen")]
+    assert claims.summarise_findings(lines, Methods(SHIPPED)) == [
+        "nnit solves 94.0 [92.0, 96.0] % of PickCube-v1 and 86.0 [84.0, 88.0] % of PushCube-v1; the paper claims more "
+        "than 85 %: borne out on PickCube-v1, not decided on PushCube-v1.",
+        "The paper's order of its methods by success, two methods and a task at a time: 1 borne out, 0 not decided, "
+        "0 contradicted.",
+        "nnit less ghn (which wrote the zoo) is -5.0 [-7.0, -3.0] points on PickCube-v1 and 0.0 [-2.0, 2.0] points on "
+        "PushCube-v1: not told apart on PushCube-v1, worse on PickCube-v1.",
+        "nnit less nearest (the best baseline) is 24.0 [22.0, 26.0] points on PickCube-v1: better.",
+        "The best baseline solves more here than the paper says of d2nwg (59 %) on PickCube-v1 (nearest: 70.0 [68.0, "
+        "72.0] %).",
+    ]
+    assert claims.summarise_findings([], Methods(SHIPPED)) == []
+
+
+def test_findings_name_the_variants_that_differ_most_and_no_more_than_fit() -> None:
+    facts = {f"v{k}": Facts(name=f"v{k}", variant_of=("sane", f"change {k}")) for k in range(12)}
+    lines = [line("sane", 0.5, 0.01), *(line(name, 0.5, None) for name in facts)]
+    lines += [difference("sane", f"v{k}", 0.03 * k) for k in range(12)]
+    found = claims.summarise_findings(lines, Methods(SHIPPED | facts))
+    assert len(found) == claims.MOST
+    assert found[0] == ("v11 (sane, but change 11) less sane is -33.0 [-35.0, -31.0] points on PickCube-v1: worse."), (
+        "the difference was taken the other way round"
+    )
+    assert [sentence.split()[0] for sentence in found[1:3]] == ["v10", "v9"]

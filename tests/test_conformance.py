@@ -11,16 +11,16 @@ import torch
 from nnbench.api import Untrained, Weights
 from nnbench.facts import list_methods
 from nnbench.harness import conformance
+from nnbench.harness.checking import run_checks
 from nnbench.harness.conformance import (
     CHECKS,
     CheckFailed,
     Subject,
     distance_to_training,
-    run_checks,
     toy_training_set,
 )
 from nnbench.methods import nearest
-from nnbench.registry import load_method
+from nnbench.registry import MethodSource, load_method
 from nnbench.tasks.policies.architectures import Architecture, load_splits
 from nnbench.tasks.policies.mlp import weights_sha256
 from nnbench.tasks.policies.training_set import HeldOutAccess, TrainingSet
@@ -259,13 +259,13 @@ def test_results_come_one_per_check_and_a_failure_stops_no_other(tmp_path: Path)
         def save(self, directory: Path) -> None:
             raise OSError("disk full")
 
-    results = list(run_checks(CannotSave))
+    results = list(run_checks(MethodSource.of(CannotSave)))
     assert [result.name for result in results] == [check.__name__.replace("_", " ") for check in CHECKS]
     assert {result.name: result.message for result in results if not result.passed} == {
         "survives saving": "raised OSError: disk full"
     }
     assert "FAILED  survives saving: raised OSError: disk full" in map(str, results)
-    *results, remark = run_checks(Base)
+    *results, remark = run_checks(MethodSource.of(Base))
     assert str(results[0]) == "ok      states its facts"
     assert all(result.passed and not result.message for result in results)
     assert remark.passed and remark.message.startswith("its samples lie 0.00 times as far")

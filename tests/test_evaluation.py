@@ -44,7 +44,7 @@ class Replay:
 
     workers, task = 2, TASK
 
-    def __init__(self, recorded: dict[Any, tuple[float, bool, bool]], fail_after: int = 10**9) -> None:
+    def __init__(self, recorded: dict[Any, tuple[float, bool, bool, bool]], fail_after: int = 10**9) -> None:
         self.recorded, self.episodes, self.fail_after = recorded, 0, fail_after
 
     def rollout(self, units: Any) -> Any:
@@ -67,12 +67,12 @@ def _keys(unit: Rollout) -> list[Any]:
 
 
 @pytest.fixture(scope="module")
-def recorded(simulator: Simulator, zoo: Zoo) -> dict[Any, tuple[float, bool, bool]]:
+def recorded(simulator: Simulator, zoo: Zoo) -> dict[Any, tuple[float, bool, bool, bool]]:
     seeds = np.array([*PROTOCOL.selection_seeds, *PROTOCOL.test_seeds])
     alone = np.zeros(len(seeds), int)
     units = [Rollout(PolicyActor.stack([w], alone, TASK.standardiser), seeds) for w in Mixed(zoo).samples]
     return {
-        key: (float(total), bool(once), bool(at_end))
+        key: (float(total), bool(once), bool(at_end), False)
         for unit, run in zip(units, simulator.episodes(units), strict=True)
         for key, total, once, at_end in zip(_keys(unit), run.returns, run.success_once, run.success_at_end, strict=True)
     }

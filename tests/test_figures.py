@@ -12,21 +12,22 @@ from matplotlib.image import imread
 from nnbench.analysis.methods import Methods
 from nnbench.analysis.results import Results
 from nnbench.analysis.scores import Scores, UnitName
+from nnbench.commands.tables import figure
+from nnbench.errors import InputError
 from nnbench.facts import Facts, find_facts
-from nnbench.presentation.figures import Drawing, FigureError, as_svg, draw, save
+from nnbench.folders import REFERENCE
+from nnbench.presentation.figures import OF_METHODS, Drawing, FigureError, as_svg, draw, draw_methods, save
+from nnbench.presentation.figures.choice import choose_default
+from nnbench.presentation.figures.cost import Cost, cost_panels
 from nnbench.presentation.figures.magnitudes import (
     draw_hypernetworks,
     draw_seeds,
     magnitude_maps,
     measured_profiles,
 )
-from nnbench.presentation.figures.novelty import (
-    Point,
-    draw_novelty,
-    marker_styles,
-    novelty_points,
-    novelty_scatter,
-)
+from nnbench.presentation.figures.marks import style_methods
+from nnbench.presentation.figures.novelty import Point, novelty_points, novelty_scatter
+from nnbench.presentation.figures.overview import Place, overview_scatter
 from nnbench.presentation.figures.similarity import draw_selected_pairs, draw_training_pairs
 from nnbench.protocol import Protocol
 from nnbench.tasks.policies.architectures import load_splits, parse_architecture
@@ -130,58 +131,124 @@ def test_what_was_not_measured_is_not_drawn(tmp_path: Path) -> None:
         _figure6("sane")
     with pytest.raises(FigureError, match="16-16-32-32, was not measured .* --split seen`"):
         _figure6(arch=(16, 16, 32, 32))
-    with pytest.raises(FigureError, match="nothing on PickCube-v1 was measured"):
-        draw_novelty({}, PROTOCOL, TASK, SHIPPED)
     nowhere = Results.open(tmp_path, [TASK], PROTOCOL, zoos={TASK: tmp_path / "nowhere"})
     with pytest.raises(FigureError, match="no zoo of PickCube-v1 comes with this version; `nnbench zoo build"):
         draw("4", nowhere, TASK)
+    with pytest.raises(FigureError, match="no method was measured on all unseen .* --split unseen` measures one"):
+        draw_methods("novelty", nowhere)
 
 
 def test_novelty_has_a_point_per_distinct_network() -> None:
     found = {
         UnitName(TASK, "nnit", 0, "16-64-64-32"): _scores(),
-        UnitName("PushCube-v1", "nnit", 0, "joint"): _scores(),
+        UnitName(TASK, "nnit", 0, "joint"): _scores(),
+        UnitName(TASK, "ghn", 0, "16-64-64-32"): _scores(),
+        UnitName("PushCube-v1", "nnit", 0, "16-64-64-32"): _scores(),
     }
-    assert novelty_points(found, TASK) == [Point("nnit", "unseen", 0.2, 0.75), Point("nnit", "unseen", 0.0, 0.25)]
+    assert novelty_points(found, TASK, ["nnit"]) == [Point("nnit", 0.2, 0.75), Point("nnit", 0.0, 0.25)]
     unknown = _scores(policies=dict(_scores().policies) | {"ghn_spread": np.array([math.nan, 30, 30, 30])})
-    assert [point.novelty for point in novelty_points({UnitName(TASK, "nnit", 0, "joint"): unknown}, TASK)] == [0.2]
+    assert [point.novelty for point in novelty_points(_units(nnit=unknown), TASK, ["nnit"])] == [0.2]
 
 
-def test_novelty_panels_tell_methods_apart_without_colour(tmp_path: Path) -> None:
-    methods = ("nnit", "sane", "d2nwg", "average", "dataset", "gaussian", "ghn", "mine", "nearest", "noise", "random")
-    points = [Point(method, "seen", 0.1 * k, 0.05 * k) for k, method in enumerate(methods)]
-    points += [Point("ghn", "outside", 0.0, 1.0), Point("ghn", "outside", 0.0, 0.5), Point("nnit", "outside", 40.0, 0)]
-    figure = novelty_scatter(points, SHIPPED)
-    assert [_title(ax) for ax in figure.axes] == ["architectures trained on", "architectures outside the space"]
-    outside = [line for line in figure.axes[1].lines if line.get_marker() not in ("", "None", None)]
-    drawn = {(line.get_markersize(), np.size(line.get_xdata())): np.max(line.get_ydata()) for line in outside}
-    assert drawn[3, 2] == 100 and drawn[7, 1] in (75, 0), "two networks of ghn, and their median"
-    assert figure.axes[1].get_xlim()[1] >= 40 and figure.axes[1].get_xscale() == "symlog"
-    assert "GHN" in figure.axes[-1].get_xlabel() and "(%)" in figure.axes[0].get_ylabel()
-    (legend,) = figure.legends
-    assert [text.get_text() for text in legend.get_texts()][:2] == ["d2nwg (1)", "nnit (2)"]
-    handles: list[Any] = list(legend.legend_handles)
-    looks = {(handle.get_marker(), handle.get_markerfacecolor()) for handle in handles}
-    assert len(looks) == len(methods)
+def _marks(ax: Any) -> list[Any]:
+    """The large ones, of methods."""
+    return [line for line in ax.lines if line.get_marker() not in ("", "None", None) and line.get_markersize() >= 7]
+
+
+def _texts(ax: Any) -> set[str]:
+    return {text.get_text().strip() for text in ax.texts}
+
+
+def test_every_method_has_its_name_beside_its_mark(tmp_path: Path) -> None:
+    methods = ["nnit", "d2nwg", "sane", "ghn", "nearest", "noise", "mine"]
+    points = [Point(method, 0.02 * k, 0.97) for k, method in enumerate(methods)]
+    points += [Point("mine", 40.0, 0.5), Point("mine", 41.0, 0.5)]
+    figure = novelty_scatter({TASK: points, "PushCube-v1": points[:2]}, methods, SHIPPED)
+    assert [_title(ax) for ax in figure.axes] == [TASK, "PushCube-v1"] and not figure.legends
+    assert _texts(figure.axes[0]) == {*methods, "new and works"}
+    assert _texts(figure.axes[1]) == {"nnit", "d2nwg", "new and works"}
+    assert (40.0, 50.0) in {(line.get_xdata()[0], line.get_ydata()[0]) for line in _marks(figure.axes[0])}, "a median"
+    assert figure.axes[1].get_xlim()[1] >= 41 and figure.axes[1].get_xscale() == "symlog"
+    figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in figure.axes[0].texts]
+    assert not any(a.overlaps(b) for k, a in enumerate(boxes) for b in boxes[:k]), "names do not cover one another"
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # a layout that does not fit only warns
         save(Drawing("t", "c", figure), tmp_path / "novelty.png")
 
 
-def test_a_methods_mark_goes_by_its_role_and_name() -> None:
-    facts = find_facts()
-    plugins = {"mine": Facts(name="mine"), "easy": Facts(name="easy", role="baseline")}
-    names = {"mine", "easy", "nnit", "nearest"}
-    styles = marker_styles(names, Methods(facts | plugins))
-    assert {name: "markerfacecolor" in style for name, style in styles.items()} == {
-        "mine": False,
-        "nnit": False,
-        "easy": True,
-        "nearest": True,
+def test_many_methods_have_a_legend() -> None:
+    methods = sorted(SHIPPED.names)
+    figure = novelty_scatter({TASK: [Point(method, 0.1, 0.5) for method in methods]}, methods, SHIPPED)
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == methods
+    assert _texts(figure.axes[0]) == {"new and works"}
+
+
+def test_methods_are_told_apart_without_colour_and_by_their_role() -> None:
+    names = ["nnit", "mine", "ghn", "nearest", "sane", "noise", "d2nwg"]
+    styles = style_methods(names, SHIPPED)
+    assert len({style["marker"] for style in styles.values()}) == len(names)
+    assert {name for name, style in styles.items() if "markerfacecolor" in style} == {"ghn", "nearest", "noise"}
+    many = [f"m{k}" for k in range(30)]
+    assert len({(style["marker"], style["color"]) for style in style_methods(many, SHIPPED).values()}) == 30
+
+
+def test_the_methods_shown_are_chosen_by_facts_and_numbers() -> None:
+    facts = {
+        "mine": Facts(name="mine"),
+        "easy": Facts(name="easy", role="baseline"),
+        "worst": Facts(name="worst", role="baseline"),
     }
-    assert list(styles)[:2] == ["mine", "nnit"], "generators come first"
-    known = Methods(facts)
-    assert marker_styles({"nnit"}, known)["nnit"] == marker_styles({"nnit", "d2nwg", "mine"}, known)["nnit"]
+    methods = Methods(find_facts() | facts)
+    success = {"sane": 0.9, "d2nwg": 0.1, "nnit": 0.5, "ghn": 0.99, "easy": 0.4, "nearest": 0.6, "worst": 0.0}
+    success |= {"row_dit": 0.95, "sane_narrow": 0.2, "mine": 0.3}
+    assert choose_default(success, methods) == ["nnit", "sane", "d2nwg", "ghn", "nearest", "easy", "mine"]
+    success.pop("mine")
+    assert choose_default(success, methods)[-1] == "row_dit", "the best variant"
+    assert sorted(choose_default(success, methods, len(success))) == sorted(success)
+
+
+def test_cost_sets_apart_what_trains_nothing_and_what_is_not_known() -> None:
+    costs = [Cost("ghn", 0.0, 99, 98, 100), Cost("nearest", 0.0, 98, 97, 99), Cost("nnit", 50.0, 97, 96, 98)]
+    costs += [Cost("sane", None, 60, 50, 70)]
+    figure = cost_panels({TASK: costs}, [cost.method for cost in costs], SHIPPED)
+    (ax,) = figure.axes
+    at = dict(zip(("ghn", "nearest", "nnit", "sane"), (line.get_xdata()[0] for line in _marks(ax)), strict=True))
+    assert at["ghn"] < 0 and at["nearest"] < 0 and at["ghn"] != at["nearest"]
+    assert at["nnit"] == 50 and at["sane"] > 50
+    assert {"trains nothing", "time not kept", "nnit"} <= _texts(ax)
+    alone = cost_panels({TASK: costs[2:3]}, ["nnit"], SHIPPED)
+    assert _texts(alone.axes[0]) == {"nnit"}
+
+
+def test_the_overview_draws_cost_as_size_and_the_unknown_pale() -> None:
+    places = [Place("ghn", 0.0, 99, 0.0), Place("nnit", 0.02, 98, 60.0), Place("sane", 0.4, 60, None)]
+    figure = overview_scatter(places, SHIPPED)
+    (ax,) = figure.axes
+    drawn: list[Any] = [line for line in ax.lines if line.get_marker() not in ("", "None", None)]
+    lines = {line.get_xdata()[0]: line for line in drawn}
+    assert lines[0.02].get_markersize() > lines[0.0].get_markersize() == lines[0.4].get_markersize()
+    assert lines[0.4].get_alpha() < 1 == lines[0.02].get_alpha()
+    assert _texts(ax) == {"ghn", "nnit", "sane", "new and works"}
+
+
+def test_options_that_a_figure_has_no_use_for_are_refused() -> None:
+    with pytest.raises(InputError, match="figure 4 takes no --methods"):
+        figure("4", methods=("nnit",))
+    with pytest.raises(InputError, match="figure cost takes no --archs"):
+        figure("cost", archs="16-16-16-32")
+
+
+def test_figures_of_methods_are_drawn_from_stored_rows() -> None:
+    results = Results.open(REFERENCE / "127e5fbe783c", [TASK])
+    drawings = {name: draw_methods(name, results, ["nnit", "nearest"]) for name in OF_METHODS}
+    for drawing in drawings.values():
+        assert {"nnit", "nearest"} <= _texts(drawing.figure.axes[0]) and "127e5fbe783c"[:8] in drawing.caption
+    (nnit, nearest) = _marks(drawings["cost"].figure.axes[0])
+    assert nnit.get_xdata()[0] > 10 and nearest.get_xdata()[0] < 0, "minutes of training, and none"
+    with pytest.raises(FigureError, match="method 'nowhere' was not measured here; finished are average"):
+        draw_methods("cost", results, ["nowhere"])
 
 
 def test_magnitudes_are_drawn_by_seed_and_layer() -> None:
@@ -230,7 +297,7 @@ def test_figure_5_counts_every_pair_of_training_policies() -> None:
         draw_training_pairs(_zoo(), TASK, UNSEEN)
 
 
-@pytest.mark.parametrize(("name", "archs"), [("3", 1), ("novelty", 1), ("5", 2), ("6", 2)])
+@pytest.mark.parametrize(("name", "archs"), [("3", 1), ("5", 2), ("6", 2)])
 def test_architectures_that_a_figure_has_no_room_for_are_refused(name: str, archs: int, tmp_path: Path) -> None:
     with pytest.raises(FigureError, match=f"figure {name}: "):
         draw(name, Results.open(tmp_path, [TASK]), TASK, [UNSEEN] * archs)
@@ -242,7 +309,6 @@ def test_files_are_grey_and_of_the_kind_asked_for_and_repeat_byte_by_byte(tmp_pa
         "4": draw_hypernetworks(_zoo(), TASK),
         "5": draw_training_pairs(_zoo(), TASK, (16, 16, 32, 32)),
         "6": _figure6(),
-        "novelty": draw_novelty(_units(nnit=_scores()), PROTOCOL, TASK, SHIPPED),
     }
     for name, one in drawings.items():
         save(one, tmp_path / "new" / f"{name}.png")

@@ -22,6 +22,7 @@ def _episodes(start: int, stop: int) -> pa.Table:
             "return": seed / 7,
             "success_once": True,
             "success_at_end": seed % 2 == 0,
+            "diverged": seed == 3,
         }
         for seed in range(start, stop)
     ]

@@ -70,7 +70,7 @@ def test_mixture_takes_the_teacher_with_probability_beta() -> None:
         (lambda w: w.update(extra=torch.zeros(1)), "unexpected extra"),
         (lambda w: w.update({"0.weight": w["0.weight"].T}), r"0.weight has shape \(42, 16\), expected \(16, 42\)"),
         (lambda w: w["8.bias"].fill_(float("nan")), "8.bias holds NaN"),
-        (lambda w: w.update({"2.bias": w["2.bias"].long()}), "2.bias is no floating-point tensor"),
+        (lambda w: w.update({"2.bias": w["2.bias"].long()}), "2.bias has dtype torch.int64, expected torch.float32"),
     ],
 )
 def test_weights_that_are_no_policy_are_named(change: Callable[[Weights], object], message: str) -> None:

@@ -46,7 +46,8 @@ def test_mean_actions_come_back_to_where_noise_matters() -> None:
         for _ in range(60):
             actions = agent.act(observations[:, :-1]).sample().numpy()
             rewards = np.zeros((8, 5), np.float32)
-            episodes = Episodes(np.arange(8), nothing, nothing > 0, nothing > 0, observations.numpy(), actions, rewards)
+            none = nothing > 0
+            episodes = Episodes(np.arange(8), nothing, none, none, none, observations.numpy(), actions, rewards)
             update(agent, optimizer, episodes, config, generator, only_critic=False)
         return float((agent.act(observations).mean.detach().abs() - 1.1).clamp(min=0).mean())
 
@@ -67,7 +68,8 @@ def test_a_large_step_ends_its_epoch_but_not_the_next() -> None:
     agent = ActorCritic(3, 2, (16,))
     actions = agent.act(observations[:, :-1]).sample().numpy()
     nothing, rewards = np.zeros(8, np.float32), np.ones((8, 5), np.float32)
-    episodes = Episodes(np.arange(8), nothing, nothing > 0, nothing > 0, observations.numpy(), actions, rewards)
+    none = nothing > 0
+    episodes = Episodes(np.arange(8), nothing, none, none, none, observations.numpy(), actions, rewards)
     config = ExpertConfig(kl_limit=-1e-6, epochs=3, minibatches=4)
     agent.log_std.data += 0.1  # the ratio is 1 until something is learned: the limit lies just below
     before = generator.get_state()

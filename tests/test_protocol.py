@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from nnbench.errors import InputError
-from nnbench.protocol import Protocol, Unit, architectures_asked
+from nnbench.protocol import Protocol, Unit, architectures_asked, named_protocol, protocol_name
 
 
 def _unit(**changes: Any) -> Unit:
@@ -24,6 +24,14 @@ def _unit(**changes: Any) -> Unit:
 def test_hash_of_the_published_protocol_does_not_change() -> None:
     # Stored rows carry it: a change here means a new protocol version and new rows.
     assert Protocol().short == "a080a8d64d22"
+
+
+def test_the_quick_protocol_is_the_one_that_rows_ship_of() -> None:
+    assert named_protocol("quick").short == "127e5fbe783c" and named_protocol("paper") == Protocol()
+    assert protocol_name(named_protocol("quick")) == "quick" and protocol_name(Protocol(top=9)).isalnum()
+    assert named_protocol("quick", top=2) == Protocol(samples=50, top=2, selection_episodes=20, test_episodes=50)
+    with pytest.raises(InputError, match="unknown protocol 'fast': expected one of paper, quick"):
+        named_protocol("fast")
 
 
 def test_hash_is_equal_in_another_process() -> None:

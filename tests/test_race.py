@@ -22,7 +22,7 @@ def _run(race: Race, returns: dict[str, np.ndarray]) -> None:
     while episodes := race.next_selection():
         for episode in episodes:
             total = float(returns[episode.network][episode.seed - PROTOCOL.selection_seed_start])
-            race.record(episode, Result(total, False, False))
+            race.record(episode, Result(total, False, False, False))
 
 
 @pytest.mark.parametrize("best", [3.0, 25.0, 49.0])
@@ -58,5 +58,5 @@ def test_only_the_chosen_are_tested() -> None:
     tests = race.tests()
     chosen = {race.samples[sample] for sample in race.chosen()}
     assert {test.network for test in tests} == chosen and len(tests) == 5 * len(chosen)
-    race.record(tests[0], Result(1.0, True, True))
+    race.record(tests[0], Result(1.0, True, True, False))
     assert race.tests() == tests[1:]

@@ -1,4 +1,5 @@
 import re
+import shutil
 from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
@@ -8,9 +9,12 @@ import pytest
 from helpers import run_command
 from matplotlib.figure import Figure
 
+from nnbench import folders
 from nnbench.analysis.methods import Methods
 from nnbench.analysis.rows import conditioned_rows, joint_rows, single_rows
+from nnbench.facts import Facts, find_facts
 from nnbench.presentation.figures import Drawing
+from nnbench.presentation.leaderboard import RULE, Cell, Leaderboard, arrange
 from nnbench.presentation.report import Content, Undrawn, render
 from nnbench.presentation.tables import MISSING
 from nnbench.presentation.tables.comparison import novelty_table
@@ -18,12 +22,14 @@ from nnbench.presentation.tables.generation import table2, table3, table4
 from nnbench.presentation.tables.table import Entry, Label, Number, Table, point
 from nnbench.presentation.tables.zoo import table1, table6
 from nnbench.protocol import Protocol, Unit
+from nnbench.reading import open_shown
 from nnbench.store.checkpoints import Budget
 
 TASK = "PickCube-v1"
 PROTOCOL = Protocol(samples=4, top=2, selection_episodes=3, screening_episodes=2, test_episodes=5)
-REFERENCE = Path(__file__).parent.parent / "results" / "reference" / "127e5fbe783c"
+REFERENCE = folders.REFERENCE / "127e5fbe783c"
 VOID = {"meta", "img", "br"}
+EMPTY = Leaderboard([], [])
 
 
 class _Page(HTMLParser):
@@ -57,7 +63,7 @@ class _Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        if "style" in self.open:
+        if {"style", "script"} & set(self.open):
             return
         self.text += data
         if "td" in self.open or "tr" in self.open and "th" in self.open:
@@ -109,7 +115,7 @@ def _drawing(title: str = "Figure 9", caption: str = "what it shows") -> Drawing
 def _page(
     tables: Sequence[Table[Any]] = (), figures: Sequence[Drawing | Undrawn] = (), *units: Any, **more: Any
 ) -> str:
-    fields: dict[str, Any] = {"protocol": PROTOCOL, "methods": Methods({}), "zoos": {TASK: None}}
+    fields: dict[str, Any] = {"protocol": PROTOCOL, "methods": Methods({}), "leaderboard": EMPTY, "zoos": {TASK: None}}
     return render(Content(**fields | {"tables": tables, "figures": figures, "manifests": units} | more))
 
 
@@ -144,6 +150,33 @@ def test_measured_and_reported_columns_are_told_apart() -> None:
     assert '<tr class="section"><th scope="row" class="indented">16-16</th>' in html
 
 
+def test_the_leaderboard_is_sorted_and_marks_what_cannot_be_told_from_the_best() -> None:
+    cells = {
+        (TASK, "unseen", "nnit"): Cell(90, 85, 95),
+        (TASK, "unseen", "sane"): Cell(92, 88, 96),
+        (TASK, "unseen", "random"): Cell(10, 0, 91),
+        ("PushCube-v1", "unseen", "nnit"): Cell(80, 70, 90),
+        ("PushCube-v1", "unseen", "sane"): Cell(60, 50, 70),
+        ("PushCube-v1", "joint", "nnit"): Cell(99, 98, 100),
+        (TASK, "seen", "dataset"): Cell(97, 96, 98),
+    }
+    board = arrange(cells, [TASK, "PushCube-v1"], Methods(find_facts()))
+    assert board.columns == [(TASK, "seen"), (TASK, "unseen"), ("PushCube-v1", "unseen"), ("PushCube-v1", "joint")]
+    assert board.tasks == {TASK: 2, "PushCube-v1": 2}
+    assert [(one.method, one.unseen) for one in board.standings] == [
+        ("nnit", 85),
+        ("sane", 76),
+        ("dataset", None),
+        ("random", None),
+    ]
+    marked = [[cell is not None and cell.best for cell in one.cells] for one in board.standings]
+    assert marked == [[False, True, True, True], [False, True, False, False], [True, False, False, False], [False] * 4]
+    read = _Page(_page(leaderboard=board))
+    assert read.tables[0][1] == ["method", "meanunseen", "seen", "unseen", "unseen", "joint"]
+    assert read.tables[0][2] == ["nnitgenerator", "85.0", "—", "★90.085.0–95.0", "★80.070.0–90.0", "★99.098.0–100.0"]
+    assert read.tables[0][5][:2] == ["randombaseline", "—"] and RULE in read.text
+
+
 def test_columns_are_explained_once() -> None:
     text = _Page(_page([_table2(), _table2("PushCube-v1"), _table3()]))
     assert text.text.count("95% bootstrap interval") == 1
@@ -154,32 +187,35 @@ def test_columns_are_explained_once() -> None:
 def test_the_page_needs_nothing_but_itself_and_fits_a_phone() -> None:
     text = _page(_empty_tables(), [_drawing()], _manifest())
     read = _Page(text)
-    assert all(reference.startswith(("#", "data:image/svg+xml;base64,")) for reference in read.references)
-    assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in read.attributes}
+    assert all(reference.startswith("data:image/svg+xml;base64,") for reference in read.references)
+    assert not {"link", "iframe", "object"} & {tag for tag, _ in read.attributes}
+    assert [found for tag, found in read.attributes if tag == "script"] == [{}], "one, and inline"
+    assert "default-src 'none'" in str([found.get("content") for _, found in read.attributes])
     assert not re.search(r"https?://|url\(|@import", text)
     assert ("meta", {"name": "viewport", "content": "width=device-width, initial-scale=1"}) in read.attributes
     assert re.search(r"\.box \{[^}]*overflow-x: auto", text) and "@media (max-width" in text
     boxed = [cells for cells in re.findall(r"<div class=\"box\"[^>]*><(\w+)", text)]
     assert boxed.count("table") == text.count("<table") and boxed.count("img") == text.count("<img")
-    anchors = {str(found["id"]) for _, found in read.attributes if "id" in found}
-    assert {reference[1:] for reference in read.references if reference.startswith("#")} == anchors
 
 
 def test_text_is_escaped_everywhere() -> None:
     evil = "<b>&\"'"
     columns = [Label[Any](evil, lambda row: row[0]), Label[Any](evil, lambda row: row[0], right=True)]
     manifest = _manifest(command=["nnbench", evil], versions={"torch": evil}, machine={"platform": evil})
-    text = _page([_rows_of(columns, [(evil,)], evil)], [_drawing(evil, evil), Undrawn("3", evil)], manifest)
-    assert "<b>" not in text and _Page(text).text.count(evil) == 12
+    board = arrange({(evil, "unseen", evil): Cell(90, 80, 95)}, [evil], Methods({evil: Facts(name=evil)}))
+    more = {"leaderboard": board, "overview": _drawing(evil, evil)}
+    text = _page([_rows_of(columns, [(evil,)], evil)], [_drawing(evil, evil), Undrawn("3", evil)], manifest, **more)
+    assert "<b>" not in text and _Page(text).text.count(evil) == 15
 
 
 def test_what_is_missing_is_said_in_words() -> None:
     missing = "no zoo here; `nnbench zoo build` makes one"
     read = _Page(_page(_empty_tables(), [Undrawn("3", missing), Undrawn("novelty", missing)]))
-    assert "figure 3, novelty against success: no zoo here; nnbench zoo build makes one" in read.text
+    assert "figure 3, figure novelty: no zoo here; nnbench zoo build makes one" in read.text
     assert f"Table 2, {TASK}, unseen: sane, d2nwg, nnit" in read.text
     assert f"Table 4, {TASK}, outside: nnit on 32-16-16-16" in read.text
     assert f"Table 1, {TASK}: conv1x1, upsample, sgd" in read.text
+    assert "No method is finished on all architectures of a split; nnbench run measures one" in read.text
     assert "Nothing was measured here yet" in read.text and f"{TASK}: no zoo comes with this version" in read.text
     assert "NOT THE BENCHMARK'S PROTOCOL" in read.text
     assert "NOT THE BENCHMARK'S" not in _page(protocol=Protocol())
@@ -230,18 +266,43 @@ def test_a_figure_is_drawn_into_the_page_with_its_caption() -> None:
     assert _page([], [_drawing()]) == _page([], [_drawing()]), "equal data give an equal page"
 
 
+def test_without_a_folder_ones_own_rows_are_shown_or_else_those_that_ship(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert open_shown("all").store.root == REFERENCE, "the protocol with most units"
+    assert open_shown("all", protocol="paper").protocol == Protocol()
+    own = tmp_path / "results" / "runs"
+    own.mkdir(parents=True)
+    shutil.copy(REFERENCE.parent / Protocol().short / f"nearest-{TASK}.tar.xz", own)
+    opened = open_shown("all")
+    assert {manifest["unit"]["method"] for manifest in opened.manifests} == {"nearest"}
+    assert opened.protocol == Protocol()
+
+
+def test_rows_that_ship_are_called_so() -> None:
+    words = "These are rows that ship with nnbench"
+    assert words in _page(shipped=True) and words not in _page()
+
+
 @pytest.mark.slow
 def test_report_and_figure_as_commands(tmp_path: Path) -> None:
     done = run_command("report", "--task", TASK, "--results", str(REFERENCE), "--out", "page.html", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "page.html\n"
     read = _Page((tmp_path / "page.html").read_text("utf-8"))
-    (nnit,) = [row for row in read.tables[0] if row[:2] == ["unseen", "nnit"]]
+    (first,) = [row for row in read.tables[0] if row[0] == "nnitgenerator"]
+    assert first[1] == "98.8" and first[3] == "★98.896.4–100.0" and "nnit solves 98.8 [96.4, 100.0] %" in read.text
+    (nnit,) = [row for row in read.tables[1] if row[:2] == ["unseen", "nnit"]]
     assert nnit[2] == "39.5 [38.5, 40.4]" and MISSING not in nnit
-    assert read.titles[7].startswith("Round trip") and ["d2nwg s0", "8 archs"] in [row[:2] for row in read.tables[7]]
+    assert read.titles[7].startswith("Round trip") and ["d2nwg s0", "8 archs"] in [row[:2] for row in read.tables[8]]
     assert "numbers saved" in read.text and "configuration" in read.text, "what training cost"
     assert str(Path.home()) not in read.text and str(Path(__file__).parent.parent) not in read.text
 
+    drawn = run_command(
+        "figure", "cost", "--task", TASK, "--methods", "nnit", "nearest", "--out", "c.svg", cwd=tmp_path
+    )
+    assert drawn.returncode == 0 and drawn.stdout.startswith("c.svg: Success against training time"), drawn.stderr
     drawn = run_command(
         "figure", "6", "--results", str(REFERENCE), "--archs", "16-16-16-32", "--out", "6.svg", cwd=tmp_path
     )

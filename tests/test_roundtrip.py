@@ -9,7 +9,8 @@ import pytest
 
 from nnbench.analysis.round_trips import average
 from nnbench.analysis.scores import TableError
-from nnbench.harness.isolation import Isolated, MethodError
+from nnbench.harness.isolation import Isolated
+from nnbench.harness.process import MethodError
 from nnbench.harness.roundtrip import Reconstruction, measure
 from nnbench.presentation.tables.zoo import round_trip_table
 from nnbench.presentation.text import render

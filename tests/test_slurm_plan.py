@@ -1,10 +1,12 @@
 """Plans are expanded into units by name alone: whoever expands the same plan gets the same units."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from nnbench.protocol import PROTOCOLS
 from nnbench.slurm.configuration import ConfigurationError
 from nnbench.slurm.plan import STAGES, expand, load_plan, plan_file
 from nnbench.slurm.profile import load_profile
@@ -45,9 +47,11 @@ def test_the_papers_plan_has_all_of_it() -> None:
     assert needs["run/nnit/PickCube-v1/s2/joint"] == ("train/nnit/PickCube-v1/s2",)
 
 
-def test_the_readmes_plan_and_profile_can_be_read(tmp_path: Path) -> None:
-    blocks = (Path(__file__).parent.parent / "README.md").read_text().split("```toml\n")[1:]
-    plan, profile = (block.split("```")[0] for block in blocks)
+def test_the_plans_and_the_profile_of_the_pages_can_be_read(tmp_path: Path) -> None:
+    root = Path(__file__).parent.parent
+    pages = (root / "README.md").read_text() + (root / "docs/sweeps.md").read_text()
+    short, plan, profile = (block.split("```")[0] for block in pages.split("```toml\n")[1:])
+    assert len(expand(load_plan(_plan(tmp_path, short)))) == 3 + 3 * 8
     assert len(expand(load_plan(_plan(tmp_path, plan)))) == 3 + 3 * 8 + 1
     (tmp_path / "cluster.toml").write_text(profile)
     assert load_profile(str(tmp_path / "cluster.toml")).training.gpus == 1
@@ -67,6 +71,7 @@ def test_what_ships_can_be_expanded_in_the_order_of_the_stages() -> None:
         (RUN + "split = 'unsen'\n", "unknown split 'unsen'"),
         (RUN + "archs = '16-16-16-16'\n", "16-16-16-16 is not in the split unseen"),
         (RUN + "[protocol]\ntop = 200\n", "protocol: protocol: top=200 of samples=100"),
+        ("protocol = 'fast'\n" + RUN, "unknown protocol 'fast': expected one of paper, quick"),
         (RUN + "[protocol]\nsample = 20\n", "unknown key 'sample'; did you mean 'samples'?"),
     ],
 )
@@ -74,6 +79,14 @@ def test_what_cannot_be_is_refused(tmp_path: Path, text: str, message: str) -> N
     with pytest.raises(ConfigurationError) as caught:
         load_plan(_plan(tmp_path, text))
     assert "mine.toml: " in str(caught.value) and message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["protocol = 'quick'\n" + RUN, RUN + "[protocol]\nname = 'quick'\ntest_episodes = 7\n"]
+)
+def test_a_protocol_goes_by_name_and_numbers_beside_it_count(tmp_path: Path, text: str) -> None:
+    found = load_plan(_plan(tmp_path, text)).protocol
+    assert found == replace(PROTOCOLS["quick"], test_episodes=7 if "7" in text else 50)
 
 
 def test_an_unknown_plan_lists_those_that_ship() -> None:

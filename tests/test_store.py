@@ -14,7 +14,7 @@ import torch
 
 from nnbench.protocol import Protocol, Unit
 from nnbench.store.errors import StoreError
-from nnbench.store.schemas import EPISODE_SCHEMA, POLICY_SCHEMA, ROLLOUT_SCHEMA
+from nnbench.store.schemas import EPISODE_SCHEMA, POLICY_SCHEMA, ROLLOUT_SCHEMA, fill_rare
 from nnbench.store.store import Store
 from nnbench.tasks.files import write_atomically
 from nnbench.tasks.policies.mlp import Weights, random_policy, weights_sha256
@@ -62,6 +62,7 @@ def _rows(unit: Unit = UNIT) -> pa.Table:
                 "success_at_end": bool(rng.random() < 0.5),
                 "selected": sample < protocol.top,
                 "rank": sample if sample < protocol.top else -1,
+                "diverged": False,
             }
             for sample, stage, seed in episodes
         ]
@@ -360,7 +361,7 @@ def test_two_processes_that_finish_one_unit_at_once_leave_it_whole(
 
 
 def _conformed(rows: pa.Table) -> pa.Table:
-    return rows.select(EPISODE_SCHEMA.names).cast(EPISODE_SCHEMA)
+    return fill_rare(rows, EPISODE_SCHEMA).select(EPISODE_SCHEMA.names).cast(EPISODE_SCHEMA)
 
 
 def test_partial_results_are_no_rows(tmp_path: Path) -> None:
@@ -412,6 +413,50 @@ def test_published_units_are_read_from_archives(tmp_path: Path) -> None:
     copied = Store(tmp_path / "copied")
     assert copied.merge(theirs) == (2, 0)
     assert copied.rows().equals(ours.rows())
+
+
+def test_weights_of_the_tested_networks_are_published_when_asked_for(tmp_path: Path) -> None:
+    ours, plain, full = _written(tmp_path / "ours"), tmp_path / "plain", tmp_path / "full"
+    assert ours.publish(full, weights=True) == (1, 0)
+    theirs = Store(full)
+    assert [weights_sha256(policy) for policy in theirs.tested_weights(UNIT).values()] == [
+        weights_sha256(policy) for policy in _weights()[: PROTOCOL.top]
+    ]
+    assert list(theirs.tested_weights(UNIT)) == list(ours.tested_weights(UNIT)) == [0, 1]
+    assert theirs.rows().equals(ours.rows())
+    (manifest,), (own,) = theirs.manifests(), ours.manifests()
+    assert manifest["sha256"].keys() - own["sha256"].keys() == {f"{UNIT.key}.tested.safetensors"}
+
+    ours.publish(plain)
+    (archive,) = plain.iterdir()
+    without = archive.read_bytes()
+    with pytest.raises(StoreError, match="no weights are stored"):
+        Store(plain).tested_weights(UNIT)
+    assert ours.publish(plain) == (0, 1) and archive.read_bytes() == without
+    assert ours.publish(plain, weights=True) == (1, 0)
+    assert archive.read_bytes() == (full / archive.name).read_bytes()
+    assert ours.publish(plain, weights=True) == (0, 1) == ours.publish(plain)
+    assert archive.read_bytes() == (full / archive.name).read_bytes()
+
+
+def test_published_weights_are_merged_and_published_again(tmp_path: Path) -> None:
+    ours, published = _written(tmp_path / "ours"), tmp_path / "published"
+    ours.publish(published, weights=True)
+    copied = Store(tmp_path / "copied")
+    assert copied.merge(Store(published)) == (1, 0)
+    assert list(copied.tested_weights(UNIT)) == [0, 1]
+    copied.publish(tmp_path / "again", weights=True)
+    (first,), (second,) = published.iterdir(), (tmp_path / "again").iterdir()
+    assert first.read_bytes() == second.read_bytes()
+    assert ours.merge(Store(published)) == (0, 1)
+
+
+def test_weights_that_are_not_stored_are_not_published(tmp_path: Path) -> None:
+    store = _written(tmp_path / "ours")
+    (store.root / f"{UNIT.key}.safetensors").unlink()
+    with pytest.raises(StoreError, match="no weights are stored for this unit; run it again, or publish without"):
+        store.publish(tmp_path / "published", weights=True)
+    assert not (tmp_path / "published").exists()
 
 
 def test_another_result_of_a_published_unit_is_refused(tmp_path: Path) -> None:
@@ -488,7 +533,7 @@ def test_columns_of_a_published_file_are_those_that_it_holds(tmp_path: Path) -> 
 def test_an_archive_is_decompressed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _written(tmp_path / "ours").publish(tmp_path / "published")
     rows = Store(tmp_path / "published").rows()
-    monkeypatch.setattr("lzma.decompress", None)
+    monkeypatch.setattr("lzma.LZMADecompressor", None)
     assert Store(tmp_path / "published").rows().equals(rows) and rows.num_rows == _rows().num_rows
 
 

@@ -56,6 +56,7 @@ def _rows(method: str, arch: Architecture, protocol: Protocol = PROTOCOL, **chan
             "success_at_end": sample in top and (stage == "selection" or seed % 2 == 0),
             "selected": sample in top,
             "rank": top.index(sample) if sample in top else -1,
+            "diverged": False,
         }
         | changes
         for sample, stage, seed in episodes
@@ -275,13 +276,13 @@ def test_test_episodes_of_policies_that_were_not_selected_are_refused() -> None:
 
 def test_printed_table_keeps_measured_and_reported_apart() -> None:
     text = _printed(_unseen())
-    (line,) = [line for line in text.splitlines() if line.startswith(" unseen nnit")]
+    (line,) = [line for line in text.splitlines() if line.startswith("unseen nnit")]
     interval = r"\[\d+\.\d, \d+\.\d\]"
     assert re.fullmatch(
         rf"unseen nnit 32\.5 {interval} 50\.0 {interval} 100\.0 33\.3 2\.50 2 1 38\.70 ± 0\.36, 99 below",
         " ".join(line.split()),
     )
-    (line,) = [line for line in text.splitlines() if line.startswith(" unseen sane")]
+    (line,) = [line for line in text.splitlines() if line.startswith("unseen sane")]
     assert line.split() == "unseen sane — — — — — — — 3.65 ± 0.41, 1 —".split()
     assert "32-32-16-64" not in text
     for said in (PROTOCOL.short, "40 test episodes", "[low, high]: 95% bootstrap", "2603.00180v1", "not measured here"):
@@ -290,7 +291,7 @@ def test_printed_table_keeps_measured_and_reported_apart() -> None:
 
 def test_printed_table_refuses_a_mean_and_lists_what_is_there() -> None:
     text = _printed(_unseen(count=5))
-    start = next(i for i, line in enumerate(text.splitlines()) if line.startswith(" unseen nnit"))
+    start = next(i for i, line in enumerate(text.splitlines()) if line.startswith("unseen nnit"))
     lines = text.splitlines()[start : start + 7]
     assert lines[0].split()[2:6] == ["—", "5", "of", "8"] and lines[1].split() == ["architectures"]
     assert [line.split()[0] for line in lines[2:]] == [architecture_name(arch) for arch in SPLITS.unseen[:5]]

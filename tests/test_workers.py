@@ -34,25 +34,22 @@ def test_results_do_not_depend_on_how_work_is_cut(simulator: Simulator, zoo: Zoo
     assert len(set(whole.returns.tolist())) > 10
 
 
-def test_action_that_is_not_finite_names_episode_and_step(simulator: Simulator) -> None:
-    policy = random_policy((16, 16, 16, 32), 42, 8, torch.Generator().manual_seed(0))
-    policy["8.weight"][:] = 3e38
+def test_a_policy_that_diverges_fails_its_own_episodes_alone(simulator: Simulator, zoo: Zoo) -> None:
+    arch, task = (16, 16, 16, 64), simulator.task
+    good = next(iter(zoo.training_set().networks(arch).values()))
+    wild = {key: torch.full_like(value, 1e30) for key, value in good.items()}
+    index, seeds = np.array([0, 1, 0, 1]), np.array([41, 41, 42, 42])
+    actor = PolicyActor.stack([good, wild], index, task.standardiser)
+    (mixed,) = simulator.episodes([Rollout(actor, seeds)])
+    assert mixed.diverged.tolist() == [False, True, False, True]
+    assert (mixed.returns[mixed.diverged] == 0).all() and not mixed.success_once[mixed.diverged].any()
+    alone = PolicyActor.stack([good], np.array([0, 0]), task.standardiser)
+    (expected,) = simulator.episodes([Rollout(alone, np.array([41, 42]))])
+    assert np.array_equal(mixed.returns[~mixed.diverged], expected.returns)
     with pytest.raises(SimulationError, match=r"episode seed 41, step 0: the policy's action is not finite"):
-        simulator.episodes([Rollout(PolicyActor.stack([policy], np.zeros(1, int), None), np.array([41]))])
+        simulator.episodes([Rollout(actor, seeds, record=True)])
 
 
-@pytest.mark.parametrize(
-    ("inputs", "outputs", "error", "message"),
-    [
-        (
-            35,
-            8,
-            ValueError,
-            "the policies read 35 numbers, the task's observation has 42; are they policies of another",
-        ),
-        (42, 7, SimulationError, r"PickCube-v1: the policy's actions have shape \(1, 7\), expected \(1, 8\)"),
-    ],
-)
 def test_policies_of_another_task_are_refused(
     simulator: Simulator, inputs: int, outputs: int, error: type[Exception], message: str
 ) -> None:

@@ -4,13 +4,16 @@ Methods are compared by the differences of their success on the same test episod
 holds 0 nothing is decided, and that is said.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 
 from nnbench.analysis.lines import Line
 from nnbench.analysis.methods import Methods
 from nnbench.analysis.reported import CLAIMED_UNSEEN, SUBJECT
+
+MOST = 8
+"""Findings that `summarise_findings` keeps."""
 
 _ROUNDING = 0.015
 """Two successes printed in whole percent differ if they differ by more."""
@@ -87,6 +90,107 @@ def summarise_ranking(lines: Iterable[Line]) -> str:
     return " ".join([f"The paper's ranking by success, two methods, a task and a split at a time: {counts}.", *pairs])
 
 
+def summarise_findings(lines: Iterable[Line], methods: Methods) -> list[str]:
+    """The most important of the claims, one sentence for all tasks, about architectures held out; at most `MOST`.
+
+    By rule: what the paper claims of its method, the paper's order, its method beside the hypernetworks and the best
+    baseline, that baseline beside the paper's own numbers, and then variants, those first that differ most from what
+    they are made of.
+    """
+    splits = {task: split for (task, name), split in _group(lines).items() if name == "unseen"}
+    sentences = [
+        *_sum_up_headline(splits),
+        *_sum_up_order(splits),
+        *_sum_up_references(splits, methods),
+        *_sum_up_baselines(splits, methods),
+        *_sum_up_variants(splits, methods),
+    ]
+    return sentences[:MOST]
+
+
+def _sum_up_headline(splits: Mapping[str, _Split]) -> Iterator[str]:
+    found = {task: split.measured[SUBJECT] for task, split in splits.items() if SUBJECT in split.measured}
+    if found:
+        solved = _enumerate([f"{_interval(line)} % of {task}" for task, line in found.items()])
+        said = _say_sides({task: _side(line, CLAIMED_UNSEEN) for task, line in found.items()}, _VERDICTS)
+        yield f"{SUBJECT} solves {solved}; the paper claims more than {100 * CLAIMED_UNSEEN:.0f} %: {said}."
+
+
+def _sum_up_order(splits: Mapping[str, _Split]) -> Iterator[str]:
+    sides = [side for split in splits.values() for *_, side in split.rankings()]
+    if sides:
+        counts = ", ".join(f"{sides.count(side)} {_VERDICTS[side]}" for side in (1, 0, -1))
+        yield f"The paper's order of its methods by success, two methods and a task at a time: {counts}."
+
+
+def _sum_up_references(splits: Mapping[str, _Split], methods: Methods) -> Iterator[str]:
+    names = {"source": "which wrote the zoo", "baseline": "the best baseline"}
+    words = {1: "better", 0: "not told apart", -1: "worse"}
+    pairs = dict.fromkeys(pair for split in splits.values() for pair in split.differences if pair[0] == SUBJECT)
+    for first, other in pairs:
+        if methods[other].role in names:
+            found = {
+                task: split.differences[first, other]
+                for task, split in splits.items()
+                if (first, other) in split.differences
+            }
+            said = _say_sides({task: _side(line, 0) for task, line in found.items()}, words)
+            yield f"{first} less {other} ({names[methods[other].role]}) is {_list_points(found)}: {said}."
+
+
+def _sum_up_baselines(splits: Mapping[str, _Split], methods: Methods) -> Iterator[str]:
+    said = []
+    for task, split in splits.items():
+        if (best := _find_best_baseline(split, methods)) and (beaten := _find_beaten(split, best)):
+            names = _enumerate([f"{method} ({100 * split.claimed[method]:.0f} %)" for method in beaten])
+            said.append(f"of {names} on {task} ({best.method}: {_interval(best)} %)")
+    if said:
+        yield f"The best baseline solves more here than the paper says {_enumerate(said)}."
+
+
+def _sum_up_variants(splits: Mapping[str, _Split], methods: Methods) -> Iterator[str]:
+    words = {1: "better", 0: "not told apart", -1: "worse"}
+    sentences = []
+    for facts in methods.variants():
+        base, change = facts.variant_of or ("", "")
+        found = {}
+        for task, split in splits.items():
+            for pair, sign in (((facts.name, base), 1), ((base, facts.name), -1)):
+                if pair in split.differences:
+                    found[task] = _signed(split.differences[pair], sign)
+        if found:
+            gap = max(abs(line.measured or 0.0) for line in found.values())
+            said = _say_sides({task: _side(line, 0) for task, line in found.items()}, words)
+            text = f"{facts.name} ({base}, but {change}) less {base} is {_list_points(found)}: {said}."
+            sentences.append((gap, text))
+    yield from (text for _, text in sorted(sentences, key=lambda found: -found[0]))
+
+
+def _signed(line: Line, sign: int) -> Line:
+    """The difference the other way round where the sign is -1."""
+    if sign == 1:
+        return line
+    assert line.measured is not None and line.lo is not None and line.hi is not None
+    return replace(line, measured=-line.measured, lo=-line.hi, hi=-line.lo)
+
+
+def _list_points(found: Mapping[str, Line]) -> str:
+    return _enumerate([f"{_interval(line)} points on {task}" for task, line in found.items()])
+
+
+def _say_sides(sides: Mapping[str, int], words: Mapping[int, str]) -> str:
+    """`borne out`, where that is so of every task, or `borne out on A, not decided on B`."""
+    tasks = {side: [task for task, found in sides.items() if found == side] for side in (1, 0, -1)}
+    named = {side: found for side, found in tasks.items() if found}
+    if len(named) == 1:
+        return words[next(iter(named))]
+    return ", ".join(f"{words[side]} on {_enumerate(found)}" for side, found in named.items())
+
+
+def _enumerate(parts: Sequence[str]) -> str:
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+
+
 def _group(lines: Iterable[Line]) -> dict[tuple[str, str], _Split]:
     """By task and split."""
     splits: dict[tuple[str, str], _Split] = {}
@@ -139,17 +243,24 @@ def _beside_references(split: _Split, methods: Methods) -> Iterator[str]:
 
 
 def _best_baseline(split: _Split, methods: Methods) -> Iterator[str]:
-    baselines = [split.measured[method] for method in methods.of_role("baseline", sorted(split.measured))]
-    if not baselines:
-        return
-    best = max(baselines, key=lambda line: line.measured or 0.0)
-    beaten = sorted(method for method, claim in split.claimed.items() if _side(best, claim) == 1)
-    if beaten:
+    best = _find_best_baseline(split, methods)
+    beaten = _find_beaten(split, best) if best else []
+    if best and beaten:
         names = ", ".join(f"{method} ({100 * split.claimed[method]:.0f} %)" for method in beaten)
         yield (
             f"the best baseline measured ({best.method}) solves more here than the paper says of {names}: "
             f"{_interval(best)} %"
         )
+
+
+def _find_best_baseline(split: _Split, methods: Methods) -> Line | None:
+    baselines = [split.measured[method] for method in methods.of_role("baseline", sorted(split.measured))]
+    return max(baselines, key=lambda line: line.measured or 0.0) if baselines else None
+
+
+def _find_beaten(split: _Split, line: Line) -> list[str]:
+    """The methods of which the paper says less than was measured of another one."""
+    return sorted(method for method, claim in split.claimed.items() if _side(line, claim) == 1)
 
 
 def _variants(split: _Split, methods: Methods) -> Iterator[str]:

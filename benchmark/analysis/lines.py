@@ -23,3 +23,13 @@ class Line:
     verdict: str
     against: str | None = None
     """The method whose number was subtracted, on the same episodes."""
+
+
+@dataclass(frozen=True)
+class JoinedLine(Line):
+    """A line of a view that joins several folders."""
+
+    protocol: str = ""
+    """The first digits of the hash; empty where nothing was measured."""
+    origin: str = ""
+    """`own` or `reference`."""

@@ -64,6 +64,11 @@ class Measured:
         return self._mean(lambda scores: scores.sample_success)
 
     @cached_property
+    def diverged(self) -> int:
+        """Samples, of all architectures and trainings, that diverged in some episode."""
+        return sum(scores.diverged for scores in self._every)
+
+    @cached_property
     def passing(self) -> float:
         """Share of the samples that meet the filter of the training set."""
         return self._mean(lambda scores: scores.passing)

@@ -35,8 +35,11 @@ class Results:
         protocol: Protocol,
         zoos: Mapping[str, Path],
         plugins: Sequence[Path],
+        only: Callable[[Mapping[str, Any]], bool] | None = None,
     ) -> None:
         self.store = store
+        self.only = only
+        """By a unit's fields, whether its rows are read; None for all."""
         self.tasks = tuple(task.name for task in tasks)
         """The names of the tasks that are asked about."""
         self.protocol = protocol
@@ -56,10 +59,10 @@ class Results:
     ) -> Self:
         """What a folder holds of some tasks; nothing but the manifests is read yet.
 
-        `tasks` may be names or files, as `load_task` takes them. `protocol` may be the first digits of its hash, and
-        may be left out where all rows are of one. `zoos` are the folders of zoos by the name of their task, for other
-        tasks the zoo that ships. `plugins` are the Python files of further methods, whose facts are read. Raises
-        TaskError for an unknown task, and StoreError where several protocols match or none does.
+        `tasks` may be names or files, as `load_task` takes them. `protocol` may be a name or the first digits of a
+        hash, and may be left out where all rows are of one. `zoos` are the folders of zoos by the name of their task,
+        for other tasks the zoo that ships. `plugins` are the Python files of further methods, whose facts are read.
+        Raises TaskError for an unknown task, and StoreError where several protocols match or none does.
         """
         store = Store(folder)
         if not isinstance(protocol, Protocol):
@@ -67,13 +70,20 @@ class Results:
         loaded = [load_task(task) if isinstance(task, str) else task for task in tasks]
         return cls(store, loaded, protocol, dict(zoos or {}), plugins)
 
+    def narrow(self, only: Callable[[Mapping[str, Any]], bool]) -> "Results":
+        """The same folder's results of fewer units: those for whose fields `only` holds. The others are not read."""
+        tasks = [self._tasks[name] for name in self.tasks]
+        return Results(self.store, tasks, self.protocol, self._zoos, self.plugins, only)
+
     @cached_property
     def manifests(self) -> list[Mapping[str, Any]]:
         """Of the units of this protocol and these tasks, ordered by key."""
         return [
             manifest
             for manifest in self.store.manifests()
-            if Protocol(**manifest["unit"]["protocol"]) == self.protocol and manifest["unit"]["task"] in self.tasks
+            if Protocol(**manifest["unit"]["protocol"]) == self.protocol
+            and manifest["unit"]["task"] in self.tasks
+            and (self.only is None or self.only(manifest["unit"]))
         ]
 
     @cached_property
@@ -152,8 +162,9 @@ class Results:
         return None if folder is None else verify(folder, self._tasks[task])
 
     def _read_scores(self, task: str) -> Mapping[UnitName, Scores]:
-        rows = self.store.rows(protocol=self.protocol, task=task, columns=episode_columns(self.protocol))
-        policies = self.store.policies(protocol=self.protocol, task=task)
+        columns = episode_columns(self.protocol)
+        rows = self.store.rows(protocol=self.protocol, task=task, columns=columns, only=self.only)
+        policies = self.store.policies(protocol=self.protocol, task=task, only=self.only)
         return read_scores(rows, policies, self.protocol, {task: self._tasks[task].filter})
 
     def _kept(self, kind: str, task: str, make: Callable[[], T]) -> T:

@@ -57,6 +57,8 @@ class Scores:
     """Share of the samples that meet the task's filter, judged on the screening episodes; NaN without a filter."""
     distinct: float
     """Share of distinct networks among the samples."""
+    diverged: int
+    """Samples that diverged in some episode: an action was not finite, and the episode counts as failed."""
     policies: Mapping[str, np.ndarray]
     """The columns of `store.POLICY_SCHEMA` from `partition` on, (S,) each, by sample number."""
     top: np.ndarray  # (K,) sample numbers
@@ -91,7 +93,7 @@ def read_scores(
 
 
 def _values(protocol: Protocol) -> list[str]:
-    return ["sample", "stage", "episode_seed", "return", protocol.headline, "selected", "rank"]
+    return ["sample", "stage", "episode_seed", "return", protocol.headline, "selected", "rank", "diverged"]
 
 
 def _refuse_mixed(rows: pa.Table, policies: pa.Table, protocol: Protocol) -> None:
@@ -160,6 +162,7 @@ def _score(unit: UnitName, episodes: Columns, policies: Columns, protocol: Proto
         sample_success=float(selection_success[:, screened].mean()),
         passing=passing,
         distinct=len(set(networks)) / protocol.samples,
+        diverged=len(set(episodes["sample"][episodes["diverged"].astype(bool)].tolist())),
         policies=policies,
         top=top,
     )

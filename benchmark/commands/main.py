@@ -24,6 +24,7 @@ _COMMANDS: dict[tyro.extras.SubcommandApp, dict[str, Callable[..., None]]] = {
         "status": sweeps.status,
         "merge": stores.merge,
         "publish": stores.publish,
+        "verify": stores.verify,
         "rescore": stores.rescore,
         "doctor": machine.doctor,
     },

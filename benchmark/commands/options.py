@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from nnbench.protocol import Protocol
+from nnbench.protocol import Protocol, named_protocol
 
 if TYPE_CHECKING:
     from nnbench.presentation.text import Format
@@ -18,31 +18,32 @@ if TYPE_CHECKING:
 TASK = "PickCube-v1"
 
 Split = Literal["seen", "unseen", "outside", "joint"]
+ProtocolName = Literal["paper", "quick"]
+Partition = Literal["train", "seen", "unseen", "outside", "joint"]
 TableName = Literal["1", "2", "3", "4", "6", "differences", "novelty", "roundtrip"]
 
 
 @dataclass(frozen=True)
 class Scale:
-    """The protocol's numbers. Rows of different numbers never share a table."""
+    """The protocol. Rows of different protocols never share a mean."""
 
-    samples: Annotated[int, tyro.conf.arg(aliases=("--n",))] = Protocol.samples
-    """Samples per architecture."""
-    top: Annotated[int, tyro.conf.arg(aliases=("--top-k",))] = Protocol.top
+    protocol: ProtocolName = "paper"
+    """paper: the benchmark's own; quick: a first look, on about a fifth of its episodes. Numbers go before a name."""
+    samples: Annotated[int | None, tyro.conf.arg(aliases=("--n",))] = None
+    """Samples per architecture, default the protocol's."""
+    top: Annotated[int | None, tyro.conf.arg(aliases=("--top-k",))] = None
     """How many of them, by mean return on the selection episodes, are tested."""
-    selection_episodes: Annotated[int, tyro.conf.arg(aliases=("--episodes",))] = Protocol.selection_episodes
+    selection_episodes: Annotated[int | None, tyro.conf.arg(aliases=("--episodes",))] = None
     """Selection episodes per sample."""
-    test_episodes: int = Protocol.test_episodes
+    test_episodes: int | None = None
     """Test episodes per selected sample."""
 
-    def protocol(self) -> Protocol:
-        """The benchmark's protocol with these numbers. Raises InputError."""
-        return Protocol(
-            samples=self.samples,
-            top=self.top,
-            selection_episodes=self.selection_episodes,
-            screening_episodes=min(Protocol.screening_episodes, self.selection_episodes),
-            test_episodes=self.test_episodes,
-        )
+    def chosen(self) -> Protocol:
+        """The protocol of this name with these numbers. Raises InputError."""
+        given = {name: value for name, value in asdict(self).items() if name != "protocol" and value is not None}
+        if "selection_episodes" in given:
+            given["screening_episodes"] = min(Protocol.screening_episodes, given["selection_episodes"])
+        return named_protocol(self.protocol, **given)
 
 
 SCALE = Scale()

@@ -1,19 +1,17 @@
 """`nnbench run` and `nnbench roundtrip`: measure methods."""
 
-import sys
-from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from nnbench.commands.options import SCALE, TASK, Scale, Split, print_json, print_tables
+from nnbench.commands.progress import Progress, say
 from nnbench.folders import RESULTS
 
 if TYPE_CHECKING:
-    from nnbench.harness.outcome import Outcome
-    from nnbench.measuring import Run
-    from nnbench.presentation.tables import Table
+    from nnbench.presentation.tables import Shown
 
 
 def run(
@@ -27,10 +25,11 @@ def run(
     results: Path = RESULTS,
     plugin: tuple[Path, ...] = (),
     full: bool = False,
+    retrain: bool = False,
     json: bool = False,
     scale: Annotated[Scale, tyro.conf.OmitArgPrefixes] = SCALE,
 ) -> None:
-    """Generate, roll out, score and store; prints the rows of Table 2. Goes on where an interrupted run stopped.
+    """Generate, roll out, score and store; prints Table 2. Goes on where an interrupted run stopped.
 
     Args:
         method: Methods to measure; `nnbench methods` lists them.
@@ -44,35 +43,54 @@ def run(
         results: Folder for the results.
         plugin: Python files with further methods.
         full: Roll out every sample on all selection episodes, even those that can no longer reach the top.
+        retrain: Train the methods anew, also those with a checkpoint.
         json: Print outcomes and tables as JSON.
     """
     import nnbench
-    from nnbench.harness.isolation import MethodError
+    from nnbench.harness.process import MethodError
+    from nnbench.preparing import prepare
     from nnbench.tasks.registry import expand_tasks
 
-    protocol = scale.protocol()
-    outcomes = [
-        outcome
-        for one in expand_tasks(task)
-        for outcome in _measure(
-            nnbench.run(
-                method,
-                task=one,
-                split=split,
-                archs=archs,
-                seed=seed,
-                protocol=protocol,
-                zoo=zoo,
-                results=results,
-                plugins=plugin,
-                workers=workers,
-                full=full,
-            ),
-            split,
+    protocol = scale.chosen()
+    work = [
+        prepare(
+            method,
+            task=one,
+            split=split,
+            archs=archs,
+            seed=seed,
+            protocol=protocol,
+            zoo=zoo,
+            results=results,
+            plugins=plugin,
+            workers=workers,
+            full=full,
+            retrain=retrain,
         )
+        for one in expand_tasks(task)
     ]
-    name = "3" if split == "joint" else "2"
-    tables = nnbench.tables([name], task=task, results=results, protocol=protocol, zoo=zoo, plugins=plugin)
+    show = partial(
+        nnbench.tables,
+        ["3" if split == "joint" else "2"],
+        task=task,
+        split=None if archs == "all" else split,
+        detail=archs not in (None, "all"),  # the mean of a split is not finished then
+        results=results,
+        protocol=protocol,
+        zoo=zoo,
+        plugins=plugin,
+    )
+    progress, outcomes = Progress(work), []
+    progress.announce(work, split)
+    for one in work:
+        for outcome in one.train():
+            outcomes.append(outcome)
+            progress.report(outcome, one.store)
+            if progress.method_done(outcome.unit.task, outcome.unit.method) and not progress.done:
+                finished = dict.fromkeys(past.unit.method for past in outcomes if past.error is None)
+                if finished:
+                    say(show(methods=list(finished)).render("text", 100))
+    tables = show()
     if json:
         print_json({"outcomes": outcomes, "numbers": [line for table in tables for line in table.lines]})
     else:
@@ -113,7 +131,7 @@ def roundtrip(
     from nnbench.reading import Tables
     from nnbench.tasks.registry import expand_tasks
 
-    tables: list[Table[Any]] = []
+    tables: list[Shown] = []
     for one in expand_tasks(task):
         trip = nnbench.roundtrip(
             method,
@@ -130,17 +148,3 @@ def roundtrip(
             pass
         tables += trip.tables()
     print_tables(Tables(tables), "json" if json else "text")
-
-
-def _measure(work: "Run", split: str) -> "Iterable[Outcome]":
-    """Show each unit as it is done."""
-    from tqdm import tqdm
-
-    for name, trained in work.trained.items():
-        print(f"{name}: {trained.folder}", file=sys.stderr)
-    for outcome in tqdm(work, f"{work.zoo.task.name} {split}", unit="arch", disable=None):
-        if outcome.error is not None:  # the other units are not to blame
-            tqdm.write(f"nnbench: {outcome.error}", file=sys.stderr)
-        else:
-            tqdm.write(str(outcome), file=sys.stderr)
-        yield outcome

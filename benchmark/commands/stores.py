@@ -1,4 +1,4 @@
-"""`nnbench merge`, `publish` and `rescore`: folders of results."""
+"""`nnbench merge`, `publish`, `verify` and `rescore`: folders of results."""
 
 from pathlib import Path
 from typing import Annotated
@@ -34,23 +34,70 @@ def merge(
         print_json(counts)
 
 
-def publish(out: Annotated[Path, tyro.conf.Positional], results: Path = RESULTS, json: bool = False) -> None:
-    """Pack finished units, without their weights, into archives, one per method and task.
+def publish(
+    out: Annotated[Path, tyro.conf.Positional], results: Path = RESULTS, weights: bool = False, json: bool = False
+) -> None:
+    """Pack finished units into archives, one per method and task.
 
     Tables and reports read such a folder like any other. A unit that is in it already with another result is refused.
 
     Args:
         out: Folder for the archives.
         results: Folder that `nnbench run` wrote to.
+        weights: Pack the weights of the tested networks too, so that `nnbench verify` can roll them out again.
         json: Print the counts as JSON.
     """
     from nnbench.store.store import Store
 
-    new, known = Store(results).publish(out)
+    new, known = Store(results).publish(out, weights=weights)
     if json:
         print_json({"new": new, "known": known})
     else:
         print(f"{out}: {new} units published, {known} were there already")
+
+
+def verify(
+    archives: Annotated[tuple[Path, ...], tyro.conf.Positional],
+    rollouts: int = 4,
+    seed: int = 0,
+    workers: int | None = None,
+    json: bool = False,
+) -> None:
+    """Check published results, and roll some of their tested networks out again. Exit code 1 where anything is wrong.
+
+    Args:
+        archives: Archives that `nnbench publish` wrote, or folders of them; with `--weights` they can be rolled out.
+        rollouts: How many networks are rolled out on their test episodes, 0 for none.
+        seed: Of the choice of these networks.
+        workers: Simulation processes, default one per core.
+        json: Print what was found as JSON.
+    """
+    import nnbench
+    from nnbench.harness.verification import VerificationError
+    from nnbench.protocol import PROTOCOLS
+
+    found = []
+    for verified in nnbench.verify(archives, rollouts=rollouts, seed=seed, workers=workers):
+        found.append(verified)
+        if not json:
+            print(verified, flush=True)
+    units = [verified for verified in found if verified.protocol]
+    networks = sum(len(verified.repeated) for verified in units)
+    failed = sum(len(verified.failures) for verified in found)
+    if json:
+        print_json({"seed": seed, "verified": found})
+    else:
+        protocols = sorted({verified.protocol for verified in units})
+        print(
+            f"{len(units)} units of protocol {', '.join(protocols) or 'none'}; {networks} networks rolled out again, "
+            f"chosen with seed {seed}; {failed} failures"
+        )
+        if unnamed := [protocol for protocol in protocols if protocol not in PROTOCOLS]:
+            print(
+                f"protocol {', '.join(unnamed)} has no name: only {' and '.join(PROTOCOLS)} can be compared with others"
+            )
+    if failed:
+        raise VerificationError(f"{failed} failures, each printed above")
 
 
 def rescore(results: Path = RESULTS, zoo: Path | None = None) -> None:

@@ -1,69 +1,85 @@
 """`nnbench table`, `report` and `figure`: show stored results."""
 
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
-from nnbench.commands.options import TASK, TableName, print_tables
+from nnbench.commands.options import TASK, Partition, TableName, print_tables
 from nnbench.folders import RESULTS
 
 
 def table(
     names: Annotated[tuple[TableName, ...], tyro.conf.Positional] = ("2", "3", "4"),
-    task: str = TASK,
-    results: Path = RESULTS,
+    task: str = "all",
+    split: Partition | None = None,
+    methods: tuple[str, ...] = (),
+    results: Path | None = None,
     zoo: Path | None = None,
     plugin: tuple[Path, ...] = (),
     format: Literal["text", "md", "latex", "csv"] = "text",
-    per_architecture: bool = False,
+    detail: bool = False,
+    explain: bool = False,
     protocol: str | None = None,
     json: bool = False,
 ) -> None:
-    """Print tables of the paper from stored rows: measured with intervals, beside what the paper reports.
+    """Print tables of the paper: your own rows and those that ship, with intervals, beside what the paper reports.
 
     Args:
         names: Which tables: 1, 2, 3, 4 or 6 of the paper, differences, novelty, or roundtrip.
         task: ManiSkill environment, a Python file that defines a task, or `all`.
-        results: Folder that `nnbench run` wrote to.
+        split: Only this one.
+        methods: Only these, or `all`; default the paper's, the source, the best baselines, and all of your own.
+        results: Show this folder alone; default results/runs joined with the rows that ship.
         zoo: Folder of a zoo that `nnbench zoo build` wrote, default the one that ships.
         plugin: Python files with methods, whose facts the tables need if they are not in the rows.
         format: For people, for papers, or CSV with one number per line.
-        per_architecture: Table 2 also with one row per architecture.
-        protocol: First digits of a protocol's hash, where the folder has rows of several.
+        detail: All columns and architectures, one table per task.
+        explain: Say below the tables what each column is.
+        protocol: paper, quick, or the first digits of a protocol's hash; default paper, else quick.
         json: Print the numbers as JSON.
     """
     import nnbench
+    from nnbench.reading import left_out
 
     found = nnbench.tables(
         names,
         task=task,
+        split=split,
+        methods=methods,
         results=results,
         zoo=zoo,
         plugins=plugin,
-        per_architecture=per_architecture,
+        detail=detail,
+        explain=explain,
         protocol=protocol,
     )
     print_tables(found, "json" if json else format)
+    if results is None and protocol is None:
+        for short in left_out():
+            print(
+                f"nnbench: {RESULTS} has rows of protocol {short} too; --protocol {short} joins them", file=sys.stderr
+            )
 
 
 def report(
-    results: Path = RESULTS,
+    results: Path | None = None,
     task: str = "all",
     zoo: Path | None = None,
     plugin: tuple[Path, ...] = (),
     out: Path = Path("report.html"),
     protocol: str | None = None,
 ) -> None:
-    """Write one HTML page of a folder of results: all tables and figures, and where the numbers come from.
+    """Write one HTML page of results: who leads, what follows, all tables and figures, and where numbers come from.
 
     Args:
-        results: Folder that `nnbench run` wrote to.
+        results: Folder that `nnbench run` wrote to; default results/runs, or the rows that ship where it has none.
         task: ManiSkill environment, a Python file that defines a task, or `all`.
         zoo: Folder of a zoo that `nnbench zoo build` wrote, default the one that ships.
         plugin: Python files with methods, whose facts the page needs if they are not in the rows.
         out: The page; it needs no other file and no network.
-        protocol: First digits of a protocol's hash, where the folder has rows of several.
+        protocol: paper, quick, or the first digits of a protocol's hash, where the folder has rows of several.
     """
     import nnbench
 
@@ -71,35 +87,46 @@ def report(
 
 
 def figure(
-    name: Annotated[Literal["3", "4", "5", "6", "novelty"], tyro.conf.Positional],
-    task: str = TASK,
-    results: Path = RESULTS,
+    name: Annotated[Literal["3", "4", "5", "6", "novelty", "cost"], tyro.conf.Positional],
+    task: str | None = None,
+    results: Path | None = None,
     zoo: Path | None = None,
     archs: str | None = None,
     method: str | None = None,
+    methods: tuple[str, ...] = (),
     out: Path | None = None,
     protocol: str | None = None,
 ) -> None:
-    """Draw a figure of the paper, or novelty against success, and print its caption.
+    """Draw a figure of the paper, or success against novelty or cost, and print its caption.
 
     Args:
-        name: The paper's number of the figure, or novelty.
-        task: ManiSkill environment, or a Python file that defines a task.
-        results: Folder that `nnbench run` wrote to.
+        name: The paper's number of the figure, novelty, or cost (of training).
+        task: ManiSkill environment, a Python file that defines a task, or, for novelty and cost, `all`. Default
+            PickCube-v1 for the paper's figures, and all for the others.
+        results: Folder that `nnbench run` wrote to; default results/runs, or the rows that ship where it has none.
         zoo: Folder of a zoo that `nnbench zoo build` wrote, default the one that ships.
         archs: Other architectures than the figure's own, as in 32-32-16-64; several, with commas, for figure 4.
         method: Whose policies figure 6 compares, default the paper's own method.
+        methods: Methods that novelty and cost show, or `all`; default the paper's, the source, and the best others.
         out: The file, by its suffix PNG, SVG or PDF; default figure-NAME.png.
-        protocol: First digits of a protocol's hash, where the folder has rows of several.
+        protocol: paper, quick, or the first digits of a protocol's hash, where the folder has rows of several.
     """
-    from nnbench.presentation.figures import draw, save
-    from nnbench.reading import open_results
+    from nnbench.errors import InputError
+    from nnbench.presentation.figures import OF_METHODS, draw, draw_methods, save
+    from nnbench.reading import open_shown
     from nnbench.tasks.policies.architectures import parse_architecture
-    from nnbench.tasks.registry import load_task
 
-    chosen = [parse_architecture(part) for part in archs.split(",")] if archs else []
-    opened = open_results(load_task(task).source, results=results, zoo=zoo, protocol=protocol)
-    drawing = draw(name, opened, opened.tasks[0], chosen, *([method] if method else []))
+    of_methods = name in OF_METHODS
+    for option, given in (("--archs", archs), ("--method", method)) if of_methods else (("--methods", methods),):
+        if given:
+            raise InputError(f"figure {name} takes no {option}; leave it out")
+    asked = task or ("all" if of_methods else TASK)
+    opened = open_shown(asked, results=results, zoo=zoo, protocol=protocol)
+    if of_methods:
+        drawing = draw_methods(name, opened, methods)
+    else:
+        chosen = [parse_architecture(part) for part in archs.split(",")] if archs else []
+        drawing = draw(name, opened, opened.tasks[0], chosen, *([method] if method else []))
     path = out or Path(f"figure-{name}.png")
     save(drawing, path)
     print(f"{path}: {drawing.title}\n{drawing.caption}")

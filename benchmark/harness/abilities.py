@@ -26,6 +26,7 @@ def _cpu_physics() -> tuple[bool, str]:
 
     from nnbench.tasks.registry import load_task
     from nnbench.tasks.simulation.engine import Engine
+    from nnbench.tasks.simulation.processors import count_processors
 
     task = load_task("PickCube-v1")
     engine = Engine(task, 1)
@@ -36,7 +37,9 @@ def _cpu_physics() -> tuple[bool, str]:
     rate = task.horizon / (time.perf_counter() - began)
     return (
         True,
-        f"{task.name} steps; {os.cpu_count()} cores, one scene makes {rate:,.0f} control steps/s on one of them",
+        f"{task.name} steps; one scene makes {rate:,.0f} control steps/s on one processor. This process may use "
+        f"{count_processors()} of {os.cpu_count()}, and as many workers start by default; each takes about half a "
+        "gigabyte of memory",
     )
 
 

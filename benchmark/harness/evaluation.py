@@ -23,6 +23,9 @@ from nnbench.tasks.policies.mlp import PolicyActor, Weights, weights_sha256
 from nnbench.tasks.simulation.episodes import Episodes
 from nnbench.tasks.simulation.workers import SCENES_PER_WORKER, Rollout, Simulator
 
+_COLUMNS = {"total": "return"} | {name: name for name in ("success_once", "success_at_end", "diverged")}
+"""Of a result, the column of each field."""
+
 
 class Generates(typing.Protocol):
     """Writes policies when asked, as an `Isolated` method does."""
@@ -110,7 +113,7 @@ class _Contest:
         kept = journal.read()
         for row in kept.to_pylist() if kept is not None else ():
             episode = Episode(row["stage"], row["weights_sha256"], row["episode_seed"])
-            race.record(episode, Result(row["return"], row["success_once"], row["success_at_end"]))
+            race.record(episode, Result(**{name: row[column] for name, column in _COLUMNS.items()}))
         name = f"{unit.method} {unit.asked_for}"
         return cls(name, race, dict(zip(hashes, samples, strict=True)), journal)
 
@@ -136,19 +139,13 @@ class _Contest:
         return Rollout(actor, np.array([episode.seed for episode in part]))
 
     def _keep(self, part: Sequence[Episode], finished: Episodes) -> None:
-        columns = finished.returns.tolist(), finished.success_once.tolist(), finished.success_at_end.tolist()
-        results = [Result(*values) for values in zip(*columns, strict=True)]
+        columns = finished.returns, finished.success_once, finished.success_at_end, finished.diverged
+        results = [Result(*values) for values in zip(*(column.tolist() for column in columns), strict=True)]
         for episode, result in zip(part, results, strict=True):
             self.race.record(episode, result)
         rows = [
-            {
-                "weights_sha256": episode.network,
-                "stage": episode.stage,
-                "episode_seed": episode.seed,
-                "return": result.total,
-                "success_once": result.success_once,
-                "success_at_end": result.success_at_end,
-            }
+            {"weights_sha256": episode.network, "stage": episode.stage, "episode_seed": episode.seed}
+            | {column: getattr(result, name) for name, column in _COLUMNS.items()}
             for episode, result in zip(part, results, strict=True)
         ]
         self.journal.append(pa.Table.from_pylist(rows, ROLLOUT_SCHEMA))

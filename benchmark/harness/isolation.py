@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from safetensors.torch import load, save
 
-from nnbench.api import Autoencoder, Generator, JointGenerator
+from nnbench.api import Autoencoder, Generator, JointGenerator, Untrained
 from nnbench.harness.process import MethodError, MethodProcess, describe_error
 from nnbench.registry import MethodSource
 from nnbench.tasks.policies.architectures import MAX_WIDTH, Architecture, architecture_name
@@ -184,6 +184,8 @@ class Abilities:
     joint: bool
     """It chooses architectures too."""
     autoencoder: bool
+    learns: bool
+    """False of a method that is an `Untrained`."""
 
 
 def describe(source: MethodSource) -> Abilities:
@@ -196,11 +198,13 @@ def describe(source: MethodSource) -> Abilities:
     with MethodProcess() as process:
         content = process.call(f"method {source.name}: importing it", _describe_there, source, patience_s=PATIENCE_S)
     raw = json.loads(content)
-    return Abilities(raw["joint"], raw["autoencoder"])
+    return Abilities(**raw)
 
 
 def _describe(method: type[Generator]) -> Abilities:
-    return Abilities(issubclass(method, JointGenerator), issubclass(method, Autoencoder))
+    return Abilities(
+        issubclass(method, JointGenerator), issubclass(method, Autoencoder), not issubclass(method, Untrained)
+    )
 
 
 def _describe_there(source: MethodSource) -> bytes:

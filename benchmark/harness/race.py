@@ -16,7 +16,7 @@ Stage = Literal["selection", "test"]
 
 _STEP = 5
 """Episodes that the candidates still in the race run between two looks at the bounds."""
-_MARGIN = 1e-3
+MARGIN = 1e-3
 """Per episode, for float32 rounding of the returns: a step's reward can come out a hair above 1."""
 
 
@@ -35,6 +35,8 @@ class Result(NamedTuple):
     """Its return: the sum of the normalised reward over the steps."""
     success_once: bool
     success_at_end: bool
+    diverged: bool
+    """An action was not finite; the return is 0."""
 
 
 @dataclass
@@ -110,7 +112,7 @@ class Race:
         for network in self.networks:
             left = self.protocol.selection_episodes - self._count(network)
             lower[network] = sum(result.total for result in self._results["selection", network].values())
-            upper[network] = lower[network] + (self.protocol.horizon + _MARGIN) * left
+            upper[network] = lower[network] + (self.protocol.horizon + MARGIN) * left
         return lower, upper
 
     def _count(self, network: str) -> int:

@@ -30,6 +30,7 @@ def episode_rows(unit: Unit, samples: Sequence[Weights], race: Race, chosen: Seq
                         "return": result.total,
                         "success_once": result.success_once,
                         "success_at_end": result.success_at_end,
+                        "diverged": result.diverged,
                     }
                 )
     return pa.Table.from_pylist(rows, EPISODE_SCHEMA)

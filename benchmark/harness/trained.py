@@ -23,8 +23,8 @@ from nnbench.tasks.zoo.zoo import Zoo
 def obtain(source: MethodSource, zoo: Zoo, seed: int, *, retrain: bool = False) -> Trained:
     """The trained method: the user's own, else the one that ships, else trained now, or with `retrain` in any case.
 
-    One that other code trained is used, and said to be so; of a method that learns nothing there is none to use. Raises
-    MethodError where the training fails, and CheckpointError.
+    One that other code trained is used, and said to be so. Raises MethodError where the training fails, and
+    CheckpointError.
     """
     found = None if retrain else find(source.name, zoo.task.name, zoo.sha256, seed, source.code_sha256)
     if found is None or (

@@ -1,27 +1,37 @@
-"""One HTML page of everything that is known of a folder of results: tables, figures, where the numbers come from.
+"""One HTML page of everything that is known of a folder of results: who leads, what follows, where numbers come from.
 
-The page needs no other file, no network and no script. Its layout is in `report.html.j2`.
+The page needs no other file and no network. Its one script sorts the first table. Its layout is in `report.html.j2`.
 """
 
 import base64
-import json
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import jinja2
 from tqdm import tqdm
 
-from nnbench.analysis.claims import judge_claims, summarise_ranking
+from nnbench.analysis.claims import MOST, judge_claims, summarise_findings, summarise_ranking
 from nnbench.analysis.lines import Line
 from nnbench.analysis.methods import Methods
 from nnbench.analysis.reported import ARXIV_ID, tasks_of
 from nnbench.analysis.results import Results
-from nnbench.presentation.figures import NAMES, Drawing, FigureError, as_svg, draw
-from nnbench.presentation.tables import MISSING, Grid, Table, build
+from nnbench.folders import REFERENCE
+from nnbench.presentation.figures import OF_METHODS, OF_ONE_TASK, Drawing, FigureError, as_svg, draw, draw_methods
+from nnbench.presentation.figures.choice import choose_methods
+from nnbench.presentation.figures.overview import draw_overview
+from nnbench.presentation.leaderboard import RULE, Leaderboard, rank_methods
+from nnbench.presentation.provenance import (
+    describe_alignment,
+    describe_protocol,
+    describe_zoo,
+    group_units,
+    list_budgets,
+    listed,
+)
+from nnbench.presentation.tables import Grid, Table, build
 from nnbench.presentation.tables.captions import protocol_note
 from nnbench.protocol import Protocol
 from nnbench.store.checkpoints import Budget
@@ -34,7 +44,7 @@ class Undrawn:
     """A figure that could not be drawn, and why."""
 
     name: str
-    """One of `figures.NAMES`."""
+    """Of `figures.OF_ONE_TASK` or `OF_METHODS`."""
     reason: str
 
 
@@ -44,6 +54,11 @@ class Content:
 
     protocol: Protocol
     methods: Methods
+    leaderboard: Leaderboard
+    shipped: bool = False
+    """Whether these are the rows that ship, and not the reader's own."""
+    overview: Drawing | Undrawn | None = None
+    """Stands beside the leaderboard."""
     tables: Sequence[Table[Any]] = ()
     figures: Sequence[Drawing | Undrawn] = ()
     manifests: Sequence[Mapping[str, Any]] = ()
@@ -61,17 +76,20 @@ def page(results: Results) -> str:
 
     Raises TableError where rows do not belong together, ZooError where a zoo is damaged.
     """
-    figures: list[Drawing | Undrawn] = []
-    for name, task in tqdm([(name, task) for name in NAMES for task in results.tasks], desc="figures", disable=None):
-        try:
-            figures.append(draw(name, results, task))
-        except FigureError as error:
-            figures.append(Undrawn(name, str(error)))
+    wanted: list[tuple[str, Callable[[], Drawing]]] = [
+        ("overview", lambda: draw_overview(results, choose_methods(results))),
+        *((name, partial(draw_methods, name, results, ["all"])) for name in OF_METHODS),
+        *((name, partial(draw, name, results, task)) for name in OF_ONE_TASK for task in results.tasks),
+    ]
+    overview, *figures = [_try(name, make) for name, make in tqdm(wanted, desc="figures", disable=None)]
     alignments = [results.alignment_manifest(task) for task in tasks_of(1)]
     return render(
         Content(
             protocol=results.protocol,
             methods=results.methods,
+            leaderboard=rank_methods(results),
+            shipped=REFERENCE in results.store.root.parents,
+            overview=overview,
             tables=build(_TABLES, results),
             figures=figures,
             manifests=results.manifests,
@@ -80,6 +98,13 @@ def page(results: Results) -> str:
             alignment=next((manifest for manifest in alignments if manifest is not None), None),
         )
     )
+
+
+def _try(name: str, make: Callable[[], Drawing]) -> Drawing | Undrawn:
+    try:
+        return make()
+    except FigureError as error:
+        return Undrawn(name, str(error))
 
 
 def render(content: Content) -> str:
@@ -93,18 +118,24 @@ def render(content: Content) -> str:
         arxiv=ARXIV_ID,
         summary=_summarise(content.manifests),
         note=protocol_note(content.protocol),
+        board=content.leaderboard,
+        shipped=content.shipped,
+        rule=RULE,
+        most=MOST,
+        overview=_embed(content.overview) if isinstance(content.overview, Drawing) else None,
+        findings=summarise_findings(lines, content.methods),
         claims=judge_claims(lines, content.methods),
         ranking=summarise_ranking(lines),
         tables=_explain_once([table.grid for table in content.tables]),
         figures=[_embed(figure) for figure in content.figures if isinstance(figure, Drawing)],
         undrawn=_group_undrawn(content.figures),
         budgets=content.budgets,
-        budget_grid=_list_budgets(content.budgets),
+        budget_grid=list_budgets(content.budgets),
         gaps=_find_gaps(lines),
-        protocol_facts=_describe_protocol(content.protocol),
-        units=_group_units(content.manifests),
-        zoos={task: manifest and _describe_zoo(manifest) for task, manifest in content.zoos.items()},
-        alignment=content.alignment and _describe_alignment(content.alignment),
+        protocol_facts=describe_protocol(content.protocol),
+        units=group_units(content.manifests),
+        zoos={task: manifest and describe_zoo(manifest) for task, manifest in content.zoos.items()},
+        alignment=content.alignment and describe_alignment(content.alignment),
     )
 
 
@@ -118,7 +149,7 @@ def _template() -> jinja2.Template:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["listed"] = _listed
+    environment.filters["listed"] = listed
     return environment.get_template("report.html.j2")
 
 
@@ -155,8 +186,7 @@ def _group_undrawn(figures: Sequence[Drawing | Undrawn]) -> dict[str, list[str]]
     found: dict[str, list[str]] = {}
     for figure in figures:
         if isinstance(figure, Undrawn):
-            name = "novelty against success" if figure.name == "novelty" else f"figure {figure.name}"
-            found.setdefault(figure.reason, []).append(name)
+            found.setdefault(figure.reason, []).append(f"figure {figure.name}")
     return found
 
 
@@ -170,80 +200,3 @@ def _find_gaps(lines: Sequence[Line]) -> dict[str, list[str]]:
             where = f"Table {line.table}, {line.task}" + (f", {line.split}" if line.table in ("2", "4") else "")
             empty.setdefault(where, {})["training policies" if line.table == "6" else name] = None
     return {where: list(names) for where, names in empty.items()}
-
-
-def _list_budgets(budgets: Sequence[Budget]) -> Grid:
-    rows = [
-        [budget.method, budget.task, str(budget.seed), f"{budget.parameters:,}", f"{budget.seconds / 60:.0f}"]
-        for budget in budgets
-    ]
-    return _plain(("method", "task", "generator seed", "numbers saved", "training min"), 2, rows)
-
-
-def _describe_protocol(protocol: Protocol) -> dict[str, Any]:
-    return {name.replace("_", " "): value for name, value in asdict(protocol).items()} | {"sha256": protocol.sha256}
-
-
-def _group_units(manifests: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """One block for all units that were made alike."""
-    groups: dict[str, list[Mapping[str, Any]]] = {}
-    for manifest in manifests:
-        unit = manifest["unit"]
-        alike = [unit[name] for name in ("task", "method", "generator_seed", "method_sha256")]
-        alike += [manifest[name] for name in ("command", "versions", "machine")]
-        groups.setdefault(json.dumps(alike), []).append(manifest)
-    found = []
-    for members in groups.values():
-        first = members[0]
-        facts = {
-            "command": " ".join(first["command"]),
-            "method sha256": first["unit"]["method_sha256"],
-            "versions": _listed(first["versions"]),
-            "machine": _listed(first["machine"]),
-        }
-        headers = ("architecture", "created", "simulated s", "weights sha256", "rows sha256")
-        grid = _plain(headers, 1, [_describe_unit(member) for member in members])
-        found.append({**first["unit"], "facts": facts, "grid": grid})
-    return found
-
-
-def _describe_unit(manifest: Mapping[str, Any]) -> list[str]:
-    seconds = manifest["info"].get("wall_s", {})
-    simulated = sum(seconds[stage] for stage in ("selection", "test") if stage in seconds)
-    return [
-        manifest["unit"]["arch"],
-        manifest["created"],
-        f"{simulated:.0f}" if seconds else MISSING,
-        _hash_of(manifest, r"\.safetensors"),
-        _hash_of(manifest, r"(?<!\.policies)\.parquet"),
-    ]
-
-
-def _hash_of(manifest: Mapping[str, Any], ending: str) -> str:
-    """Of the unit's file with this ending, in two lines."""
-    (found,) = [value for name, value in manifest["sha256"].items() if re.search(f"{ending}$", name)]
-    return f"{found[:32]}\n{found[32:]}"
-
-
-def _describe_zoo(manifest: Mapping[str, Any]) -> dict[str, str]:
-    return {
-        "hypernetworks": str(len(manifest["ghn_seeds"])),
-        "training policies": f"{manifest['valid_policies']} of {manifest['policies']} passed the filter",
-        "filter": _listed(manifest["filter"]),
-        "distillation": _listed(manifest["distillation"]),
-        "splits sha256": manifest["splits_sha256"],
-        "versions": _listed(manifest["versions"]),
-    } | {f"{name} sha256": value for name, value in manifest["files"].items()}
-
-
-def _describe_alignment(manifest: Mapping[str, Any]) -> dict[str, str]:
-    return {name: _listed(value) if isinstance(value, Mapping) else str(value) for name, value in manifest.items()}
-
-
-def _listed(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in values.items())
-
-
-def _plain(headers: Sequence[str], text_columns: int, rows: Sequence[Sequence[str]]) -> Grid:
-    """A table without title, caption and rules."""
-    return Grid("", headers, text_columns, "", rows, frozenset())

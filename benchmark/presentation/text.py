@@ -5,22 +5,23 @@ import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, fields
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from rich import box
 from rich.console import Console
 from rich.table import Table as Layout
 from rich.text import Text
-from tabulate import tabulate
 
 from nnbench.analysis.lines import Line
 from nnbench.errors import InputError
-from nnbench.presentation.tables.table import Grid, Table
+from nnbench.presentation.tables import Grid, Shown
+
+_CAPTION_WIDTH = 100
 
 Format = Literal["text", "md", "latex", "csv", "json"]
 
 
-def render(tables: Sequence[Table[Any]], form: Format, width: int | None = None) -> str:
+def render(tables: Sequence[Shown], form: Format, width: int | None = None) -> str:
     """The tables as one string that ends in a line break: their grids for people, their lines as csv and json.
 
     `width` is the terminal's, in characters, for text only.
@@ -30,11 +31,12 @@ def render(tables: Sequence[Table[Any]], form: Format, width: int | None = None)
     if form in ("csv", "json"):
         return _lines([line for table in tables for line in table.lines], form)
     grids = [table.grid for table in tables]
+    if form == "text":
+        return "\n".join(_text(grid, width) for grid in grids)
+    from tabulate import tabulate
+
     parts = []
     for grid in grids:
-        if form == "text":
-            parts.append(_text(grid, width))
-            continue
         headers = [_joined(header) for header in grid.headers]
         align = ["left"] * grid.text_columns + ["right"] * (len(headers) - grid.text_columns)
         rows = [[cell.replace("\n", " ") for cell in row] for row in grid.rows]
@@ -53,7 +55,8 @@ def _lines(lines: Sequence[Line], form: Format) -> str:
     if form == "json":
         return json.dumps([asdict(line) for line in lines], indent=1) + "\n"
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, [f.name for f in fields(Line)], lineterminator="\n")
+    kind = next((type(line) for line in lines), Line)
+    writer = csv.DictWriter(buffer, [f.name for f in fields(kind)], lineterminator="\n")
     writer.writeheader()
     writer.writerows(asdict(line) for line in lines)
     return buffer.getvalue()
@@ -65,13 +68,7 @@ def _joined(header: str) -> str:
 
 
 def _text(grid: Grid, width: int | None) -> str:
-    table = Layout(
-        title=grid.title,
-        caption=Text(grid.caption),
-        caption_justify="left",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 0),
-    )
+    table = Layout(box=box.SIMPLE_HEAD, padding=(0, 0), show_edge=False)
     for position, header in enumerate(grid.headers):
         number = position >= grid.text_columns
         table.add_column(header, justify="right" if number else "left", no_wrap=number, overflow="fold")
@@ -80,9 +77,12 @@ def _text(grid: Grid, width: int | None) -> str:
             table.add_section()
         table.add_row(*map(Text, row))
     console = Console(width=width, file=io.StringIO(), color_system=None)
-    console.print(table)
+    console.width = min(console.width, grid.widest or console.width)
+    for part in (Text(grid.title), table):
+        console.print(part)
+    console.print(Text(grid.caption), width=_CAPTION_WIDTH)
     written: str = console.file.getvalue()  # type: ignore[attr-defined]
-    return written
+    return "".join(f"{line.rstrip()}\n" for line in written.splitlines())
 
 
 def _latex_escaped(text: str) -> str:

@@ -1,7 +1,8 @@
-"""Archives of published units: the same files of many units, without the weights, in one `.tar.xz`."""
+"""Archives of published units: the files of many units in one `.tar.xz`, of the weights those of tested networks."""
 
 import io
 import lzma
+import re
 import tarfile
 from collections.abc import Mapping
 from functools import lru_cache, partial
@@ -10,11 +11,17 @@ from pathlib import Path
 from nnbench.store.errors import StoreError
 from nnbench.tasks.files import write_atomically
 
+_LARGEST = 1 << 30
+"""Bytes of an archive when decompressed: a few megabytes of xz can pretend to be terabytes."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+"""Names of units' files. An archive of somebody else must not name a place outside its folder."""
+
 
 def read_archive(path: Path) -> Mapping[str, bytes]:
     """The archive's files by name; decompressed once per process unless it changes.
 
-    Raises StoreError where it is damaged.
+    Raises StoreError where it is damaged, or holds anything but plain files with names of their own.
     """
     status = path.stat()
     return _read(path.resolve(), status.st_mtime_ns, status.st_size)
@@ -33,15 +40,31 @@ def write_archive(path: Path, files: Mapping[str, bytes]) -> None:
 @lru_cache(maxsize=512)
 def _read(path: Path, modified_ns: int, size: int) -> Mapping[str, bytes]:
     try:
-        content = lzma.decompress(path.read_bytes())
+        content = _decompress(path)
         with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
-            return {
-                member.name: content[member.offset_data : member.offset_data + member.size]
-                for member in archive
-                if member.isfile()
-            }
+            members = archive.getmembers()
     except (tarfile.TarError, lzma.LZMAError, EOFError) as error:
         raise StoreError(f"{path}: no readable archive ({error}); fetch it again, or delete it") from error
+    files: dict[str, bytes] = {}
+    for member in members:
+        if not member.isreg() or not _NAME.fullmatch(member.name) or member.name in files:
+            raise StoreError(
+                f"{path}: holds {member.name!r}, expected plain files, each once, named with letters, digits, '-', '_' "
+                "and '.'; use an archive that `nnbench publish` wrote"
+            )
+        files[member.name] = content[member.offset_data : member.offset_data + member.size]
+    return files
+
+
+def _decompress(path: Path) -> bytes:
+    decompressor = lzma.LZMADecompressor(lzma.FORMAT_XZ)
+    content = decompressor.decompress(path.read_bytes(), _LARGEST)
+    if not decompressor.eof:
+        too_large = f"it holds more than {_LARGEST >> 20} MiB"
+        raise EOFError("it ends too early" if decompressor.needs_input else too_large)
+    if decompressor.unused_data:
+        raise lzma.LZMAError("something follows its end")
+    return content
 
 
 def _write(files: Mapping[str, bytes], path: Path) -> None:

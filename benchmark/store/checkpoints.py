@@ -69,9 +69,9 @@ def own_folder(method: str, task: str, seed: int, zoo_sha256: str, code_sha256: 
 def find(method: str, task: str, zoo_sha256: str, seed: int, code_sha256: str | None = None) -> Trained | None:
     """The trained method of this zoo: the user's own, else the one that ships, else None.
 
-    `code_sha256` is that of the method's code now (`MethodSource.code_sha256`). What this code trained goes before what
-    other code did. Raises CheckpointError where the files changed, or where the user's folder for the zoo that ships is
-    of another zoo.
+    `code_sha256` is that of the method's code now (`nnbench.code.hash_code`). What this code trained goes before what
+    other code did; where that learned nothing there is nothing to find. Raises CheckpointError where the files changed,
+    or where the user's folder for the zoo that ships is of another zoo.
     """
     own = own_folder(method, task, seed, zoo_sha256)
     kept = [own_folder(method, task, seed, zoo_sha256, code_sha256)] if code_sha256 else []
@@ -87,7 +87,8 @@ def find(method: str, task: str, zoo_sha256: str, seed: int, code_sha256: str | 
                 f"{folder / 'manifest.json'}: trained on another zoo ({theirs}, this is {ours}); "
                 f"{_remedy(method, task, folder)}"
             )
-        found.append(trained)
+        if not trained.other_code or manifest["parameters"]:
+            found.append(trained)
     return min(found, key=lambda trained: trained.other_code, default=None)  # of equals the first
 
 

@@ -1,4 +1,4 @@
-"""The files of finished units in one folder, loose or in archives, and their manifests."""
+"""The files of finished units in one folder, loose or in archives, or in one archive, and their manifests."""
 
 import hashlib
 import json
@@ -28,9 +28,8 @@ class Manifest:
         try:
             content = json.loads(text)
             protocol = _protocol(tuple(content["unit"]["protocol"].items()))
-            if f"{path.stem}.parquet" not in content["sha256"]:
-                raise ValueError("it does not name its rows")
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            _check_names(path.stem, content["unit"], content["sha256"])
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise StoreError(f"{path}: not a manifest of this version ({error}); {remedy(path.name)}") from error
         return cls(path.name, content, protocol)
 
@@ -57,6 +56,12 @@ class Folder:
     """Reads files by name. A loose file goes before one of the same name in an archive."""
 
     root: Path
+    """A folder, or a single archive."""
+
+    def names(self) -> set[str]:
+        """The names of all files, loose or in an archive, but of temporary ones."""
+        loose = {path.name for path in self.root.iterdir() if path.is_file()} if self.root.is_dir() else set()
+        return {name for name in loose | self._archived.keys() if not name.startswith(".")}
 
     def has(self, name: str) -> bool:
         """True if there is such a file, loose or in an archive."""
@@ -78,9 +83,8 @@ class Folder:
 
     def keys(self) -> list[str]:
         """The keys of all units with a manifest and rows, sorted."""
-        loose = {path.name for path in self.root.iterdir()} if self.root.is_dir() else set()
-        names = loose | self._archived.keys()
-        stems = (name.removesuffix(".json") for name in names if name.endswith(".json") and not name.startswith("."))
+        names = self.names()
+        stems = (name.removesuffix(".json") for name in names if name.endswith(".json"))
         return sorted(stem for stem in stems if f"{stem}.parquet" in names)
 
     def manifests(self) -> list[Manifest]:
@@ -97,13 +101,13 @@ class Folder:
         return self._archived_manifests[key]
 
     def files(self, manifest: Manifest) -> list[str]:
-        """The names of a unit's files that are here: rows may be published without the weights."""
+        """The names of a unit's files that are here: rows may be published without the weights, or with the tested."""
         return [name for name in manifest.sha256 if self.has(name)]
 
     @cached_property
     def _archived(self) -> Mapping[str, bytes]:
         files: dict[str, bytes] = {}
-        for archive in sorted(self.root.glob("*.tar.xz")):
+        for archive in [self.root] if self.root.is_file() else sorted(self.root.glob("*.tar.xz")):
             files |= read_archive(archive)
         return files
 
@@ -113,9 +117,24 @@ class Folder:
         return {name.removesuffix(".json"): Manifest.parse(self.root / name, self._archived[name]) for name in names}
 
 
+def manifest_bytes(content: Mapping[str, Any]) -> bytes:
+    """A manifest's content as its file."""
+    return (json.dumps(content, indent=1) + "\n").encode()
+
+
 def content_sha256(content: bytes) -> str:
     """Hash of a file's content, as manifests state it."""
     return hashlib.sha256(content).hexdigest()
+
+
+def _check_names(key: str, unit: Mapping[str, Any], hashes: Mapping[str, str]) -> None:
+    """Raises ValueError where names are not the unit's: they become paths when units are merged or published."""
+    if f"{key}.parquet" not in hashes:
+        raise ValueError("it does not name its rows")
+    if strange := [name for name in hashes.keys() if not name.startswith(f"{key}.") or "/" in name]:
+        raise ValueError(f"it names {', '.join(strange)}, which are files of something else")
+    if not key.startswith(f"{unit['method']}-{unit['task']}-"):
+        raise ValueError("its file is not named by method and task")
 
 
 @lru_cache

@@ -1,11 +1,16 @@
 """Copies finished units from one folder to another, or into its archives."""
 
+import json
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
 from nnbench.store.archive import read_archive, write_archive
 from nnbench.store.errors import StoreError
-from nnbench.store.folder import Folder, Manifest
+from nnbench.store.folder import Folder, Manifest, content_sha256, manifest_bytes
+from nnbench.store.reading import read_rows
+from nnbench.store.schemas import POLICY_SCHEMA
+from nnbench.store.weights import ALL, TESTED, select_weights
 from nnbench.tasks.files import write_atomically
 
 
@@ -21,21 +26,55 @@ def merge(source: Folder, target: Folder) -> tuple[int, int]:
     return len(new), len(source.keys()) - len(new)
 
 
-def publish(source: Folder, target: Folder) -> tuple[int, int]:
-    """Add units that are new, without their weights, to the target's archives, one per method and task.
+def publish(source: Folder, target: Folder, *, weights: bool = False) -> tuple[int, int]:
+    """Add units that are new to the target's archives, one per method and task.
 
-    Returns and raises as `merge`.
+    Of the weights only those of tested networks go along, and only with `weights`; units that are there without them
+    get them then, and count as new. Returns and raises as `merge`; raises StoreError too where weights are asked for
+    that are not stored.
     """
     new = _new_units(source, target)
+    if weights:
+        known = {manifest.key for manifest in new}
+        lacking = [one for one in source.manifests() if one.key not in known and not target.has(_tested_name(one))]
+        new += lacking
     archives: dict[Path, dict[str, bytes]] = {}
     for manifest in new:
         path = target.root / f"{manifest.unit['method']}-{manifest.unit['task']}.tar.xz"
         files = archives.setdefault(path, dict(read_archive(path)) if path.exists() else {})
-        names = [name for name in source.files(manifest) if not name.endswith(".safetensors")]
-        files |= {name: source.read(name) for name in [*names, manifest.name]}
+        names = [name for name in source.files(manifest) if not name.endswith(ALL)]
+        there = files.get(manifest.name, source.read(manifest.name))
+        files |= {name: source.read(name) for name in names} | {manifest.name: there}
+        if weights:
+            tested = _tested_weights(source, manifest)
+            files |= {_tested_name(manifest): tested, manifest.name: _with_hash(there, _tested_name(manifest), tested)}
     for path, files in archives.items():
         write_archive(path, files)
     return len(new), len(source.keys()) - len(new)
+
+
+def _tested_name(manifest: Manifest) -> str:
+    return f"{manifest.key}.{TESTED}"
+
+
+def _tested_weights(source: Folder, manifest: Manifest) -> bytes:
+    """The content of the file that holds the weights of the unit's tested networks."""
+    name, tested = f"{manifest.key}.{ALL}", _tested_name(manifest)
+    if source.has(tested):
+        return source.read_verified(tested, manifest)
+    if not source.has(name):
+        raise StoreError(
+            f"{source.root / name}: no weights are stored for this unit; run it again, or publish without the weights"
+        )
+    policies = read_rows(source, [manifest], "policies.parquet", POLICY_SCHEMA, ["sample", "rank"]).to_pylist()
+    chosen = {row["sample"] for row in policies if row["rank"] >= 0}
+    return select_weights(manifest.unit, source.read_verified(name, manifest), chosen)
+
+
+def _with_hash(manifest: bytes, name: str, content: bytes) -> bytes:
+    """The manifest with one more file."""
+    fields = json.loads(manifest)
+    return manifest_bytes(fields | {"sha256": fields["sha256"] | {name: content_sha256(content)}})
 
 
 def _new_units(source: Folder, target: Folder) -> list[Manifest]:
@@ -46,9 +85,14 @@ def _new_units(source: Folder, target: Folder) -> list[Manifest]:
             source.read_verified(name, manifest)
         if manifest.key not in there:
             new.append(manifest)
-        elif target.manifest(manifest.key).sha256 != manifest.sha256:
+        elif _contradict(target.manifest(manifest.key).sha256, manifest.sha256):
             raise StoreError(
                 f"{source.root / manifest.name} and {target.root / manifest.name} are the same unit with different "
                 "results; equal code gives equal results: delete the one that other versions made (both name theirs)"
             )
     return new
+
+
+def _contradict(first: Mapping[str, str], second: Mapping[str, str]) -> bool:
+    """Whether a file that both manifests name has two hashes; only one of them may name the tested weights."""
+    return any(first[name] != second[name] for name in first.keys() & second.keys())

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from nnbench.protocol import JOINT
 from nnbench.store.errors import StoreError, remedy
 from nnbench.store.folder import Folder, Manifest
-from nnbench.store.schemas import check_names, conform
+from nnbench.store.schemas import RARE, check_names, conform, fill_rare
 
 _STATED: dict[str, Callable[[Manifest], Any]] = {
     "protocol": lambda manifest: manifest.protocol.short,
@@ -57,9 +57,11 @@ def _read_part(folder: Folder, manifest: Manifest, kind: str, schema: pa.Schema,
     content, path = folder.read_verified(name, manifest), str(folder.root / name)
     try:
         file = pq.ParquetFile(pa.BufferReader(content))
-        check_names(file.schema_arrow.names, schema, path)
+        there = file.schema_arrow.names
+        check_names([*there, *(name for name in RARE if name in schema.names and name not in there)], schema, path)
         # In this thread: see `nnbench.tasks.files.parse_parquet`.
-        return _Part(path, manifest, file.read(columns, use_threads=False))
+        decoded = file.read([name for name in columns if name in there], use_threads=False)
+        return _Part(path, manifest, fill_rare(decoded, pa.schema([schema.field(name) for name in columns])))
     except pa.ArrowException as error:
         raise StoreError(f"{path}: corrupt, no readable parquet ({error}); {remedy(name)}") from error
 

@@ -24,6 +24,7 @@ ROLLOUT_SCHEMA = pa.schema(
         _required("return", pa.float32()),
         _required("success_once", pa.bool_()),
         _required("success_at_end", pa.bool_()),
+        _required("diverged", pa.bool_()),
     ]
 )
 """A finished episode of a unit under way, before its samples are ranked."""
@@ -53,6 +54,7 @@ EPISODE_SCHEMA = pa.schema(
         _required("success_at_end", pa.bool_()),
         _required("selected", pa.bool_()),  # among the top by mean return on the selection episodes
         _required("rank", pa.int16()),  # among the selected, the best has 0; -1 for the others
+        _required("diverged", pa.bool_()),  # an action was not finite: the return is 0
     ]
 )
 """One row per policy and episode. Samples with equal weights have their own rows each."""
@@ -77,6 +79,10 @@ POLICY_SCHEMA = pa.schema(
 """One row per policy: how near it is to the zoo's policies and to the other samples."""
 
 
+RARE = {"diverged": False}
+"""Columns that a file leaves out where all of its rows have this value."""
+
+
 def unit_columns(unit: Unit) -> dict[str, Any]:
     """The columns that are equal in all rows of a unit, with their values."""
     columns: dict[str, Any] = {
@@ -94,11 +100,20 @@ def unit_columns(unit: Unit) -> dict[str, Any]:
 
 def conform(table: pa.Table, schema: pa.Schema, owner: str) -> pa.Table:
     """The table's columns in the order and types of the schema. Raises StoreError where that loses anything."""
+    table = fill_rare(table, schema)
     check_names(table.column_names, schema, owner)
     try:
         return table.select(schema.names).cast(schema)
     except (pa.ArrowException, ValueError) as error:
         raise StoreError(f"{owner}: rows do not fit the schema: {error}") from error
+
+
+def fill_rare(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """With the columns of the schema that the file left out."""
+    for name, value in RARE.items():
+        if name in schema.names and name not in table.column_names:
+            table = table.append_column(schema.field(name), pa.repeat(pa.scalar(value), table.num_rows))
+    return table
 
 
 def check_names(names: list[str], schema: pa.Schema, owner: str) -> None:
@@ -114,6 +129,9 @@ def parquet_bytes(table: pa.Table) -> bytes:
     Dictionaries, statistics and the Arrow schema, most of a file of a thousand rows, are left out: `conform` knows the
     types when it reads.
     """
+    for name, value in RARE.items():
+        if name in table.column_names and set(table[name].unique().to_pylist()) <= {value}:
+            table = table.drop_columns(name)
     buffer = pa.BufferOutputStream()
     pq.write_table(table, buffer, compression="zstd", use_dictionary=False, write_statistics=False, store_schema=False)
     return bytes(buffer.getvalue())

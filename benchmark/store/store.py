@@ -5,13 +5,13 @@ row per policy and episode, `<key>.policies.parquet` with one row per policy, an
 hashes of the others, written last. A unit under way has numbered parts in `partial/<key>/`. Two processes that work on
 the same unit do no harm: their parts have different names, and the files of a finished unit are always of one process.
 
-Published rows lie in archives, `<method>-<task>.tar.xz`: the same files of many units, without the weights.
+Published rows lie in archives, `<method>-<task>.tar.xz`: the same files of many units, without the weights. An archive
+may hold the weights of a unit's tested networks, `<key>.tested.safetensors`, which its manifest then names too.
 """
 
-import json
 import random
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -20,16 +20,16 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from nnbench.folders import RESULTS
-from nnbench.protocol import Protocol, Unit
+from nnbench.protocol import PROTOCOLS, Protocol, Unit
 from nnbench.store.errors import StoreError
-from nnbench.store.folder import Folder, Manifest, content_sha256
+from nnbench.store.folder import Folder, Manifest, content_sha256, manifest_bytes
 from nnbench.store.journal import Journal
 from nnbench.store.merging import merge, publish
 from nnbench.store.provenance import provenance
 from nnbench.store.reading import read_rows
 from nnbench.store.schemas import EPISODE_SCHEMA, POLICY_SCHEMA, conform, parquet_bytes
 from nnbench.store.validation import check_unit
-from nnbench.store.weights import parse_weights, weights_bytes
+from nnbench.store.weights import ALL, parse_weights, read_tested, weights_bytes
 from nnbench.tasks.files import write_atomically
 
 if TYPE_CHECKING:  # tables read no weights and need no torch
@@ -83,7 +83,7 @@ class Store:
             **({"facts": dict(facts)} if facts is not None else {}),
             **provenance(),
         }
-        contents[self._path(unit, "json")] = (json.dumps(manifest, indent=1) + "\n").encode()
+        contents[self._path(unit, "json")] = manifest_bytes(manifest)
         self._replace(unit, contents)
 
     def _replace(self, unit: Unit, contents: Mapping[Path, bytes]) -> None:
@@ -108,12 +108,13 @@ class Store:
         return [manifest.content for manifest in self._folder.manifests()]
 
     def protocol(self, prefix: str = "") -> Protocol:
-        """The only protocol here whose hash begins so; the benchmark's own in an empty folder.
+        """The only protocol here of this name, or whose hash begins so; the benchmark's own in an empty folder.
 
         Raises StoreError where there are several, or none.
         """
         found = {manifest.protocol for manifest in self._folder.manifests()}
-        matching = [protocol for protocol in found if protocol.short.startswith(prefix)]
+        begins = PROTOCOLS[prefix].short if prefix in PROTOCOLS else prefix
+        matching = [protocol for protocol in found if protocol.short.startswith(begins)]
         if not found and not prefix:
             return Protocol()
         if len(matching) != 1:
@@ -129,20 +130,27 @@ class Store:
         method: str | None = None,
         generator_seed: int | None = None,
         columns: Collection[str] | None = None,
+        only: Callable[[Mapping[str, Any]], bool] | None = None,
     ) -> pa.Table:
         """The episode rows (EPISODE_SCHEMA) of all finished units, or of those that match what is given, by key.
 
-        With `columns` only these are read, in the schema's order, which is faster. The weights need not be there.
-        Raises StoreError naming the file where rows are not what their manifest says.
+        `only` tells by a unit's fields whether it is wanted. With `columns` only these are read, in the schema's order,
+        which is faster. The weights need not be there. Raises StoreError naming the file where rows are not what their
+        manifest says.
         """
         wanted = {"task": task, "method": method, "generator_seed": generator_seed}
-        return read_rows(self._folder, self._matching(protocol, wanted), "parquet", EPISODE_SCHEMA, columns)
+        return read_rows(self._folder, self._matching(protocol, wanted, only), "parquet", EPISODE_SCHEMA, columns)
 
     def policies(
-        self, *, protocol: Protocol | None = None, task: str | None = None, columns: Collection[str] | None = None
+        self,
+        *,
+        protocol: Protocol | None = None,
+        task: str | None = None,
+        columns: Collection[str] | None = None,
+        only: Callable[[Mapping[str, Any]], bool] | None = None,
     ) -> pa.Table:
         """The rows of the policies (POLICY_SCHEMA), as `rows`."""
-        manifests = self._matching(protocol, {"task": task})
+        manifests = self._matching(protocol, {"task": task}, only)
         return read_rows(self._folder, manifests, "policies.parquet", POLICY_SCHEMA, columns)
 
     def unit_rows(self, unit: Unit) -> pa.Table:
@@ -164,16 +172,20 @@ class Store:
 
         Raises StoreError if there are none, or none that this version's rollouts can read.
         """
-        path, current = self._path(unit, "safetensors"), Protocol().version
-        if unit.protocol.version != current:
-            raise StoreError(
-                f"{path}: policies of version {unit.protocol.version} of the protocol, which read observations in "
-                f"another way than those of version {current}; run it again"
-            )
+        path = self._path(unit, ALL)
+        _check_version(unit, path)
         if not path.exists() or not path.with_suffix(".json").exists():
             raise StoreError(f"{path}: no weights are stored for this unit; run it first")
         content = self._folder.read_verified(path.name, self._folder.manifest(unit.key))
-        return parse_weights(content, unit.protocol.samples)
+        found = parse_weights(content)
+        return [found[sample] for sample in range(unit.protocol.samples)]
+
+    def tested_weights(self, unit: Unit) -> dict[int, "Weights"]:
+        """The weights of a unit's tested networks by sample, best first, from archives too. Raises as `weights`."""
+        manifest = self._folder.manifest(unit.key)
+        _check_version(unit, self._path(unit, ALL))
+        policies = read_rows(self._folder, [manifest], "policies.parquet", POLICY_SCHEMA)
+        return read_tested(self._folder, manifest, policies)
 
     def journal(self, unit: Unit) -> Journal:
         """Where the unit's episodes are kept until it is finished."""
@@ -194,16 +206,25 @@ class Store:
         """
         return merge(other._folder, self._folder)
 
-    def publish(self, folder: Path) -> tuple[int, int]:
-        """Add the finished units, without their weights, to the folder's archives; returns and raises as `merge`."""
-        return publish(self._folder, Folder(folder))
+    def publish(self, folder: Path, *, weights: bool = False) -> tuple[int, int]:
+        """Add the finished units to the folder's archives, with `weights` also those of the tested networks.
 
-    def _matching(self, protocol: Protocol | None, wanted: Mapping[str, Any]) -> list[Manifest]:
+        Returns how many units, or weights of units, were new, and how many were there; raises as `merge`.
+        """
+        return publish(self._folder, Folder(folder), weights=weights)
+
+    def _matching(
+        self,
+        protocol: Protocol | None,
+        wanted: Mapping[str, Any],
+        only: Callable[[Mapping[str, Any]], bool] | None = None,
+    ) -> list[Manifest]:
         return [
             manifest
             for manifest in self._folder.manifests()
             if (protocol is None or manifest.protocol == protocol)
             and all(value is None or manifest.unit[name] == value for name, value in wanted.items())
+            and (only is None or only(manifest.unit))
         ]
 
     @cached_property
@@ -212,3 +233,12 @@ class Store:
 
     def _path(self, unit: Unit, kind: str) -> Path:
         return self.root / f"{unit.key}.{kind}"
+
+
+def _check_version(unit: Unit, path: Path) -> None:
+    current = Protocol().version
+    if unit.protocol.version != current:
+        raise StoreError(
+            f"{path}: policies of version {unit.protocol.version} of the protocol, which read observations in "
+            f"another way than those of version {current}; run it again"
+        )

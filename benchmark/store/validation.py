@@ -1,6 +1,6 @@
 """Refuses rows and weights that are not those of the whole unit."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -17,10 +17,17 @@ if TYPE_CHECKING:
 
 def check_unit(unit: Unit, rows: pa.Table, policies: pa.Table, weights: Sequence["Weights"]) -> None:
     """Raise StoreError unless the rows (EPISODE_SCHEMA, POLICY_SCHEMA) and weights are all of this unit, and agree."""
+    check_rows(unit, rows, policies)
+    if len(weights) != unit.protocol.samples:
+        raise StoreError(f"{unit.key}: weights of {len(weights)} samples, expected {unit.protocol.samples}")
+    check_weights(unit.key, dict(enumerate(weights)), policies)
+
+
+def check_rows(unit: Unit, rows: pa.Table, policies: pa.Table) -> None:
+    """Raise StoreError unless the rows (EPISODE_SCHEMA, POLICY_SCHEMA) are all of this unit, and agree."""
     _check_columns(unit, rows)
     _check_episodes(unit, rows)
     _check_policies(unit, policies, rows)
-    _check_weights(unit, weights, policies)
 
 
 def _check_columns(unit: Unit, rows: pa.Table) -> None:
@@ -60,15 +67,14 @@ def _check_policies(unit: Unit, policies: pa.Table, rows: pa.Table) -> None:
         raise StoreError(f"{unit.key}: the rows of the policies are not about the samples that the episodes are about")
 
 
-def _check_weights(unit: Unit, weights: Sequence["Weights"], policies: pa.Table) -> None:
-    """The weights are those that the rows name."""
+def check_weights(key: str, weights: Mapping[int, "Weights"], policies: pa.Table) -> None:
+    """Raise StoreError unless the weights, by sample, are those that the rows (POLICY_SCHEMA) name."""
     from nnbench.tasks.policies.mlp import architecture_of, weights_sha256
 
-    if len(weights) != unit.protocol.samples:
-        raise StoreError(f"{unit.key}: weights of {len(weights)} samples, expected {unit.protocol.samples}")
-    for sample, (found, stated) in enumerate(zip(weights, policies.to_pylist(), strict=True)):
-        if weights_sha256(found) != stated["weights_sha256"]:
-            stated_sha = stated["weights_sha256"]
-            raise StoreError(f"{unit.key}: rows of sample {sample} state weights {stated_sha}, got others")
-        if architecture_name(architecture_of(found)) != stated["arch"]:
-            raise StoreError(f"{unit.key}: rows of sample {sample} state another architecture than its weights have")
+    stated = {row["sample"]: row for row in policies.select(["sample", "weights_sha256", "arch"]).to_pylist()}
+    for sample, found in weights.items():
+        if weights_sha256(found) != stated[sample]["weights_sha256"]:
+            stated_sha = stated[sample]["weights_sha256"]
+            raise StoreError(f"{key}: rows of sample {sample} state weights {stated_sha}, got others")
+        if architecture_name(architecture_of(found)) != stated[sample]["arch"]:
+            raise StoreError(f"{key}: rows of sample {sample} state another architecture than its weights have")

@@ -44,9 +44,9 @@ def check_weights(weights: object, arch: Architecture, observation_dim: int, act
     faults = [f"missing {key}" for key in expected.keys() - weights.keys()]
     faults += [f"unexpected {key}" for key in weights.keys() - expected.keys()]
     for key, shape in expected.items():
-        value = weights.get(key)
-        if value is None:
+        if key not in weights:
             continue
+        value = weights[key]
         if type(value) not in (Tensor, torch.nn.Parameter):
             faults.append(f"{key} is a {type(value).__name__}, expected a torch.Tensor")
         elif value.dtype not in _DTYPES:
@@ -174,8 +174,9 @@ class PolicyActor:
                 f"{observations.shape[1]}; are they policies of another task?"
             )
         weights, biases = ([layer[self.index] for layer in layers] for layers in (self.weights, self.biases))
-        actions: np.ndarray = forward(weights, biases, observations[:, None, :])  # (K, 1, A)
-        return actions[:, 0].astype(np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):  # the engine looks for what is not finite
+            actions: np.ndarray = forward(weights, biases, observations[:, None, :])  # (K, 1, A)
+            return actions[:, 0].astype(np.float32)
 
 
 @dataclass(frozen=True)

@@ -85,13 +85,22 @@ class Engine:
     def rollout(self, initial_states: np.ndarray, actor: Actor, seeds: np.ndarray, record: bool) -> Episodes:
         """Whole episodes from these initial states.
 
-        Raises SimulationError on an action that is not finite or of another shape.
+        A policy whose action is once not finite has diverged: its episode returns 0 and is not solved. Raises
+        SimulationError on actions of another shape, and, with `record`, on one that is not finite.
         """
         observations, executed, rewards, success = [self.reset(initial_states).observation], [], [], []
-        states = [self._states]
+        states, diverged = [self._states], np.zeros(len(seeds), bool)
         for t in range(self.task.horizon):
             actions = actor(observations[-1])
-            _check_actions(self.task, actions, seeds, t)
+            _check_shape(self.task, actions, seeds)
+            diverged |= ~np.isfinite(actions).all(axis=1)
+            if diverged.any():
+                if record:
+                    raise SimulationError(
+                        f"{self.task.name}, episode seed {seeds[np.argmax(diverged)]}, step {t}: the policy's action "
+                        "is not finite; check its weights for overflowing values"
+                    )
+                actions = np.where(diverged[:, None], np.float32(0), actions)
             observation, reward, succeeded = self.step(actions)
             observations.append(observation)
             executed.append(actions)
@@ -99,7 +108,8 @@ class Engine:
             success.append(succeeded)
             states.append(self._states)
         paid, solved = np.stack(rewards, axis=1), np.stack(success, axis=1)
-        episodes = Episodes(seeds, paid.sum(axis=1), np.any(solved, axis=1), solved[:, -1])
+        paid[diverged], solved[diverged] = 0, False
+        episodes = Episodes(seeds, paid.sum(axis=1), np.any(solved, axis=1), solved[:, -1], diverged)
         if not record:
             return episodes
         return episodes._replace(
@@ -132,18 +142,12 @@ class Engine:
         return self.task.evaluate(state)
 
 
-def _check_actions(task: Task, actions: np.ndarray, seeds: np.ndarray, t: int) -> None:
-    """Raises SimulationError on an action that is not finite or of another shape than (K, A)."""
+def _check_shape(task: Task, actions: np.ndarray, seeds: np.ndarray) -> None:
+    """Raises SimulationError unless the actions are (K, A)."""
     if actions.shape != (len(seeds), task.action_dim):
         raise SimulationError(
             f"{task.name}: the policy's actions have shape {actions.shape}, expected {(len(seeds), task.action_dim)}; "
             "is it a policy of another task?"
-        )
-    finite = np.isfinite(actions).all(axis=1)
-    if not finite.all():
-        raise SimulationError(
-            f"{task.name}, episode seed {seeds[np.argmin(finite)]}, step {t}: the policy's action is not finite; "
-            "check its weights for overflowing values"
         )
 
 

@@ -16,6 +16,7 @@ class Episodes(NamedTuple):
     returns: np.ndarray  # (N,) float32, sum of the normalised dense reward
     success_once: np.ndarray  # (N,) bool
     success_at_end: np.ndarray  # (N,) bool
+    diverged: np.ndarray  # (N,) bool, an action was not finite: return 0, no success
     observations: np.ndarray | None = None  # (N, T + 1, O)
     actions: np.ndarray | None = None  # (N, T, A), before clamping
     rewards: np.ndarray | None = None  # (N, T)

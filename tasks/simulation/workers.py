@@ -1,4 +1,4 @@
-"""Rollouts of many policies on many episodes: one engine per worker process, one worker process per core.
+"""Rollouts of many policies on many episodes: one engine per worker process, one worker per processor.
 
 K is the number of episodes stepped together.
 """
@@ -19,6 +19,7 @@ from nnbench.errors import InputError
 from nnbench.tasks.registry import load_task
 from nnbench.tasks.simulation.engine import Engine, SimulationError
 from nnbench.tasks.simulation.episodes import Episodes
+from nnbench.tasks.simulation.processors import count_processors
 from nnbench.tasks.task import Actor, Task
 
 SCENES_PER_WORKER = 25
@@ -26,6 +27,9 @@ SCENES_PER_WORKER = 25
 
 HANG_S = 300.0
 """A unit takes seconds. A worker that has not finished one after this time counts as hung."""
+
+_MOST = 4
+"""Workers per processor: more would only wait for one another."""
 
 _START_S = 120.0
 """A worker builds its scenes in a second or two."""
@@ -51,9 +55,13 @@ class Simulator:
     """
 
     def __init__(self, task: Task, workers: int | None = None, *, hang_s: float = HANG_S) -> None:
-        workers = workers if workers is not None else (os.cpu_count() or 1)
-        if workers < 1:
-            raise InputError(f"workers={workers}: expected at least 1")
+        processors = count_processors()
+        workers = workers if workers is not None else processors
+        if not 1 <= workers <= _MOST * processors:
+            raise InputError(
+                f"workers={workers}: expected 1 to {_MOST * processors}; this process may use {processors} processors, "
+                "and each worker takes half a gigabyte of memory"
+            )
         self.task = task
         self.workers = workers
         self._hang_s = hang_s

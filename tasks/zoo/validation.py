@@ -18,7 +18,7 @@ from nnbench.tasks.zoo.ghn import GHNEnsemble
 from nnbench.tasks.zoo.manifest import ZooError, read_index, verify
 from nnbench.tasks.zoo.zoo import Zoo
 
-_SPREAD = {"return": 1.7, "success_once": 0.13, "success_at_end": 0.13}
+SPREAD = {"return": 1.7, "success_once": 0.13, "success_at_end": 0.13}
 """Standard deviation of an episode's score where a rounding error changes the episode.
 
 PhysX takes reciprocals and square roots from instructions that every make of processor approximates in its own way, and
@@ -139,10 +139,10 @@ def roll_out_again(simulator: Simulator, directory: Path, count: int) -> Repetit
     policy_filter = Filter(**manifest["filter"])
     scores = score_policies(simulator, policies, policy_filter)
     differences = np.array(
-        [[score[name] - row[name] for name in _SPREAD] for row, score in zip(rows, scores, strict=True)]
+        [[score[name] - row[name] for name in SPREAD] for row, score in zip(rows, scores, strict=True)]
     )  # (N, 3)
 
-    limits = 5 * np.array(list(_SPREAD.values())) / np.sqrt(policy_filter.episodes)
+    limits = 5 * np.array(list(SPREAD.values())) / np.sqrt(policy_filter.episodes)
     remedy = f"use the versions of the manifest, {manifest['versions']}"
     for row, score, difference in zip(rows, scores, differences, strict=True):
         if np.any(np.abs(difference) > limits):
@@ -154,7 +154,7 @@ def roll_out_again(simulator: Simulator, directory: Path, count: int) -> Repetit
     mean = differences.mean(axis=0)
     if np.any(np.abs(mean) > limits / np.sqrt(count)):
         raise ZooError(
-            f"{directory / 'index.parquet'}: {count} policies scored {dict(zip(_SPREAD, mean.tolist(), strict=True))} "
+            f"{directory / 'index.parquet'}: {count} policies scored {dict(zip(SPREAD, mean.tolist(), strict=True))} "
             f"more than recorded in the mean; {remedy}"
         )
     largest = np.abs(differences).max(axis=0)

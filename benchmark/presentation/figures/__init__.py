@@ -1,10 +1,12 @@
-"""Figures 3 to 6 of the paper, and novelty against success: from stored rows and zoos to matplotlib figures."""
+"""Figures 3 to 6 of the paper, and success against novelty and cost: stored rows and zoos as matplotlib figures."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from nnbench.analysis.reported import SUBJECT
 from nnbench.analysis.results import Results
+from nnbench.presentation.figures.choice import choose_methods
+from nnbench.presentation.figures.cost import draw_cost
 from nnbench.presentation.figures.drawing import Drawing, FigureError, as_svg, save
 from nnbench.presentation.figures.magnitudes import WIDEST, draw_hypernetworks, draw_seeds
 from nnbench.presentation.figures.novelty import draw_novelty
@@ -14,23 +16,33 @@ from nnbench.tasks.policies.architectures import Architecture, parse_architectur
 if TYPE_CHECKING:  # torch takes a second to import, and some figures need none of it
     from nnbench.tasks.zoo.zoo import Zoo
 
-__all__ = ["NAMES", "Drawing", "FigureError", "as_svg", "draw", "save"]
+__all__ = ["OF_METHODS", "OF_ONE_TASK", "Drawing", "FigureError", "as_svg", "draw", "draw_methods", "save"]
 
-NAMES = ("3", "4", "5", "6", "novelty")
+OF_ONE_TASK = ("3", "4", "5", "6")
 """What `draw` draws."""
+OF_METHODS = ("novelty", "cost")
+"""What `draw_methods` draws."""
 
 _PAPER_FIGURE6 = parse_architecture("16-64-64-32")
 
 
+def draw_methods(name: str, results: Results, methods: Sequence[str] = ()) -> Drawing:
+    """One of `OF_METHODS`, of all tasks of the results, one panel each.
+
+    `methods` are those to show; `all` shows every one. Without any the paper's are shown, the source, and the best of
+    the others. Raises FigureError where something is missing.
+    """
+    chosen = choose_methods(results, methods)
+    return draw_novelty(results, chosen) if name == "novelty" else draw_cost(results, chosen)
+
+
 def draw(name: str, results: Results, task: str, archs: Sequence[Architecture] = (), method: str = SUBJECT) -> Drawing:
-    """One of `NAMES` for a task, of other architectures than its own where `archs` are given; `method` is for figure 6.
+    """One of `OF_ONE_TASK`, of other architectures than its own where `archs` are given; `method` is for figure 6.
 
     Raises FigureError where something is missing, ZooError where the task's zoo is damaged.
     """
-    if name not in NAMES:
-        raise FigureError(f"figure {name!r}: expected one of {', '.join(NAMES)}")
-    if archs and name in ("3", "novelty"):
-        raise FigureError(f"figure {name}: its architectures are those measured; leave --archs out")
+    if archs and name == "3":
+        raise FigureError("figure 3: its architectures are those measured; leave --archs out")
     if len(archs) > 1 and name in ("5", "6"):
         raise FigureError(f"figure {name}: {len(archs)} architectures, expected one; it is drawn for one at a time")
     if name == "3":
@@ -39,10 +51,8 @@ def draw(name: str, results: Results, task: str, archs: Sequence[Architecture] =
         return draw_hypernetworks(_zoo(results, task), task, archs)
     if name == "5":
         return draw_training_pairs(_zoo(results, task), task, archs[0] if archs else WIDEST)
-    if name == "6":
-        arch = archs[0] if archs else _PAPER_FIGURE6
-        return draw_selected_pairs(results.scores(task), results.protocol, task, arch, method)
-    return draw_novelty(results.scores(task), results.protocol, task, results.methods)
+    arch = archs[0] if archs else _PAPER_FIGURE6
+    return draw_selected_pairs(results.scores(task), results.protocol, task, arch, method)
 
 
 def _zoo(results: Results, task: str) -> "Zoo":

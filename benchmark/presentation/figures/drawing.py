@@ -1,4 +1,4 @@
-"""What all figures share: their look, in black and grey to be read in print, and their files."""
+"""What all figures share: their look and their files. Those of the paper are black and grey, to be read in print."""
 
 import io
 from dataclasses import dataclass
@@ -27,7 +27,6 @@ STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "image.interpolation": "nearest",
     "figure.dpi": 100,
-    "savefig.dpi": 300,
     "svg.hashsalt": "nnbench",  # the same data give the same file
 }
 
@@ -43,6 +42,8 @@ class Drawing:
     title: str
     caption: str
     figure: Figure
+    dpi: int = 300
+    """Of a PNG file."""
 
 
 def save(drawing: Drawing, path: Path) -> None:
@@ -65,5 +66,8 @@ def _write(drawing: Drawing, kind: str, file: Path | io.BytesIO) -> None:
     undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}[kind]
     with matplotlib.rc_context(STYLE):
         drawing.figure.savefig(
-            file, format=kind, metadata={"Title": drawing.title, description: drawing.caption, **undated}
+            file,
+            format=kind,
+            dpi=drawing.dpi,
+            metadata={"Title": drawing.title, description: drawing.caption, **undated},
         )

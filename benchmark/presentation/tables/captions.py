@@ -1,10 +1,12 @@
 """What is said below tables of measured rows, and about protocols."""
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from nnbench.analysis.reported import ARXIV_ID
+from nnbench.analysis.rows import Row
 from nnbench.presentation.tables.table import MISSING
-from nnbench.protocol import Protocol
+from nnbench.protocol import PROTOCOLS, Protocol
 
 
 def protocol_note(protocol: Protocol) -> str:
@@ -30,3 +32,27 @@ def explain_columns(protocol: Protocol) -> str:
         f"{ARXIV_ID}, not measured here; the paper does not define its ±. verdict: is the measured interval of "
         f"return/success above the reported number, below it, or around it. {MISSING}: not measured, or not reported."
     ).strip()
+
+
+def count_diverged(rows: Iterable[Row]) -> str:
+    """What is said of samples that diverged; empty where none did."""
+    found = {row.method: row.measured.diverged for row in rows if row.arch is None and row.measured is not None}
+    counts = ", ".join(f"{count} of {method}" for method, count in found.items() if count)
+    return f" Samples with an action that was not finite count as failed: {counts}." if counts else ""
+
+
+def explain_overview(protocols: Sequence[Protocol], marks: Mapping[str, str]) -> str:
+    """The short caption of tables 2 to 4: what a cell is, and what its marks mean."""
+    first = next((one for one in protocols if one != PROTOCOLS["quick"]), protocols[0])
+    said = (
+        f"Of the top {first.top} of {first.samples} samples on {first.test_episodes} test episodes: mean over "
+        f"architectures, [95% interval]; paper: what arXiv {ARXIV_ID} reports."
+    )
+    said = " ".join([said, *(f"{mark} {meaning}." for mark, meaning in marks.items())])
+    return f"{said} unseen: held out of training. {MISSING} not measured, or not reported."
+
+
+def describe_quick() -> str:
+    """The protocol of a first look, in words."""
+    quick = PROTOCOLS["quick"]
+    return f"a first look: top {quick.top} of {quick.samples} on {quick.test_episodes} episodes"

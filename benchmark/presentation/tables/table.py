@@ -79,6 +79,8 @@ class Grid:
     rows: Sequence[Sequence[str]]
     sections: frozenset[int]
     """Rows that a rule is drawn above."""
+    widest: int | None = None
+    """No wider than this as text, in characters, however wide the terminal is."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,192 @@
+"""What `nnbench run` is asked for, checked before anything is trained or simulated, and the units that follow."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from nnbench.api import Generator
+from nnbench.errors import InputError, NnbenchError
+from nnbench.facts import Facts
+from nnbench.harness.isolation import Abilities, describe
+from nnbench.harness.outcome import Outcome
+from nnbench.harness.process import MethodError
+from nnbench.harness.trained import obtain
+from nnbench.harness.units import check_simulated, run_units
+from nnbench.protocol import JOINT, Protocol, Unit, architectures_asked, named_protocol
+from nnbench.registry import MethodSource, RegistryError
+from nnbench.store.checkpoints import Trained, find
+from nnbench.store.store import Store
+from nnbench.tasks.policies.architectures import Architecture
+from nnbench.tasks.zoo.zoo import Zoo
+from nnbench.zoos import ZooFolder, open_zoo
+
+MethodName = str | type[Generator]
+"""A name that `nnbench methods` lists, or a class `Method` itself."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Units of one task that have no results yet. Iterate over it to measure them."""
+
+    units: Sequence[Unit]
+    trained: Mapping[str, Trained]
+    """The checkpoint of each method."""
+    sources: Mapping[str, MethodSource]
+    zoo: Zoo
+    store: Store
+    workers: int | None = None
+    full: bool = False
+    failed: Sequence[Outcome] = ()
+    """Units of methods that cannot be imported or trained; each names no checkpoint."""
+
+    def __len__(self) -> int:
+        return len(self.failed) + len(self.units)
+
+    def __iter__(self) -> Iterator[Outcome]:
+        """Measure the units one after another. A method's error is in its outcome; the other units are measured."""
+        yield from self.failed
+        yield from run_units(
+            self.units, self.sources, self.trained, self.zoo, self.store, workers=self.workers, full=self.full
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """What was asked of one task, before anything is trained or simulated."""
+
+    sources: Mapping[str, MethodSource]
+    abilities: Mapping[str, Abilities]
+    """Of the methods that can be imported."""
+    faults: Mapping[str, NnbenchError]
+    """Why the others cannot be."""
+    archs: Sequence[Architecture | None]
+    seed: int
+    protocol: Protocol
+    zoo: Zoo
+    store: Store
+    workers: int | None
+    full: bool
+    retrain: bool
+
+    @cached_property
+    def untrained(self) -> list[str]:
+        """The methods that learn something and have no checkpoint yet. Raises CheckpointError where one is damaged."""
+        return [name for name, trained in self._found.items() if trained is None and self.abilities[name].learns]
+
+    @cached_property
+    def missing(self) -> Mapping[str, int]:
+        """By method how many units have no results yet."""
+        return {
+            name: sum(not self.store.finished(unit) for unit in self._units(name, trained.sha256))
+            if trained
+            else len(self.archs)
+            for name, trained in self._found.items()
+        }
+
+    def train(self) -> Run:
+        """Train what is untrained. A method that fails in that costs the others nothing: its units have the error.
+
+        Raises CheckpointError where a checkpoint is damaged.
+        """
+        trained: dict[str, Trained] = {}
+        faults = dict(self.faults)
+        for name in self.abilities:
+            try:
+                trained[name] = obtain(self.sources[name], self.zoo, self.seed, retrain=self.retrain)
+            except MethodError as error:
+                faults[name] = error
+        units = [unit for name, found in trained.items() for unit in self._units(name, found.sha256)]
+        missing = [unit for unit in units if not self.store.finished(unit)]
+        failed = [Outcome(unit=unit, error=error) for name, error in faults.items() for unit in self._units(name, "")]
+        return Run(missing, trained, self.sources, self.zoo, self.store, self.workers, self.full, failed)
+
+    @cached_property
+    def _found(self) -> dict[str, Trained | None]:
+        task, zoo = self.zoo.task.name, self.zoo.sha256
+        codes = {name: self.sources[name].code_sha256 for name in self.abilities}
+        return {name: None if self.retrain else find(name, task, zoo, self.seed, code) for name, code in codes.items()}
+
+    def _units(self, method: str, method_sha256: str) -> list[Unit]:
+        return [
+            Unit(
+                protocol=self.protocol,
+                task=self.zoo.task.name,
+                method=method,
+                method_sha256=method_sha256,
+                generator_seed=self.seed,
+                arch=arch,
+            )
+            for arch in self.archs
+        ]
+
+
+def prepare(
+    method: MethodName | Sequence[MethodName],
+    *,
+    task: str,
+    split: str,
+    archs: str | None,
+    seed: int,
+    protocol: Protocol | str,
+    zoo: ZooFolder,
+    results: str | Path,
+    plugins: Sequence[str | Path],
+    workers: int | None,
+    full: bool,
+    retrain: bool,
+) -> Prepared:
+    """Check what `run` is asked for; trains nothing. Arguments are those of `run`. Raises InputError."""
+    sources, asked = sources_of(method, plugins), architectures_asked(split, archs)
+    check_numbers(seed, workers)
+    protocol, opened = protocol if isinstance(protocol, Protocol) else named_protocol(protocol), open_zoo(task, zoo)
+    check_simulated(protocol, opened.task)
+    abilities: dict[str, Abilities] = {}
+    faults: dict[str, NnbenchError] = {}
+    for name, source in sources.items():
+        try:
+            abilities[name] = describe(source)
+        except (MethodError, RegistryError) as error:
+            faults[name] = error
+        else:
+            _check_split(source.facts, abilities[name], split)
+    return Prepared(
+        sources=sources,
+        abilities=abilities,
+        faults=faults,
+        archs=asked,
+        seed=seed,
+        protocol=protocol,
+        zoo=opened,
+        store=Store(Path(results)),
+        workers=workers,
+        full=full,
+        retrain=retrain,
+    )
+
+
+def sources_of(method: MethodName | Sequence[MethodName], plugins: Sequence[str | Path]) -> dict[str, MethodSource]:
+    """By name, where the methods are. Raises InputError."""
+    methods = [method] if isinstance(method, str | type) else list(method)
+    if not methods:
+        raise InputError("--method: no method is named; `nnbench methods` lists them")
+    for one in methods:
+        if not isinstance(one, str | type):
+            raise InputError(f"method {one!r}: expected a name that `nnbench methods` lists, or a class")
+    found = [MethodSource.of(one, [Path(path) for path in plugins]) for one in methods]
+    return {source.name: source for source in found}
+
+
+def check_numbers(seed: int, workers: int | None = None) -> None:
+    """Raises InputError."""
+    if not 0 <= seed < 2**31:
+        raise InputError(f"--seed {seed}: expected 0 to {2**31 - 1}")
+    if workers is not None and workers < 1:
+        raise InputError(f"--workers {workers}: expected at least 1")
+
+
+def _check_split(facts: Facts, abilities: Abilities, split: str) -> None:
+    if facts.seen_only and split not in ("seen", JOINT):
+        raise InputError(f"method {facts.name} writes only architectures it was trained on; use --split seen")
+    if split == JOINT and not abilities.joint:
+        raise InputError(f"method {facts.name} does not choose architectures (no `generate_joint`)")

@@ -1,0 +1,153 @@
+"""Tables 2 to 4 as the paper arranges them: methods down, tasks across, 100 characters wide."""
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+
+from nnbench.analysis.joined import Cell, Layer, TableName
+from nnbench.analysis.lines import JoinedLine, Line
+from nnbench.analysis.measured import Estimate
+from nnbench.presentation.tables.captions import (
+    count_diverged,
+    describe_quick,
+    explain_columns,
+    explain_overview,
+    protocol_note,
+)
+from nnbench.presentation.tables.table import MISSING, Grid
+from nnbench.protocol import PROTOCOLS, Protocol
+
+OWN, QUICK, OWN_QUICK = "*", "~", "≈"
+"""Marks of cells: the user's own, those of a first look, and those that are both."""
+
+_WIDEST = 100
+
+_TITLES: dict[TableName, str] = {
+    "2": "Table 2: architecture-conditioned generation",
+    "3": "Table 3: joint generation of architecture and weights",
+    "4": "Table 4: single architectures",
+}
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table that is put together of others: its grid and its lines are made when asked for."""
+
+    name: str
+    make_grid: Callable[[], Grid]
+    make_lines: Callable[[], Sequence[Line]]
+
+    @cached_property
+    def grid(self) -> Grid:
+        """For people."""
+        return self.make_grid()
+
+    @cached_property
+    def lines(self) -> list[Line]:
+        """For machines."""
+        return list(self.make_lines())
+
+
+def overview(name: TableName, cells: Sequence[Cell], only: Protocol | None = None, *, explain: bool = False) -> Grid:
+    """One of the tables 2 to 4 of these cells.
+
+    `only` is the protocol of all cells, where they are of one folder; without it marks tell the user's own cells from
+    those that ship, and first looks from the whole protocol. `explain` puts the meaning of every column below. A
+    success is the mean and its 95% interval, rounded outward. What the paper reports has columns of its own.
+    """
+    tasks = list(dict.fromkeys(cell.place.task for cell in cells))
+    partitions = list(dict.fromkeys(cell.place.partition for cell in cells))
+    several = len(partitions) > 1
+    found = {(_label(cell), cell.place.partition, cell.place.task): cell for cell in cells}
+    rows: list[list[str]] = []
+    sections = set()
+    for partition in partitions:
+        if several:
+            sections.add(len(rows))
+            rows.append([partition, *[""] * (len(_HEADERS) * len(tasks))])
+        for label in dict.fromkeys(_label(cell) for cell in cells if cell.place.partition == partition):
+            here = [found.get((label, partition, task)) for task in tasks]
+            texts = [text for cell in here for text in _texts(cell, marked=only is None)]
+            rows.append([f" {label}" if several else label, *texts])
+    return Grid(
+        _TITLES[name] + ("" if several or name == "3" else f", {partitions[0]} architectures" if partitions else ""),
+        ["architecture" if name == "4" else "method", *(head for task in tasks for head in _headers(task))],
+        1,
+        _caption(cells, only, explain),
+        rows or [[MISSING] * (1 + len(_HEADERS) * len(tasks))],
+        frozenset(sections - {0}),
+        _WIDEST,
+    )
+
+
+def joined_line(line: Line, layer: Layer | None) -> JoinedLine:
+    """The line, and where it is from."""
+    values = {field.name: getattr(line, field.name) for field in fields(Line)}
+    if layer is None:
+        return JoinedLine(**values)
+    return JoinedLine(**values, protocol=layer.results.protocol.short, origin=layer.origin)
+
+
+_HEADERS = ("success %", "pa-\nper", "re-\nturn", "pa-\nper")
+"""Of each task: what is measured, and what the paper reports of it."""
+
+
+def _headers(task: str) -> tuple[str, ...]:
+    # A long name is broken before a capital: the columns below need no more than 14 characters.
+    broken = re.sub(r"^(.{6,12})(?=[A-Z])", r"\1-\n", task) if len(task) > 14 else task
+    return f"{broken}\n{_HEADERS[0]}", *_HEADERS[1:]
+
+
+def _label(cell: Cell) -> str:
+    arch, method = cell.place.arch, cell.row.method
+    seeds = cell.row.generator_seeds
+    if len(seeds) > 1:
+        method = f"{method} ({len(seeds)} seeds)"
+    if arch is None:
+        return method
+    return arch if cell.row.reported else f"{arch} {method}"
+
+
+def _texts(cell: Cell | None, *, marked: bool) -> list[str]:
+    """One for each of the `_HEADERS`."""
+    if cell is None:
+        return [MISSING] * len(_HEADERS)
+    claim, found = cell.row.reported.values if cell.row.reported else {}, cell.row.measured
+    success = f"{100 * claim['success']:.0f}" if "success" in claim else MISSING
+    returned = f"{claim['return']:.1f}" if "return" in claim else MISSING
+    if found is None:
+        progress = f"{cell.row.finished} of {cell.row.expected}" if cell.row.finished else MISSING
+        return [progress, success, MISSING, returned]
+    mark = _mark(cell.layer) if marked else ""
+    return [f"{mark}{_interval(found.success)}", success, f"{found.mean_return.mean:.1f}", returned]
+
+
+def _interval(success: Estimate) -> str:
+    """In percent; the bounds rounded outward to whole ones, so that 99.7 to 100 does not read as certainty."""
+    mean, low, high = (100 * value for value in success.interval)
+    return f"{mean:.1f} [{math.floor(low + 1e-9)},{math.ceil(high - 1e-9)}]".replace("100.0", "100")
+
+
+def _mark(layer: Layer | None) -> str:
+    if layer is None:
+        return ""
+    if layer.results.protocol == PROTOCOLS["quick"]:
+        return OWN_QUICK if layer.origin == "own" else QUICK
+    return OWN if layer.origin == "own" else ""
+
+
+def _caption(cells: Sequence[Cell], only: Protocol | None, explain: bool) -> str:
+    layers = list(dict.fromkeys(cell.layer for cell in cells if cell.layer is not None))
+    protocols = [only] if only else list(dict.fromkeys(layer.results.protocol for layer in layers)) or [Protocol()]
+    if explain:
+        return "\n".join(explain_columns(protocol) for protocol in protocols)
+    meanings = {OWN: "your own", QUICK: describe_quick(), OWN_QUICK: "your own first look"}
+    used = {_mark(layer) for layer in layers} if only is None else set()
+    marks = {mark: meaning for mark, meaning in meanings.items() if mark in used}
+    if any(0 < cell.row.finished < cell.row.expected for cell in cells):
+        marks["n of m"] = "architectures done (--detail)"
+    note = protocol_note(only) if only else ""
+    diverged = count_diverged(cell.row for cell in cells)
+    return f"{note} {explain_overview(protocols, marks)}{diverged}".strip()

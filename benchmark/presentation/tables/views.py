@@ -1,0 +1,159 @@
+"""Which tables are shown of one folder of results, or of the user's own rows beside those that ship."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, get_args
+
+from nnbench.analysis.joined import PARTITIONS, Cell, Joined, Layer, TableName
+from nnbench.analysis.lines import Line
+from nnbench.analysis.results import Results
+from nnbench.analysis.rows import Row
+from nnbench.errors import InputError
+from nnbench.presentation.tables.build import build
+from nnbench.presentation.tables.captions import explain_overview, protocol_note
+from nnbench.presentation.tables.generation import table2, table3, table4
+from nnbench.presentation.tables.overview import Sheet, joined_line, overview
+from nnbench.presentation.tables.table import Grid, Table
+from nnbench.protocol import Protocol, protocol_name
+
+Shown = Table[Any] | Sheet
+
+_ARRANGED: tuple[TableName, ...] = get_args(TableName)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """What is shown of the tables."""
+
+    split: str | None = None
+    """Only this one; None for all."""
+    methods: tuple[str, ...] = ()
+    """Only these, or `all`; none for those that `Joined` chooses."""
+    detail: bool = False
+    """All columns and architectures, a table per task, in place of the paper's arrangement."""
+    explain: bool = False
+    """The meaning of every column in the caption."""
+
+    def __post_init__(self) -> None:
+        if self.split not in (None, *PARTITIONS):
+            raise InputError(f"unknown split {self.split!r}: expected one of {', '.join(PARTITIONS)}")
+
+    @property
+    def partitions(self) -> Collection[str]:
+        """The splits that are shown."""
+        return PARTITIONS if self.split is None else (self.split,)
+
+
+def view_folder(names: Sequence[str], results: Results, choice: Choice) -> list[Shown]:
+    """The tables of one folder; their lines are of all its methods and architectures, unless chosen otherwise.
+
+    Raises InputError and TableError as `build` does.
+    """
+    joined = _join([Layer(results, "own")], results.tasks, names, choice)
+    shown: list[Shown] = []
+    for name in names:
+        tables = [_chosen(table, choice) for table in build([name], results, per_architecture=choice.detail)]
+        if name not in _ARRANGED:
+            shown += tables
+        elif choice.detail:
+            shown += [_captioned(table, results.protocol, choice) for table in tables]
+        elif any(place.table == name for place in joined.places):
+            shown.append(_arranged(name, joined, tables, choice))
+    return _not_empty(shown, names, choice)
+
+
+def view_joined(names: Sequence[str], layers: Sequence[Layer], other: Layer, choice: Choice) -> list[Shown]:
+    """Tables 2 to 4 of all layers, each cell of the first that has it; other tables are of `other` alone.
+
+    Lines say which folder and protocol they are of. Raises InputError and TableError as `build` does.
+    """
+    joined = _join(layers, other.results.tasks, names, choice)
+    shown: list[Shown] = []
+    for name in names:
+        if name not in _ARRANGED:
+            shown += [_located(_chosen(table, choice), other) for table in build([name], other.results)]
+        elif choice.detail:
+            shown += _details(name, joined, choice)
+        elif any(place.table == name for place in joined.places):
+            shown.append(_arranged(name, joined, None, choice))
+    return _not_empty(shown, names, choice)
+
+
+def _join(layers: Sequence[Layer], tasks: Sequence[str], names: Sequence[str], choice: Choice) -> Joined:
+    arranged = [name for name in _ARRANGED if name in names]
+    return Joined(layers, tasks, arranged, choice.partitions, choice.methods)
+
+
+def _not_empty(shown: list[Shown], names: Sequence[str], choice: Choice) -> list[Shown]:
+    if not shown:
+        raise InputError(f"table {', '.join(names)} has no split {choice.split} of this task; leave --split out")
+    return shown
+
+
+def _chosen(table: Table[Any], choice: Choice) -> Table[Any]:
+    """The table without rows that nobody asked for."""
+    entries = [
+        entry
+        for entry in table.entries
+        if (choice.split is None or entry.split == choice.split)
+        and (choice.methods in ((), ("all",)) or entry.method in choice.methods)
+    ]
+    return replace(table, entries=entries)
+
+
+def _arranged(name: TableName, joined: Joined, tables: Sequence[Table[Any]] | None, choice: Choice) -> Sheet:
+    """The paper's arrangement; with the lines of these tables, else those of the cells that are shown."""
+
+    def cells() -> list[Cell]:
+        return [cell for cell in joined.cells if cell.place.table == name]
+
+    def grid() -> Grid:
+        only = None if tables is None else joined.layers[0].results.protocol
+        return overview(name, cells(), only, explain=choice.explain)
+
+    def lines() -> list[Line]:
+        if tables is not None:
+            return [line for table in tables for line in table.lines]
+        return [joined_line(line, cell.layer) for cell in cells() for line in _wide(name, [cell.row], cell).lines]
+
+    return Sheet(name, grid, lines)
+
+
+def _wide(name: TableName, rows: Sequence[Row], cell: Cell, per_architecture: bool = False) -> Table[Row]:
+    """All columns of rows of the layer and the task of the cell."""
+    protocol, task = cell.protocol, cell.place.task
+    if name == "2":
+        return table2(rows, protocol, task, per_architecture=per_architecture)
+    return table3(rows, protocol) if name == "3" else table4(rows, protocol, task)
+
+
+def _details(name: TableName, joined: Joined, choice: Choice) -> list[Shown]:
+    """A wide table for each task and layer that has cells."""
+    groups: dict[tuple[str, Layer | None], list[Cell]] = {}
+    for cell in joined.cells:
+        if cell.place.table == name and cell.layer is not None:
+            groups.setdefault((cell.place.task, cell.layer), []).append(cell)
+    shown: list[Shown] = []
+    for (_, layer), cells in groups.items():
+        rows = [row for cell in cells for row in joined.rows(cell.place, cell.row.method)]
+        assert layer is not None
+        table = _captioned(_wide(name, rows, cells[0], per_architecture=True), cells[0].protocol, choice)
+        shown.append(_located(table, layer))
+    return shown
+
+
+def _captioned(table: Table[Row], protocol: Protocol, choice: Choice) -> Table[Row]:
+    """With the short caption, unless the long one is asked for."""
+    caption = f"{protocol_note(protocol)} {explain_overview([protocol], {})}".strip()
+    return table if choice.explain else replace(table, caption=caption)
+
+
+def _located(table: Table[Any], layer: Layer) -> Sheet:
+    """The table, saying whose rows it shows."""
+    whose = "your own rows" if layer.origin == "own" else "reference rows"
+    title = f"{table.title} ({whose}, protocol {protocol_name(layer.results.protocol)})"
+    return Sheet(
+        table.name,
+        lambda: replace(table.grid, title=title),
+        lambda: [joined_line(line, layer) for line in table.lines],
+    )

@@ -1,0 +1,158 @@
+"""The user's rows beside those that ship: which of them a cell is, and what the view says of it."""
+
+import csv
+import io
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import nnbench
+from nnbench import reading
+from nnbench.folders import REFERENCE, RESULTS
+from nnbench.protocol import PROTOCOLS
+from nnbench.store.archive import read_archive
+
+PAPER, QUICK = (REFERENCE / PROTOCOLS[name].short for name in ("paper", "quick"))
+TASK = "PickCube-v1"
+
+
+@pytest.fixture(autouse=True)
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's folder of results, empty."""
+    monkeypatch.chdir(tmp_path)
+    RESULTS.mkdir(parents=True)
+    return RESULTS
+
+
+def _copy(method: str, reference: Path = QUICK, archs: str = "", task: str = TASK) -> None:
+    """Units of the reference as if the user had measured them: all, or those whose names match."""
+    for name, content in read_archive(reference / f"{method}-{task}.tar.xz").items():
+        if re.search(archs, name):
+            (RESULTS / name).write_bytes(content)
+
+
+def _rows(text: str, method: str) -> list[list[str]]:
+    return [line.split() for line in text.splitlines() if line.split()[:1] == [method]]
+
+
+def _unseen(method: str, **asked: Any) -> list[str]:
+    """Success, the paper's, return, the paper's: a method's row of unseen architectures, of each task in turn."""
+    text = nnbench.tables("2", split="unseen", **asked).render("text", 100)
+    (row,) = _rows(text, method)
+    joined = " ".join(row[1:]).replace(" [", "[")
+    return joined.split()
+
+
+def test_the_whole_protocol_goes_before_a_first_look_and_own_rows_before_both() -> None:
+    asked: dict[str, Any] = {"methods": ["nnit", "d2nwg"]}
+    assert [cell[0] for cell in _unseen("nnit", **asked)[::4]] == ["9", "9", "9"]
+    assert [cell[0] for cell in _unseen("d2nwg", **asked)[::4]] == ["~", "~", "~"]
+    _copy("nnit")
+    pick, claim, _, _, push, *_ = _unseen("nnit", **asked)
+    assert claim == "99"
+    assert pick.startswith("≈98.8[") and push.startswith("99.8[")
+    _copy("nnit", PAPER)
+    assert _unseen("nnit", **asked)[0].startswith("*98.5[")
+    text = nnbench.tables("2", split="unseen", **asked).render("text", 100)
+    assert "* your own." in text and "~ a first look: top 5 of 50" in text and "≈" not in text
+
+
+def test_an_unfinished_own_row_hides_nothing_and_is_no_mean() -> None:
+    _copy("nnit", archs=r"-(16-16-16-32|32-32-16-64)-s0-")
+    assert not any("*" in cell for cell in _unseen("nnit", methods=["nnit"]))
+    for path in RESULTS.glob("*.json"):  # a method that nobody else measured
+        path.write_text(path.read_text().replace('"nnit"', '"mine"'))
+    text = nnbench.tables("2", split="unseen", methods=["mine"]).render("text", 100)
+    assert _rows(text, "mine") == [["mine", "2", "of", "8", "—", "—", "—"]]
+    assert "architectures done (--detail)" in text
+
+
+def test_default_rows_are_the_papers_the_source_the_best_baselines_and_all_own_ones() -> None:
+    text = nnbench.tables("2", split="unseen").render("text", 100)
+    rule = next(i for i, line in enumerate(text.splitlines()) if line.startswith("─"))
+    names = [line.split()[0] for line in text.splitlines()[rule + 1 :] if "[" in line and "interval" not in line]
+    assert names == ["sane", "d2nwg", "nnit", "ghn", "nearest", "noise"]
+    _copy("row_dit")
+    assert _rows(nnbench.tables("2", split="unseen").render("text", 100), "row_dit")
+    every = nnbench.tables("2", split="unseen", methods=["all"]).render("text", 100)
+    assert _rows(every, "gaussian") and not _rows(text, "gaussian")
+
+
+def test_lines_say_where_they_are_from_only_in_the_joined_view() -> None:
+    _copy("nnit")
+    asked: dict[str, Any] = {"task": TASK, "split": "unseen", "methods": ["nnit", "nearest"]}
+    joined = list(csv.DictReader(io.StringIO(nnbench.tables("2", **asked).render("csv"))))
+    success = {row["method"]: row for row in joined if row["metric"] == "success"}
+    assert (success["nnit"]["origin"], success["nnit"]["protocol"]) == ("own", QUICK.name)
+    assert (success["nearest"]["origin"], success["nearest"]["protocol"]) == ("reference", PAPER.name)
+    alone = nnbench.tables("2", results=PAPER, **asked).render("csv")
+    assert "origin" not in alone.splitlines()[0]
+
+
+def test_a_folder_is_shown_alone_and_without_marks() -> None:
+    _copy("nnit")
+    text = nnbench.tables("2", results=QUICK, split="unseen").render("text", 100)
+    (row,) = _rows(text, "nnit")
+    assert row[1] == "98.8" and "*" not in text and "~" not in text
+    assert "NOT THE BENCHMARK'S PROTOCOL" in text
+
+
+@pytest.mark.parametrize("width", [100, 120])
+def test_text_fits_and_its_caption_is_short(width: int) -> None:
+    _copy("sane_bootstrapped")
+    for table in nnbench.tables():
+        lines = reading.Tables([table]).render("text", width).splitlines()
+        assert max(map(len, lines)) <= 100
+        assert len(table.grid.caption) <= 300
+
+
+def test_detail_has_all_columns_and_architectures_of_what_is_shown() -> None:
+    text = nnbench.tables("2", task=TASK, split="unseen", methods=["nnit", "d2nwg"], detail=True).render("text", 120)
+    titles = [line for line in text.splitlines() if line.startswith("Table 2")]
+    assert ["protocol paper" in title for title in titles] == [True, False] and "16-16-16-32" in text
+    assert text.count("unseen nnit") == text.count("unseen d2nwg") == 1
+    assert "bootstrap" in nnbench.tables("2", task=TASK, methods=["nnit"], explain=True)[0].grid.caption
+
+
+def test_a_protocol_chooses_what_is_joined() -> None:
+    assert _unseen("nnit", methods=["nnit"], protocol="quick")[0].startswith("~98.8")
+    assert _unseen("nnit", methods=["nnit"], protocol="127e")[0].startswith("~98.8")
+    _copy("nnit")
+    for path in RESULTS.glob("*.json"):  # of a protocol that nobody else measured by
+        path.write_text(path.read_text().replace('"horizon": 50', '"horizon": 49'))
+    (short,) = reading.left_out()
+    assert _unseen("nnit", methods=["nnit"])[0].startswith("98.5"), "own rows of others join only when asked for"
+    layers, _ = reading.open_layers("all", protocol=short)
+    assert [layer.origin for layer in layers] == ["own", "reference", "reference"]
+    with pytest.raises(nnbench.NnbenchError, match="0 protocols match 'abc'"):
+        nnbench.tables(protocol="abc")
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"methods": ["nit"]}, "method 'nit': no results of it are here; expected all, or some of "),
+        ({"split": "unsen"}, "unknown split 'unsen': expected one of train, seen, unseen"),
+        ({"names": "3", "split": "seen"}, "table 3 has no split seen of this task; leave --split out"),
+    ],
+)
+def test_what_is_not_there_is_named(asked: dict[str, Any], message: str) -> None:
+    with pytest.raises(nnbench.NnbenchError, match=re.escape(message)):
+        nnbench.tables(**asked)
+
+
+def test_markdown_has_one_row_per_method_and_the_tasks_across() -> None:
+    text = nnbench.tables(["2"], split="unseen", methods=["nnit", "nearest"]).render("md")
+    table = [line for line in text.splitlines() if line.startswith("|")]
+    assert len(table) == 4 and all(line.count("|") == 14 for line in table)
+    assert all(task in table[0] for task in (TASK, "PushCube-v1", "StackCubeEasy-v1"))
+
+
+def test_the_command_needs_no_torch() -> None:
+    code = "import sys, nnbench\nstr(nnbench.tables())\nprint('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
