@@ -1,5 +1,6 @@
 """Training state that a killed run resumes from: one safetensors file, no pickle."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,7 +33,8 @@ def save_training_state(
     for index, moments in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer/{index}/{key}": torch.as_tensor(value) for key, value in moments.items()}
     tensors = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
-    metadata = {"progress": json.dumps(dict(progress))}
+    text = json.dumps(dict(progress))
+    metadata = {"progress": text, "sha256": _digest(tensors, text)}
     write_atomically(path, lambda temporary: temporary.write_bytes(save(tensors, metadata)))
 
 
@@ -46,7 +48,10 @@ def load_training_state(
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {key: file.get_tensor(key) for key in file.keys()}
-            progress: dict[str, Any] = json.loads(file.metadata()["progress"])
+            metadata = file.metadata()
+        if metadata["sha256"] != _digest(tensors, metadata["progress"]):
+            raise ValueError("its content is not what was written")
+        progress: dict[str, Any] = json.loads(metadata["progress"])
         for name, module in modules.items():
             prefix = f"{name}/"
             module.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
@@ -57,9 +62,18 @@ def load_training_state(
                 state.setdefault(int(index), {})[moment] = value
         optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
         generator.set_state(tensors["generator"])
-    except (SafetensorError, KeyError, TypeError, RuntimeError, ValueError) as error:
+    except (OSError, SafetensorError, KeyError, TypeError, RuntimeError, ValueError) as error:
         raise TrainingStateError(
             f"{path}: not the training state of this configuration ({error}); delete it to start anew, or run with the "
             "configuration it was written with"
         ) from error
     return progress
+
+
+def _digest(tensors: Mapping[str, Tensor], progress: str) -> str:
+    digest = hashlib.sha256(progress.encode())
+    for key in sorted(tensors):
+        value = tensors[key]
+        digest.update(f"{key} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()

@@ -3,11 +3,12 @@
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pyarrow as pa
-import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from nnbench.store.errors import StoreError
 from nnbench.store.journal import Journal
 from nnbench.store.schemas import ROLLOUT_SCHEMA
 
@@ -84,9 +85,16 @@ def test_a_process_killed_while_writing_a_part_loses_only_that_part(tmp_path: Pa
     assert journal.read() == _episodes(0, 4)
 
 
-def test_a_corrupt_part_is_named_with_the_remedy(tmp_path: Path) -> None:
-    journal = Journal(tmp_path)
-    journal.append(_episodes(0, 3))
-    (tmp_path / "000000.parquet").write_bytes(b"PAR1")
-    with pytest.raises(StoreError, match="000000.parquet: corrupt.*delete 000000.parquet"):
-        journal.read()
+@given(part=st.integers(0, 2), place=st.integers(0, 10**6), flip=st.integers(1, 255), cut=st.booleans())
+@settings(max_examples=300, deadline=None)
+def test_damage_costs_only_its_own_part(part: int, place: int, flip: int, cut: bool) -> None:
+    with TemporaryDirectory() as folder:
+        journal = Journal(Path(folder))
+        for number in range(3):
+            journal.append(_episodes(4 * number, 4 * number + 4))
+        path = sorted(Path(folder).iterdir())[part]
+        content = bytearray(path.read_bytes())
+        content[place % len(content)] ^= flip
+        path.write_bytes(content[: place % len(content)] if cut else content)
+        whole = [number for number in range(3) if number != part]
+        assert journal.read() == pa.concat_tables([_episodes(4 * n, 4 * n + 4) for n in whole])

@@ -1,10 +1,13 @@
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
-from nnbench.tasks.training_state import load_training_state, save_training_state
+from nnbench.tasks.training_state import TrainingStateError, load_training_state, save_training_state
 
 
 class _Run:
@@ -43,3 +46,21 @@ def test_a_state_of_something_else_is_named(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(ValueError, match="delete it to start anew"):
         load_training_state(path, {"model": run.model}, run.optimizer, run.generator)
+
+
+@given(place=st.integers(0, 10**6), bit=st.integers(0, 7))
+@settings(max_examples=300, deadline=None)
+def test_a_flipped_bit_is_never_resumed_from(place: int, bit: int) -> None:
+    with TemporaryDirectory() as folder:
+        path, run, other = Path(folder) / "state.safetensors", _Run(), _Run()
+        run.steps(1)
+        save_training_state(path, {"model": run.model}, run.optimizer, run.generator, {"iteration": 1})
+        content = bytearray(path.read_bytes())
+        content[place % len(content)] ^= 1 << bit
+        path.write_bytes(content)
+        try:
+            progress = load_training_state(path, {"model": other.model}, other.optimizer, other.generator)
+        except TrainingStateError:
+            return
+        # What is left are bits that say nothing, such as a space of the header.
+        assert progress == {"iteration": 1} and torch.equal(other.model.weight, run.model.weight)

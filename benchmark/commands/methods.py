@@ -17,17 +17,20 @@ def methods(plugin: tuple[Path, ...] = (), json: bool = False) -> None:
         json: Print the list as JSON.
     """
     import nnbench
+    from nnbench.discovery import RegistryError
 
     found = nnbench.list_methods(plugin)
     if json:
         print_json(found)
-        return
-    for listed in found:
+    for listed in found if not json else ():
         if listed.facts is None:
             print(f"{listed.name:18} cannot be used: {listed.problem}")
         else:
             reads = "+".join(listed.facts.reads)
             print(f"{listed.name:18} {listed.facts.role:9}  reads {reads:13}  {listed.summary}")
+    named = [listed.name for listed in found if listed.problem and Path(listed.where) in plugin]
+    if named:
+        raise RegistryError(f"{', '.join(named)} cannot be used, for the reason printed above")
 
 
 def train(

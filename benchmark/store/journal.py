@@ -1,5 +1,7 @@
 """Episodes of units under way, kept so that a killed run goes on where it was."""
 
+import hashlib
+import sys
 import uuid
 from dataclasses import dataclass
 from functools import partial
@@ -7,7 +9,6 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from nnbench.store.errors import StoreError, remedy
 from nnbench.store.schemas import ROLLOUT_SCHEMA, conform, parquet_bytes
 from nnbench.tasks.files import parse_parquet, write_atomically
 
@@ -17,7 +18,7 @@ _PROCESS = uuid.uuid4().hex[:8]
 
 @dataclass(frozen=True)
 class Journal:
-    """Episodes of one unit, in numbered parts."""
+    """Episodes of one unit, in numbered parts. A part's name ends in the hash of its content."""
 
     directory: Path
     process: str = _PROCESS
@@ -26,16 +27,16 @@ class Journal:
         """Keep these episodes (ROLLOUT_SCHEMA). Raises WriteError on a full disk."""
         parts = self._parts()
         number = int(parts[-1].stem.split("-")[0]) + 1 if parts else 0
-        path = self.directory / f"{number:06d}-{self.process}.parquet"
-        content = parquet_bytes(conform(episodes, ROLLOUT_SCHEMA, str(path)))
+        content = parquet_bytes(conform(episodes, ROLLOUT_SCHEMA, str(self.directory)))
+        path = self.directory / f"{number:06d}-{self.process}-{_digest(content)}.parquet"
         write_atomically(path, partial(Path.write_bytes, data=content))
 
     def read(self) -> pa.Table | None:
         """All episodes kept so far in the order they came (ROLLOUT_SCHEMA), None if there are none.
 
-        Raises StoreError where a part is damaged.
+        A damaged part is left out and said to be: its episodes run again.
         """
-        tables = [conform(_parse(path), ROLLOUT_SCHEMA, str(path)) for path in self._parts()]
+        tables = [table for path in self._parts() if (table := _read_part(path)) is not None]
         return pa.concat_tables(tables).combine_chunks() if tables else None
 
     def clear(self) -> None:
@@ -49,8 +50,17 @@ class Journal:
         return sorted(self.directory.glob("[0-9]*.parquet"))
 
 
-def _parse(path: Path) -> pa.Table:
+def _read_part(path: Path) -> pa.Table | None:
+    """None where the file is not what was written."""
     try:
-        return parse_parquet(path.read_bytes())
-    except pa.ArrowException as error:
-        raise StoreError(f"{path}: corrupt, no readable parquet ({error}); {remedy(path.name)}") from error
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None  # another process finished the unit and cleared its journal
+    if path.stem.rpartition("-")[2] != _digest(content):
+        print(f"nnbench: {path}: damaged; its episodes are run again", file=sys.stderr)
+        return None
+    return conform(parse_parquet(content), ROLLOUT_SCHEMA, str(path))
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
