@@ -10,7 +10,7 @@ _OWN_CGROUPS = Path("/proc/self/cgroup")
 
 
 def count_processors() -> int:
-    """The least of what the affinity mask, the cgroup's quota and SLURM's allocation leave to this process; 1 at least."""
+    """The least of what affinity mask, cgroup quota and SLURM's allocation leave to this process; 1 at least."""
     limits = [len(os.sched_getaffinity(0)), *_quotas(_OWN_CGROUPS, _CGROUPS)]
     with suppress(ValueError):
         limits.append(int(os.environ.get("SLURM_CPUS_PER_TASK", "")))
