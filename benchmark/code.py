@@ -96,7 +96,7 @@ def _texts(path: Path, own: Callable[[Path], bool]) -> list[str]:
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"{file}: no readable Python file ({error})") from error
         for module in _imported(found[file], file):
-            source = _beside(module, file) or find_source(module)
+            source = _beside(module, file) or (None if module.startswith(".") else find_source(module))
             if source is not None and own(source) and not _is_below(source, _OURS):
                 waiting.append(source.resolve())
     return [found[file] for file in sorted(found)]

@@ -1,0 +1,88 @@
+"""Other code is another identity: of a plugin, of what it imports, of an installed package."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from nnbench.code import hash_code
+from nnbench.discovery import Location, find_methods
+from nnbench.errors import InputError
+
+
+def _plugin(path: Path) -> Location:
+    return Location(path.stem, str(path), path)
+
+
+@pytest.fixture
+def plugin(tmp_path: Path) -> Path:
+    """A plugin that imports a module beside it, which imports a package beside it."""
+    (tmp_path / "mine.py").write_text(
+        "import json\nimport numpy\nfrom helper import add\nclass Method: name = 'mine'\n"
+    )
+    (tmp_path / "helper.py").write_text("def add():\n    from inner import deep\n    return deep\n")
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner/__init__.py").write_text("from . import deep\nfrom .. import nothing\n")
+    (tmp_path / "inner/deep.py").write_text("value = 1\n")
+    (tmp_path / "unrelated.py").write_text("value = 1\n")
+    return tmp_path / "mine.py"
+
+
+@pytest.mark.parametrize("edited", ["mine.py", "helper.py", "inner/__init__.py", "inner/deep.py"])
+def test_an_edit_of_a_plugin_or_of_what_it_imports_is_another_code(plugin: Path, edited: str) -> None:
+    before = hash_code(_plugin(plugin))
+    assert before is not None and hash_code(_plugin(plugin)) == before
+    path = plugin.parent / edited
+    path.write_text(path.read_text() + "# edited\n")
+    assert hash_code(_plugin(plugin)) != before
+
+
+def test_what_it_does_not_import_is_no_part_of_it(plugin: Path, tmp_path: Path) -> None:
+    before = hash_code(_plugin(plugin))
+    (tmp_path / "unrelated.py").write_text("value = 2\n")
+    assert hash_code(_plugin(plugin)) == before
+
+
+def test_code_is_the_same_wherever_it_lies(plugin: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    for path in plugin.parent.rglob("*.py"):
+        copy = elsewhere / path.relative_to(plugin.parent)
+        copy.parent.mkdir(exist_ok=True)
+        copy.write_text(path.read_text())
+    assert hash_code(_plugin(elsewhere / "mine.py")) == hash_code(_plugin(plugin))
+
+
+def test_an_installed_package_is_its_version_and_its_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package, info = tmp_path / "theirs_package", tmp_path / "theirs-1.0.dist-info"
+    package.mkdir()
+    info.mkdir()
+    (package / "__init__.py").touch()
+    (package / "method.py").write_text("from theirs_package.sampler import draw\nclass Method: name = 'theirs'\n")
+    (package / "sampler.py").write_text("def draw(): return 1\n")
+    metadata = "Metadata-Version: 2.1\nName: theirs\nVersion: {}\n"
+    (info / "METADATA").write_text(metadata.format("1.0"))
+    (info / "entry_points.txt").write_text("[nnbench.methods]\ntheirs = theirs_package.method\n")
+    (info / "RECORD").write_text("theirs_package/__init__.py,,\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def code() -> str | None:
+        (location,) = (found for found in find_methods() if found.name == "theirs")
+        return hash_code(location)
+
+    first = code()
+    (package / "sampler.py").write_text("def draw(): return 2\n")
+    second = code()
+    (info / "METADATA").write_text(metadata.format("1.1"))
+    assert first is not None and len({first, second, code()}) == 3
+    assert "theirs_package" not in sys.modules  # nothing was imported
+
+
+def test_a_method_that_ships_goes_by_its_version() -> None:
+    (nearest,) = (found for found in find_methods() if found.name == "nearest")
+    assert nearest.ships and hash_code(nearest) is None
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_bytes(b"\xff\xfe")
+    with pytest.raises(InputError, match=r"mine\.py: no readable Python file"):
+        hash_code(_plugin(tmp_path / "mine.py"))
