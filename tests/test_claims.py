@@ -35,7 +35,7 @@ def orders(*lines: Line) -> list[str]:
 
 def test_a_claim_is_held_against_the_interval() -> None:
     for found, word in ((0.94, "above"), (0.86, "not told from"), (0.60, "below")):
-        assert headlines(line("nnit", found, 0.99)) == [f"{word} the 85 % that the paper claims of its own."]
+        assert headlines(line("nnit", found, 0.99)) == [f"{word} the 85 % that the paper claims."]
     assert judge([line("nnit", 0.94, 0.98, split="seen")]) == []
 
 
@@ -160,7 +160,7 @@ def test_findings_are_one_sentence_for_all_tasks() -> None:
     lines += [difference("nnit", "ghn", 0.0, **other), line("nnit", 0.1, 0.9, split="seen")]
     assert claims.summarise_findings(lines, Methods(SHIPPED)) == [
         "nnit solves here 94.0 [92.0, 96.0] % of PickCube-v1 and 86.0 [84.0, 88.0] % of PushCube-v1; the paper claims "
-        "more than 85 % of its own: above that on PickCube-v1, not told from that on PushCube-v1.",
+        "more than 85 %: above that on PickCube-v1, not told from that on PushCube-v1.",
         "The order of d2nwg and nnit here is the paper's in 1 of 1 cases (two methods on one task, seen or unseen); "
         "the median distance here is 1.10 of the paper's.",
         "nnit less ghn (which wrote the zoo) is here -5.0 [-7.0, -3.0] points on PickCube-v1 and 0.0 [-2.0, 2.0] "

@@ -30,6 +30,7 @@ from nnbench.presentation.figures.novelty import Point, novelty_points, novelty_
 from nnbench.presentation.figures.overview import Place, overview_scatter
 from nnbench.presentation.figures.similarity import draw_selected_pairs, draw_training_pairs
 from nnbench.protocol import Protocol
+from nnbench.tasks.files import WriteError
 from nnbench.tasks.policies.architectures import load_splits, parse_architecture
 from nnbench.tasks.policies.mlp import random_policy
 
@@ -319,13 +320,15 @@ def test_files_are_grey_and_of_the_kind_asked_for_and_repeat_byte_by_byte(tmp_pa
         "6": _figure6(),
     }
     for name, one in drawings.items():
-        save(one, tmp_path / "new" / f"{name}.png")
-        pixels = imread(tmp_path / "new" / f"{name}.png")[..., :3]
+        save(one, tmp_path / f"{name}.png")
+        pixels = imread(tmp_path / f"{name}.png")[..., :3]
         assert np.ptp(pixels, axis=2).max() < 0.01, f"figure {name} has colours"
     drawing = _figure6()
     save(drawing, tmp_path / "6.pdf")
     assert (tmp_path / "6.pdf").read_bytes().startswith(b"%PDF")
     files = [as_svg(_figure6()) for _ in range(2)]
     assert files[0] == files[1] and drawing.title.encode() in files[0]
+    with pytest.raises(WriteError, match=r"6\.png: no such folder"):
+        save(drawing, tmp_path / "nowhere" / "6.png")
     with pytest.raises(FigureError, match=r"6\.jpg: expected a name that ends in \.png, \.svg or \.pdf"):
         save(drawing, tmp_path / "6.jpg")

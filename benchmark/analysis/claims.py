@@ -118,10 +118,7 @@ def _sum_up_headline(splits: Mapping[str, _Split]) -> Iterator[str]:
         solved = _enumerate([f"{_interval(line)} % of {task}" for task, line in found.items()])
         sides = {task: _side(line, CLAIMED_UNSEEN) for task, line in found.items()}
         said = _say_sides(sides, {side: f"{word} that" for side, word in _BESIDE.items()})
-        yield (
-            f"{SUBJECT} solves here {solved}; the paper claims more than {100 * CLAIMED_UNSEEN:.0f} % of its own: "
-            f"{said}."
-        )
+        yield (f"{SUBJECT} solves here {solved}; the paper claims more than {100 * CLAIMED_UNSEEN:.0f} %: {said}.")
 
 
 def _sum_up_order(splits: Mapping[tuple[str, str], _Split]) -> Iterator[str]:
@@ -213,7 +210,7 @@ def _headline(split: _Split) -> Iterator[str]:
     if split.name == "unseen" and SUBJECT in split.measured:
         found = split.measured[SUBJECT]
         beside = _BESIDE[_side(found, CLAIMED_UNSEEN)]
-        claimed = f"the {100 * CLAIMED_UNSEEN:.0f} % that the paper claims of its own"
+        claimed = f"the {100 * CLAIMED_UNSEEN:.0f} % that the paper claims"
         yield f"{SUBJECT} solves {_interval(found)} % here, {beside} {claimed}"
 
 
