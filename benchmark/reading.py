@@ -14,7 +14,7 @@ from nnbench.errors import InputError
 from nnbench.folders import REFERENCE, RESULTS
 from nnbench.protocol import PROTOCOLS, Protocol
 from nnbench.store.store import Store
-from nnbench.tasks.files import write_atomically
+from nnbench.tasks.files import require_folder, write_atomically
 from nnbench.tasks.registry import expand_tasks, load_task
 from nnbench.zoos import ZooFolder, zoo_folder
 
@@ -121,9 +121,13 @@ def report(
     plugins: Sequence[str | Path] = (),
     protocol: str | Protocol | None = None,
 ) -> Path:
-    """Write one HTML page of a folder of results, and return its path. Arguments are those of `open_shown`."""
+    """Write one HTML page of a folder of results, and return its path. Arguments are those of `open_shown`.
+
+    Raises WriteError where the folder of `out` is missing or cannot be written to.
+    """
     from nnbench.presentation.report import page
 
+    require_folder(Path(out))
     text = page(open_shown(task, results=results, zoo=zoo, plugins=plugins, protocol=protocol))
     write_atomically(Path(out), partial(_write_text, text))
     return Path(out)
