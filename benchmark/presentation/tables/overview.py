@@ -1,4 +1,4 @@
-"""Tables 2 to 4 as the paper arranges them: methods down, tasks across, 100 characters wide."""
+"""Tables 2 to 4 as the paper arranges them: methods down, tasks across."""
 
 import math
 import re
@@ -15,8 +15,6 @@ from nnbench.protocol import PROTOCOLS, Protocol
 
 OWN, QUICK, OWN_QUICK = "*", "~", "≈"
 """Marks of cells: the user's own, those of a first look, and those that are both."""
-
-_WIDEST = 100
 
 _TITLES: dict[TableName, str] = {
     "2": "Table 2: architecture-conditioned generation",
@@ -72,7 +70,6 @@ def overview(name: TableName, cells: Sequence[Cell], only: Protocol | None = Non
         _caption(cells, only, explain),
         rows or [[MISSING] * (1 + len(_HEADERS) * len(tasks))],
         frozenset(sections - {0}),
-        _WIDEST,
     )
 
 
@@ -115,13 +112,13 @@ def _texts(cell: Cell | None, *, marked: bool) -> list[str]:
         progress = f"{cell.row.finished} of {cell.row.expected}" if cell.row.finished else MISSING
         return [progress, success, MISSING, returned]
     mark = _mark(cell.layer) if marked else ""
-    return [f"{mark}{_interval(found.success)}", success, f"{found.mean_return.mean:.1f}", returned]
+    return [f"{mark}{_interval(found.success)}", success, f"{found.mean_return.mean:z.1f}", returned]
 
 
 def _interval(success: Estimate) -> str:
     """In percent; the bounds rounded outward to whole ones, so that 99.7 to 100 does not read as certainty."""
     mean, low, high = (100 * value for value in success.interval)
-    return f"{mean:.1f} [{math.floor(low + 1e-9)},{math.ceil(high - 1e-9)}]".replace("100.0", "100")
+    return f"{mean:z.1f} [{math.floor(low + 1e-9)},{math.ceil(high - 1e-9)}]".replace("100.0", "100")
 
 
 def _mark(layer: Layer | None) -> str:
