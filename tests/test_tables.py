@@ -297,9 +297,15 @@ def test_printed_table_refuses_a_mean_and_lists_what_is_there() -> None:
 
 
 def test_rows_that_are_not_the_benchmarks_say_so() -> None:
-    assert explain_columns(Protocol()).startswith("Protocol ")
-    assert explain_columns(PROTOCOL).startswith("NOT THE BENCHMARK'S PROTOCOL")
-    assert explain_columns(Protocol(version=1)).startswith("MEASURED BY VERSION 1 of the protocol")
+    assert explain_columns("2", [], Protocol()).startswith("Protocol paper (")
+    assert explain_columns("2", [], PROTOCOL).startswith("NOT THE BENCHMARK'S PROTOCOL")
+    assert explain_columns("2", [], Protocol(version=1)).startswith("MEASURED BY VERSION 1 of the protocol")
+
+
+def test_a_caption_speaks_of_one_training_only_where_there_is_one() -> None:
+    one, other = _unseen(), _unseen(generator_seed=1, method_sha256="cd" * 32)
+    said = [table2(_cells(rows), PROTOCOL, TASK).caption for rows in (one, pa.concat_tables([one, other]))]
+    assert ["One training of each generator" in caption for caption in said] == [True, False]
 
 
 def test_architectures_are_listed_on_request() -> None:

@@ -86,7 +86,8 @@ def _text(grid: Grid, width: int | None) -> str:
     console.width = max(console.width, Measurement.get(console, endless, table).maximum)
     console.print(Text(grid.title), width=said)
     console.print(table)
-    console.print(Text(grid.caption), width=said)
+    if grid.caption:
+        console.print(Text(grid.caption), width=said)
     written: str = console.file.getvalue()  # type: ignore[attr-defined]
     return "".join(f"{line.rstrip()}\n" for line in written.splitlines())
 
