@@ -153,7 +153,8 @@ def test_a_protocol_chooses_what_is_joined() -> None:
     assert _unseen("nnit", methods=["nnit"], protocol=short, task=TASK)[0].startswith("*98.8")
     layers, _ = reading.open_layers("all", protocol=short)
     assert [layer.origin for layer in layers] == ["own", "reference", "reference"]
-    with pytest.raises(nnbench.NnbenchError, match="0 protocols match 'abc'"):
+    known = f"{PAPER.name}, {QUICK.name}, {short}"
+    with pytest.raises(nnbench.NnbenchError, match=f"'abc': expected paper, quick or the first digits of {known}"):
         nnbench.tables(protocol="abc")
 
 
@@ -162,7 +163,11 @@ def test_a_protocol_chooses_what_is_joined() -> None:
     [
         ({"methods": ["nit"]}, "method 'nit': no results of it are here; expected all, or some of "),
         ({"split": "unsen"}, "unknown split 'unsen': expected one of train, seen, unseen"),
-        ({"names": "3", "split": "seen"}, "table 3 has no split seen of this task; leave --split out"),
+        ({"names": "3", "split": "seen"}, "table 3: no rows of split seen; leave --split out"),
+        ({"names": "2", "split": "outside"}, "table 2: no rows of split outside; leave --split out"),
+        ({"names": "differences", "split": "outside"}, "table differences: no rows of split outside"),
+        ({"results": "nowhere"}, "nowhere: no such folder; "),
+        ({"zoo": "nowhere"}, "nowhere: no such folder; "),
     ],
 )
 def test_what_is_not_there_is_named(asked: dict[str, Any], message: str) -> None:
@@ -184,6 +189,22 @@ def test_captions_say_what_the_intervals_hold_and_only_what_is_shown() -> None:
     assert ["unseen: held out" in caption for caption in captions] == [True, False, True]
     assert all("One training of each generator" in caption for caption in captions)
     assert ["Wilson" in caption for caption in captions] == [False, True, False], "one mean is exactly 100 %"
+
+
+def test_a_folder_that_is_named_must_be_there_and_ones_own_need_not() -> None:
+    RESULTS.rmdir()
+    assert nnbench.load_results(rows="policies", task=TASK)["protocol"].unique().tolist() == [QUICK.name]
+    for read in (
+        nnbench.load_results,
+        lambda folder: nnbench.report(results=folder),
+        lambda folder: nnbench.tables(results=folder),
+    ):
+        with pytest.raises(nnbench.NnbenchError, match="runs: no such folder"):
+            read(RESULTS)
+    RESULTS.mkdir()
+    for path in QUICK.glob("nearest-*"):
+        (RESULTS / path.name).write_bytes(path.read_bytes())
+    assert set(nnbench.load_results(rows="policies")["method"]) == {"nearest"}
 
 
 def test_markdown_has_one_row_per_method_and_the_tasks_across() -> None:

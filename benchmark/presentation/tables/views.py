@@ -57,7 +57,7 @@ def view_folder(names: Sequence[str], results: Results, choice: Choice) -> list[
             shown += tables
         elif choice.detail:
             shown += [_captioned(table, results.protocol, choice) for table in tables]
-        elif any(place.table == name for place in joined.places):
+        elif _has(name, joined, choice):
             shown.append(_arranged(name, joined, tables, choice))
     return _finished(shown, names, choice)
 
@@ -74,7 +74,7 @@ def view_joined(names: Sequence[str], layers: Sequence[Layer], other: Layer, cho
             shown += [_located(_chosen(table, choice), other) for table in build([name], other.results)]
         elif choice.detail:
             shown += _details(name, joined, choice)
-        elif any(place.table == name for place in joined.places):
+        elif _has(name, joined, choice):
             shown.append(_arranged(name, joined, None, choice))
     return _finished(shown, names, choice)
 
@@ -84,10 +84,18 @@ def _join(layers: Sequence[Layer], tasks: Sequence[str], names: Sequence[str], c
     return Joined(layers, tasks, arranged, choice.partitions, choice.methods)
 
 
+def _has(name: TableName, joined: Joined, choice: Choice) -> bool:
+    """Whether there is anything to show; without a split that is asked for, a table of dashes says that nothing is."""
+    if choice.split is None:
+        return any(place.table == name for place in joined.places)
+    return any(cell.place.table == name for cell in joined.cells)
+
+
 def _finished(shown: list[Shown], names: Sequence[str], choice: Choice) -> list[Shown]:
     """The tables, each explanation once."""
     if not shown:
-        raise InputError(f"table {', '.join(names)} has no split {choice.split} of this task; leave --split out")
+        split = f" of split {choice.split}; leave --split out" if choice.split else " of this task"
+        raise InputError(f"table {', '.join(names)}: no rows{split}")
     if not choice.explain:
         return shown
     said: set[str] = set()
@@ -110,6 +118,8 @@ def _chosen(table: Table[Any], choice: Choice) -> Table[Any]:
         if (choice.split is None or entry.split == choice.split)
         and (choice.methods in ((), ("all",)) or entry.method in choice.methods)
     ]
+    if choice.split is not None and not entries and table.name not in _ARRANGED:
+        raise InputError(f"table {table.name}: no rows of split {choice.split}; leave --split out")
     return replace(table, entries=entries)
 
 
