@@ -472,13 +472,14 @@ def test_methods_are_compared_in_pairs_that_say_something() -> None:
     rows += [_unseen("ghn", success_at_end=True), _unseen("random", success_at_end=False), _unseen("nearest")]
     table = _compared(*rows)
     found = {(line.method, line.against): line for line in table.lines if line.metric == "success"}
-    # d2nwg is not finished; nearest is the best baseline; baselines are not compared
+    # d2nwg is not finished; nearest is the best baseline, and no other is compared
     assert {pair: line.verdict for pair, line in found.items()} == {
         ("nnit", "ghn"): "worse",
         ("nnit", "nearest"): "undecided",
         ("sane", "ghn"): "worse",
         ("sane", "nearest"): "worse",
         ("nnit", "sane"): "better",
+        ("nearest", "ghn"): "worse",
     }
     assert found["nnit", "ghn"].measured == -0.5
     equal = found["nnit", "nearest"]
@@ -497,7 +498,7 @@ def test_a_plugins_role_decides_what_it_is_compared_with() -> None:
 
     assert pairs(Facts(name="mine")) == {("mine", "random"), ("nnit", "random"), ("nnit", "mine")}
     assert pairs(Facts(name="mine", role="baseline")) == {("nnit", "mine")}, "it is the best baseline"
-    assert pairs(Facts(name="mine", role="source")) == {("nnit", "mine"), ("nnit", "random")}
+    assert pairs(Facts(name="mine", role="source")) == {("nnit", "mine"), ("nnit", "random"), ("random", "mine")}
     assert pairs(Facts(name="mine", role="source", seen_only=True)) == {("nnit", "random")}
 
 
