@@ -14,7 +14,7 @@ from nnbench.errors import InputError
 from nnbench.folders import REFERENCE, RESULTS
 from nnbench.protocol import PROTOCOLS, Protocol
 from nnbench.store.store import Store
-from nnbench.tasks.files import write_atomically
+from nnbench.tasks.files import require_folder, write_atomically
 from nnbench.tasks.registry import expand_tasks, load_task
 from nnbench.zoos import ZooFolder, zoo_folder
 
@@ -45,7 +45,7 @@ class Tables(tuple["Shown", ...]):
 
 
 def load_results(
-    results: str | Path = RESULTS,
+    results: str | Path | None = None,
     rows: Literal["episodes", "policies"] = "episodes",
     *,
     task: str | None = None,
@@ -57,19 +57,20 @@ def load_results(
     like any other.
 
     Args:
-        results: Folder that `run` wrote to, or a published one.
+        results: Folder that `run` wrote to, or a published one; left out, your own rows where there are any, else those
+            that ship of the protocol with most units.
         rows: `episodes`, or `policies` with the novelty of each.
         task: Only this ManiSkill environment.
         protocol: A protocol, its name, or the first digits of its hash; needed if the folder holds rows of several.
 
-    Raises StoreError where files are damaged or the folder has rows of several protocols.
+    Raises InputError for a folder that is not there, and StoreError where files are damaged or the folder has rows of
+    several protocols.
     """
     if rows not in ("episodes", "policies"):
         raise InputError(f"rows={rows!r}: expected 'episodes' or 'policies'")
-    store = Store(Path(results))
-    chosen = protocol if isinstance(protocol, Protocol) else store.protocol(protocol or "")
-    read = store.rows if rows == "episodes" else store.policies
-    return read(protocol=chosen, task=load_task(task).name if task else None).to_pandas()
+    opened = open_shown("all", results=results, protocol=protocol)
+    read = opened.store.rows if rows == "episodes" else opened.store.policies
+    return read(protocol=opened.protocol, task=load_task(task).name if task else None).to_pandas()
 
 
 def tables(
@@ -121,9 +122,13 @@ def report(
     plugins: Sequence[str | Path] = (),
     protocol: str | Protocol | None = None,
 ) -> Path:
-    """Write one HTML page of a folder of results, and return its path. Arguments are those of `open_shown`."""
+    """Write one HTML page of a folder of results, and return its path. Arguments are those of `open_shown`.
+
+    Raises WriteError where the folder of `out` is missing or cannot be written to.
+    """
     from nnbench.presentation.report import page
 
+    require_folder(Path(out))
     text = page(open_shown(task, results=results, zoo=zoo, plugins=plugins, protocol=protocol))
     write_atomically(Path(out), partial(_write_text, text))
     return Path(out)
@@ -141,21 +146,27 @@ def open_shown(
     protocol with most units. The other arguments are those of `tables`."""
     if results is None and not Store(RESULTS).keys():
         return open_layers(task, zoo=zoo, plugins=plugins, protocol=protocol)[1].results
-    return open_results(task, results=results or RESULTS, zoo=zoo, plugins=plugins, protocol=protocol)
+    return open_results(task, results=results, zoo=zoo, plugins=plugins, protocol=protocol)
 
 
 def open_results(
     task: str,
     *,
-    results: str | Path = RESULTS,
+    results: str | Path | None = None,
     zoo: ZooFolder = None,
     plugins: Sequence[str | Path] = (),
     protocol: str | Protocol | None = None,
 ) -> Results:
-    """What tables, figures and the report are made from; read once. Arguments are those of `tables`."""
+    """What tables, figures and the report are made from; read once. Arguments are those of `tables`.
+
+    Raises InputError where `results` or `zoo` is named and not there; the folder that `run` writes to may be missing.
+    """
+    for folder in (results, zoo):
+        if folder is not None and not Path(folder).exists():
+            raise InputError(f"{folder}: no such folder; leave it out for what ships with nnbench")
     tasks = [load_task(one) for one in expand_tasks(task)]
     zoos = {one.name: folder for one in tasks if (folder := zoo_folder(one.source, zoo)) is not None}
-    return Results.open(Path(results), tasks, protocol, zoos, [Path(path) for path in plugins])
+    return Results.open(Path(results or RESULTS), tasks, protocol, zoos, [Path(path) for path in plugins])
 
 
 def open_layers(
@@ -174,7 +185,7 @@ def open_layers(
         chosen = _protocol_anywhere(protocol, shipped)
         own, shipped = [chosen], [chosen] if chosen in shipped else shipped
     open_one = partial(open_results, task, zoo=zoo, plugins=plugins)
-    opened = [Layer(open_one(results=RESULTS, protocol=one), "own") for one in own]
+    opened = [Layer(open_one(protocol=one), "own") for one in own]
     opened += [Layer(open_one(results=REFERENCE / one.short, protocol=one), "reference") for one in shipped]
     return opened, max(opened, key=lambda layer: (layer.origin == "own" and layer.count > 0, layer.count))
 
@@ -189,10 +200,15 @@ def _protocol_anywhere(protocol: str | Protocol, shipped: Sequence[Protocol]) ->
     """By name or digits, of the rows that ship or of the user's own."""
     if isinstance(protocol, Protocol):
         return protocol
-    if protocol in PROTOCOLS:
-        return PROTOCOLS[protocol]
-    matching = [one for one in shipped if one.short.startswith(protocol)]
-    return matching[0] if len(matching) == 1 else Store(RESULTS).protocol(protocol)
+    own = {Protocol(**manifest["unit"]["protocol"]) for manifest in Store(RESULTS).manifests()}
+    others = sorted(own.difference(PROTOCOLS.values()), key=lambda one: one.short)
+    known = [*dict.fromkeys([*PROTOCOLS.values(), *shipped, *others])]
+    begins = PROTOCOLS[protocol].short if protocol in PROTOCOLS else protocol
+    matching = [one for one in known if one.short.startswith(begins)]
+    if len(matching) != 1:
+        digits = ", ".join(one.short for one in known)
+        raise InputError(f"--protocol {protocol!r}: expected {', '.join(PROTOCOLS)} or the first digits of {digits}")
+    return matching[0]
 
 
 def _write_text(text: str, path: Path) -> None:

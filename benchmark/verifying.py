@@ -86,6 +86,8 @@ def _sources(path: Path) -> list[Folder]:
     """Archives one by one: no unit of one hides the same unit of another. Then what lies loose."""
     if not path.exists():
         raise InputError(f"{path}: no such archive or folder; `nnbench publish FOLDER` writes archives")
+    if path.is_file() and not path.name.endswith(".tar.xz"):
+        raise InputError(f"{path}: not an archive of results (.tar.xz)")
     if path.is_file():
         return [Folder(path)]
     found = [Folder(archive) for archive in sorted(path.glob("*.tar.xz"))]

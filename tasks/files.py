@@ -1,5 +1,6 @@
 """Files that are whole or absent: after a kill or a power cut the old one or the new one is there."""
 
+import errno
 import hashlib
 import json
 import os
@@ -13,6 +14,9 @@ from nnbench.errors import NnbenchError
 
 if TYPE_CHECKING:  # training and rollouts read no tables, and pyarrow takes a while to import
     import pyarrow as pa
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class WriteError(NnbenchError, OSError):
@@ -32,14 +36,22 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        reason = error.strerror or error
-        raise WriteError(
-            f"{path}: could not be written ({reason}); free some space or choose another folder, and run the same "
-            "command again: it goes on from what is stored"
-        ) from error
+        remedy = "choose a folder that you can write to"
+        if error.errno in _FULL:
+            remedy = (
+                "free some space or choose another folder, and run the same command again: it goes on from what is "
+                "stored"
+            )
+        raise WriteError(f"{path}: could not be written ({error.strerror or error}); {remedy}") from error
     finally:
         with suppress(OSError):  # what hinders the write may hinder this too; the error above says what to do
             temporary.unlink(missing_ok=True)
+
+
+def require_folder(path: Path) -> None:
+    """Raises WriteError where the folder of a file that is to be written is missing."""
+    if not path.parent.is_dir():
+        raise WriteError(f"{path}: no such folder {path.parent}; make it, or choose another")
 
 
 def write_json(path: Path, value: Any) -> None:

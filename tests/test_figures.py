@@ -30,6 +30,7 @@ from nnbench.presentation.figures.novelty import Point, novelty_points, novelty_
 from nnbench.presentation.figures.overview import Place, overview_scatter
 from nnbench.presentation.figures.similarity import draw_selected_pairs, draw_training_pairs
 from nnbench.protocol import Protocol
+from nnbench.tasks.files import WriteError
 from nnbench.tasks.policies.architectures import load_splits, parse_architecture
 from nnbench.tasks.policies.mlp import random_policy
 
@@ -165,8 +166,8 @@ def test_every_method_has_its_name_beside_its_mark(tmp_path: Path) -> None:
     points += [Point("mine", 40.0, 0.5), Point("mine", 41.0, 0.5)]
     figure = novelty_scatter({TASK: points, "PushCube-v1": points[:2]}, methods, SHIPPED)
     assert [_title(ax) for ax in figure.axes] == [TASK, "PushCube-v1"] and not figure.legends
-    assert _texts(figure.axes[0]) == {*methods, "new and works"}
-    assert _texts(figure.axes[1]) == {"nnit", "d2nwg", "new and works"}
+    assert _texts(figure.axes[0]) == {*methods, "far in weights, works"}
+    assert _texts(figure.axes[1]) == {"nnit", "d2nwg", "far in weights, works"}
     assert (40.0, 50.0) in {(line.get_xdata()[0], line.get_ydata()[0]) for line in _marks(figure.axes[0])}, "a median"
     assert figure.axes[1].get_xlim()[1] >= 41 and figure.axes[1].get_xscale() == "symlog"
     figure.draw_without_rendering()
@@ -182,7 +183,7 @@ def test_many_methods_have_a_legend() -> None:
     figure = novelty_scatter({TASK: [Point(method, 0.1, 0.5) for method in methods]}, methods, SHIPPED)
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == methods
-    assert _texts(figure.axes[0]) == {"new and works"}
+    assert _texts(figure.axes[0]) == {"far in weights, works"}
 
 
 def test_methods_are_told_apart_without_colour_and_by_their_role() -> None:
@@ -209,6 +210,14 @@ def test_the_methods_shown_are_chosen_by_facts_and_numbers() -> None:
     assert sorted(choose_default(success, methods, len(success))) == sorted(success)
 
 
+def test_a_mark_is_seen_through_an_open_one_at_its_place() -> None:
+    points = [Point("nearest", 0.1, 0.9), Point("nnit", 0.1, 0.9)]
+    (ax,) = novelty_scatter({TASK: points}, ["nearest", "nnit"], SHIPPED).axes
+    marks = _marks(ax)
+    above = max(marks, key=lambda line: line.get_zorder())
+    assert len(marks) == 2 and above.get_markerfacecolor() == "none", "the generator's lies below, whichever is first"
+
+
 def test_cost_sets_apart_what_trains_nothing_and_what_is_not_known() -> None:
     costs = [Cost("ghn", 0.0, 99, 98, 100), Cost("nearest", 0.0, 98, 97, 99), Cost("nnit", 50.0, 97, 96, 98)]
     costs += [Cost("sane", None, 60, 50, 70)]
@@ -230,7 +239,7 @@ def test_the_overview_draws_cost_as_size_and_the_unknown_pale() -> None:
     lines = {line.get_xdata()[0]: line for line in drawn}
     assert lines[0.02].get_markersize() > lines[0.0].get_markersize() == lines[0.4].get_markersize()
     assert lines[0.4].get_alpha() < 1 == lines[0.02].get_alpha()
-    assert _texts(ax) == {"ghn", "nnit", "sane", "new and works"}
+    assert _texts(ax) == {"ghn", "nnit", "sane", "far in weights,\nworks"}
 
 
 def test_options_that_a_figure_has_no_use_for_are_refused() -> None:
@@ -311,13 +320,15 @@ def test_files_are_grey_and_of_the_kind_asked_for_and_repeat_byte_by_byte(tmp_pa
         "6": _figure6(),
     }
     for name, one in drawings.items():
-        save(one, tmp_path / "new" / f"{name}.png")
-        pixels = imread(tmp_path / "new" / f"{name}.png")[..., :3]
+        save(one, tmp_path / f"{name}.png")
+        pixels = imread(tmp_path / f"{name}.png")[..., :3]
         assert np.ptp(pixels, axis=2).max() < 0.01, f"figure {name} has colours"
     drawing = _figure6()
     save(drawing, tmp_path / "6.pdf")
     assert (tmp_path / "6.pdf").read_bytes().startswith(b"%PDF")
     files = [as_svg(_figure6()) for _ in range(2)]
     assert files[0] == files[1] and drawing.title.encode() in files[0]
+    with pytest.raises(WriteError, match=r"6\.png: no such folder"):
+        save(drawing, tmp_path / "nowhere" / "6.png")
     with pytest.raises(FigureError, match=r"6\.jpg: expected a name that ends in \.png, \.svg or \.pdf"):
         save(drawing, tmp_path / "6.jpg")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from nnbench.errors import NnbenchError
-from nnbench.tasks.files import WriteError, read_rows, write_atomically, write_json, write_rows
+from nnbench.tasks.files import WriteError, read_rows, require_folder, write_atomically, write_json, write_rows
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
@@ -22,10 +22,18 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path) -> 
     assert path.read_text() == "1\n" and list(tmp_path.iterdir()) == [path]
 
 
+def test_a_file_that_needs_its_folder_says_which_is_missing(tmp_path: Path) -> None:
+    require_folder(tmp_path / "page.html")
+    with pytest.raises(WriteError, match=r"new/page\.html: no such folder .*new; make it"):
+        require_folder(tmp_path / "new" / "page.html")
+
+
 def test_the_remedy_is_not_hidden_where_nothing_can_be_removed_either(tmp_path: Path) -> None:
     folder = tmp_path / "a file"
     folder.write_text("in the way of a folder")
-    with pytest.raises(WriteError, match="value.json: could not be written .*; free some space or choose"):
+    with pytest.raises(
+        WriteError, match=r"value.json: could not be written \(.*\); choose a folder that you can write"
+    ):
         write_json(folder / "value.json", 1)
     assert issubclass(WriteError, NnbenchError) and issubclass(WriteError, OSError)
 

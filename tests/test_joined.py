@@ -35,6 +35,14 @@ def _copy(method: str, reference: Path = QUICK, archs: str = "", task: str = TAS
             (RESULTS / name).write_bytes(content)
 
 
+def _rename(old: str, new: str) -> None:
+    """The method of the user's units."""
+    for path in RESULTS.iterdir():
+        if path.suffix == ".json":
+            path.write_text(path.read_text().replace(f'"{old}', f'"{new}'))
+        path.rename(path.with_name(path.name.replace(old, new)))
+
+
 def _rows(text: str, method: str) -> list[list[str]]:
     return [line.split() for line in text.splitlines() if line.split()[:1] == [method]]
 
@@ -47,25 +55,42 @@ def _unseen(method: str, **asked: Any) -> list[str]:
     return joined.split()
 
 
-def test_the_whole_protocol_goes_before_a_first_look_and_own_rows_before_both() -> None:
+def test_the_protocol_of_most_cells_is_the_primary_one_and_others_only_fill_and_are_marked() -> None:
     asked: dict[str, Any] = {"methods": ["nnit", "d2nwg"]}
-    assert [cell[0] for cell in _unseen("nnit", **asked)[::4]] == ["9", "9", "9"]
-    assert [cell[0] for cell in _unseen("d2nwg", **asked)[::4]] == ["~", "~", "~"]
+    assert [_unseen(name, **asked)[0][:5] for name in asked["methods"]] == ["98.8[", "95.6["]
+    text = nnbench.tables("2", split="unseen", **asked).render("text", 100)
+    assert "Protocol quick: top 5 of 50 samples on 50 test episodes" in text and "~" not in text
+    _copy("nnit", PAPER)
+    assert _unseen("nnit", **asked)[0].startswith("98.8["), "rows of the primary protocol are there"
     _copy("nnit")
     pick, claim, _, _, push, *_ = _unseen("nnit", **asked)
-    assert claim == "99"
-    assert pick.startswith("≈98.8[") and push.startswith("99.8[")
+    assert pick.startswith("*98.8[") and claim == "99" and push.startswith("100[")
+    assert "* your own." in nnbench.tables("2", split="unseen", **asked).render("text", 100)
+
+
+def test_a_cell_of_another_protocol_is_marked_and_the_caption_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "REFERENCE", tmp_path / "reference")
+    for folder, methods in ((QUICK, ["d2nwg", "nearest", "noise"]), (PAPER, ["nearest"])):
+        (tmp_path / "reference" / folder.name).mkdir(parents=True)
+        for method in methods:
+            archive = f"{method}-{TASK}.tar.xz"
+            (tmp_path / "reference" / folder.name / archive).write_bytes((folder / archive).read_bytes())
     _copy("nnit", PAPER)
-    assert _unseen("nnit", **asked)[0].startswith("*98.5[")
-    text = nnbench.tables("2", split="unseen", **asked).render("text", 100)
-    assert "* your own." in text and "~ a first look: top 5 of 50" in text and "≈" not in text
+    asked: dict[str, Any] = {"methods": ["nnit", "d2nwg", "nearest", "noise"], "task": TASK}
+    assert [_unseen(name, **asked)[0][:5] for name in asked["methods"]] == ["≈98.5", "95.6[", "98.6[", "87.3["]
+    text = " ".join(nnbench.tables("2", **asked).render("text", 100).split())
+    said = "by protocol paper (top 10 of 100, 200 episodes): other episodes, do not compare returns."
+    assert "Protocol quick" in text and f"≈ your own {said}" in text
+    fixed = nnbench.tables("2", split="unseen", protocol="quick", **asked).render("text", 100)
+    assert _rows(fixed, "nnit") == [["nnit", "—", "99", "—", "38.7"]]
 
 
 def test_an_unfinished_own_row_hides_nothing_and_is_no_mean() -> None:
     _copy("nnit", archs=r"-(16-16-16-32|32-32-16-64)-s0-")
     assert not any("*" in cell for cell in _unseen("nnit", methods=["nnit"]))
-    for path in RESULTS.glob("*.json"):  # a method that nobody else measured
-        path.write_text(path.read_text().replace('"nnit"', '"mine"'))
+    _rename("nnit", "mine")  # a method that nobody else measured
     text = nnbench.tables("2", split="unseen", methods=["mine"]).render("text", 100)
     assert _rows(text, "mine") == [["mine", "2", "of", "8", "—", "—", "—"]]
     assert "architectures done (--detail)" in text
@@ -88,7 +113,7 @@ def test_lines_say_where_they_are_from_only_in_the_joined_view() -> None:
     joined = list(csv.DictReader(io.StringIO(nnbench.tables("2", **asked).render("csv"))))
     success = {row["method"]: row for row in joined if row["metric"] == "success"}
     assert (success["nnit"]["origin"], success["nnit"]["protocol"]) == ("own", QUICK.name)
-    assert (success["nearest"]["origin"], success["nearest"]["protocol"]) == ("reference", PAPER.name)
+    assert (success["nearest"]["origin"], success["nearest"]["protocol"]) == ("reference", QUICK.name)
     alone = nnbench.tables("2", results=PAPER, **asked).render("csv")
     assert "origin" not in alone.splitlines()[0]
 
@@ -98,37 +123,38 @@ def test_a_folder_is_shown_alone_and_without_marks() -> None:
     text = nnbench.tables("2", results=QUICK, split="unseen").render("text", 100)
     (row,) = _rows(text, "nnit")
     assert row[1] == "98.8" and "*" not in text and "~" not in text
-    assert "NOT THE BENCHMARK'S PROTOCOL" in text
+    assert "Protocol quick" in text
 
 
-@pytest.mark.parametrize("width", [100, 120])
-def test_text_fits_and_its_caption_is_short(width: int) -> None:
-    _copy("sane_bootstrapped")
+def test_text_fits_and_its_caption_is_short() -> None:
     for table in nnbench.tables():
-        lines = reading.Tables([table]).render("text", width).splitlines()
+        lines = reading.Tables([table]).render("text", 120).splitlines()
         assert max(map(len, lines)) <= 100
-        assert len(table.grid.caption) <= 300
+        assert len(table.grid.caption) <= 400
 
 
 def test_detail_has_all_columns_and_architectures_of_what_is_shown() -> None:
+    _copy("nnit")
     text = nnbench.tables("2", task=TASK, split="unseen", methods=["nnit", "d2nwg"], detail=True).render("text", 120)
     titles = [line for line in text.splitlines() if line.startswith("Table 2")]
-    assert ["protocol paper" in title for title in titles] == [True, False] and "16-16-16-32" in text
+    assert ["your own" in title for title in titles] == [True, False] and "16-16-16-32" in text
     assert text.count("unseen nnit") == text.count("unseen d2nwg") == 1
     assert "bootstrap" in nnbench.tables("2", task=TASK, methods=["nnit"], explain=True)[0].grid.caption
 
 
 def test_a_protocol_chooses_what_is_joined() -> None:
-    assert _unseen("nnit", methods=["nnit"], protocol="quick")[0].startswith("~98.8")
-    assert _unseen("nnit", methods=["nnit"], protocol="127e")[0].startswith("~98.8")
+    assert _unseen("nnit", methods=["nnit"], protocol="quick")[0].startswith("98.8")
+    assert _unseen("nnit", methods=["nnit"], protocol="127e")[0].startswith("98.8")
     _copy("nnit")
     for path in RESULTS.glob("*.json"):  # of a protocol that nobody else measured by
         path.write_text(path.read_text().replace('"horizon": 50', '"horizon": 49'))
     (short,) = reading.left_out()
     assert _unseen("nnit", methods=["nnit"])[0].startswith("98.5"), "own rows of others join only when asked for"
+    assert _unseen("nnit", methods=["nnit"], protocol=short, task=TASK)[0].startswith("*98.8")
     layers, _ = reading.open_layers("all", protocol=short)
     assert [layer.origin for layer in layers] == ["own", "reference", "reference"]
-    with pytest.raises(nnbench.NnbenchError, match="0 protocols match 'abc'"):
+    known = f"{PAPER.name}, {QUICK.name}, {short}"
+    with pytest.raises(nnbench.NnbenchError, match=f"'abc': expected paper, quick or the first digits of {known}"):
         nnbench.tables(protocol="abc")
 
 
@@ -137,12 +163,48 @@ def test_a_protocol_chooses_what_is_joined() -> None:
     [
         ({"methods": ["nit"]}, "method 'nit': no results of it are here; expected all, or some of "),
         ({"split": "unsen"}, "unknown split 'unsen': expected one of train, seen, unseen"),
-        ({"names": "3", "split": "seen"}, "table 3 has no split seen of this task; leave --split out"),
+        ({"names": "3", "split": "seen"}, "table 3: no rows of split seen; leave --split out"),
+        ({"names": "2", "split": "outside"}, "table 2: no rows of split outside; leave --split out"),
+        ({"names": "differences", "split": "outside"}, "table differences: no rows of split outside"),
+        ({"results": "nowhere"}, "nowhere: no such folder; "),
+        ({"zoo": "nowhere"}, "nowhere: no such folder; "),
     ],
 )
 def test_what_is_not_there_is_named(asked: dict[str, Any], message: str) -> None:
     with pytest.raises(nnbench.NnbenchError, match=re.escape(message)):
         nnbench.tables(**asked)
+
+
+def test_an_explanation_is_of_what_is_shown_and_said_once() -> None:
+    both = nnbench.tables(["2", "3"], task=TASK, methods=["nnit"], explain=True).render("text", 120)
+    assert both.count("return: sum of the rewards") == both.count("bootstrap interval") == 1
+    assert "selection %" not in both and "verdict" not in both
+    wide = nnbench.tables(["3", "4"], task=TASK, methods=["nnit"], detail=True, explain=True).render("text", 120)
+    assert "selection %" in wide and "train/unseen/outside/other: " in wide and "GHN seeds" not in wide
+
+
+def test_captions_say_what_the_intervals_hold_and_only_what_is_shown() -> None:
+    captions = [table.grid.caption for table in nnbench.tables(["2", "3", "4"], methods=["nnit"])]
+    assert ["mean over architectures" in caption for caption in captions] == [True, False, False]
+    assert ["unseen: held out" in caption for caption in captions] == [True, False, True]
+    assert all("One training of each generator" in caption for caption in captions)
+    assert ["Wilson" in caption for caption in captions] == [False, True, False], "one mean is exactly 100 %"
+
+
+def test_a_folder_that_is_named_must_be_there_and_ones_own_need_not() -> None:
+    RESULTS.rmdir()
+    assert nnbench.load_results(rows="policies", task=TASK)["protocol"].unique().tolist() == [QUICK.name]
+    for read in (
+        nnbench.load_results,
+        lambda folder: nnbench.report(results=folder),
+        lambda folder: nnbench.tables(results=folder),
+    ):
+        with pytest.raises(nnbench.NnbenchError, match="runs: no such folder"):
+            read(RESULTS)
+    RESULTS.mkdir()
+    for path in QUICK.glob("nearest-*"):
+        (RESULTS / path.name).write_bytes(path.read_bytes())
+    assert set(nnbench.load_results(rows="policies")["method"]) == {"nearest"}
 
 
 def test_markdown_has_one_row_per_method_and_the_tasks_across() -> None:

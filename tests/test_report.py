@@ -10,8 +10,10 @@ from helpers import run_command
 from matplotlib.figure import Figure
 
 from nnbench import folders
+from nnbench.analysis.measured import Estimate
 from nnbench.analysis.methods import Methods
 from nnbench.analysis.rows import conditioned_rows, joint_rows, single_rows
+from nnbench.analysis.statistics import Interval
 from nnbench.facts import Facts, find_facts
 from nnbench.presentation.figures import Drawing
 from nnbench.presentation.leaderboard import RULE, Cell, Leaderboard, arrange
@@ -21,7 +23,7 @@ from nnbench.presentation.tables.comparison import novelty_table
 from nnbench.presentation.tables.generation import table2, table3, table4
 from nnbench.presentation.tables.table import Entry, Label, Number, Table, point
 from nnbench.presentation.tables.zoo import table1, table6
-from nnbench.protocol import Protocol, Unit
+from nnbench.protocol import PROTOCOLS, Protocol, Unit
 from nnbench.reading import open_shown
 from nnbench.store.checkpoints import Budget
 
@@ -218,7 +220,20 @@ def test_what_is_missing_is_said_in_words() -> None:
     assert "No method is finished on all architectures of a split; nnbench run measures one" in read.text
     assert "Nothing was measured here yet" in read.text and f"{TASK}: no zoo comes with this version" in read.text
     assert "NOT THE BENCHMARK'S PROTOCOL" in read.text
-    assert "NOT THE BENCHMARK'S" not in _page(protocol=Protocol())
+    named = _Page(_page(protocol=PROTOCOLS["quick"])).text
+    assert "First look: protocol quick." in named and "NOT THE BENCHMARK'S" not in named
+    assert not re.search("First look|NOT THE BENCHMARK'S", _page(protocol=Protocol()))
+
+
+def test_findings_say_that_they_settle_nothing() -> None:
+    words = "neither agreement nor disagreement settles the paper's claims"
+    assert words not in _Page(_page()).text, "nothing was found"
+    columns: list[Label[Any] | Number[Any]] = [Label("method", str), Number("success", "success", lambda row: row)]
+    found = Estimate(0.9, lambda: Interval(0.9, 0.88, 0.92))
+    for seeds, said in (((0,), "adaptations, trained once each, on"), ((0, 1), "adaptations on")):
+        entry = Entry(data=found, task=TASK, split="unseen", method="nnit", generator_seeds=seeds)
+        read = _Page(_page([Table("2", "t", "t", columns, [entry])])).text
+        assert words in read and said in read and "nnit solves here" in read
 
 
 def test_provenance_names_every_unit() -> None:
@@ -289,10 +304,11 @@ def test_rows_that_ship_are_called_so() -> None:
 def test_report_and_figure_as_commands(tmp_path: Path) -> None:
     done = run_command("report", "--task", TASK, "--results", str(REFERENCE), "--out", "page.html", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "page.html\n"
+    assert done.stdout == "page.html\n" and "report: 7 figures" in done.stderr.splitlines()
+    assert "-0.0 " not in _Page((tmp_path / "page.html").read_text("utf-8")).text
     read = _Page((tmp_path / "page.html").read_text("utf-8"))
     (first,) = [row for row in read.tables[0] if row[0] == "nnitgenerator"]
-    assert first[1] == "98.8" and first[3] == "★98.896.4–100.0" and "nnit solves 98.8 [96.4, 100.0] %" in read.text
+    assert first[1] == "98.8" and first[3] == "★98.896.4–100.0" and "nnit solves here 98.8 [96.4, 100.0] %" in read.text
     (nnit,) = [row for row in read.tables[1] if row[:2] == ["unseen", "nnit"]]
     assert nnit[2] == "39.5 [38.5, 40.4]" and MISSING not in nnit
     assert read.titles[7].startswith("Round trip") and ["d2nwg s0", "8 archs"] in [row[:2] for row in read.tables[8]]

@@ -298,9 +298,15 @@ def test_printed_table_refuses_a_mean_and_lists_what_is_there() -> None:
 
 
 def test_rows_that_are_not_the_benchmarks_say_so() -> None:
-    assert explain_columns(Protocol()).startswith("Protocol ")
-    assert explain_columns(PROTOCOL).startswith("NOT THE BENCHMARK'S PROTOCOL")
-    assert explain_columns(Protocol(version=1)).startswith("MEASURED BY VERSION 1 of the protocol")
+    assert explain_columns("2", [], Protocol()).startswith("Protocol paper (")
+    assert explain_columns("2", [], PROTOCOL).startswith("NOT THE BENCHMARK'S PROTOCOL")
+    assert explain_columns("2", [], Protocol(version=1)).startswith("MEASURED BY VERSION 1 of the protocol")
+
+
+def test_a_caption_speaks_of_one_training_only_where_there_is_one() -> None:
+    one, other = _unseen(), _unseen(generator_seed=1, method_sha256="cd" * 32)
+    said = [table2(_cells(rows), PROTOCOL, TASK).caption for rows in (one, pa.concat_tables([one, other]))]
+    assert ["One training of each generator" in caption for caption in said] == [True, False]
 
 
 def test_architectures_are_listed_on_request() -> None:
@@ -467,13 +473,14 @@ def test_methods_are_compared_in_pairs_that_say_something() -> None:
     rows += [_unseen("ghn", success_at_end=True), _unseen("random", success_at_end=False), _unseen("nearest")]
     table = _compared(*rows)
     found = {(line.method, line.against): line for line in table.lines if line.metric == "success"}
-    # d2nwg is not finished; nearest is the best baseline; baselines are not compared
+    # d2nwg is not finished; nearest is the best baseline, and no other is compared
     assert {pair: line.verdict for pair, line in found.items()} == {
         ("nnit", "ghn"): "worse",
         ("nnit", "nearest"): "undecided",
         ("sane", "ghn"): "worse",
         ("sane", "nearest"): "worse",
         ("nnit", "sane"): "better",
+        ("nearest", "ghn"): "worse",
     }
     assert found["nnit", "ghn"].measured == -0.5
     equal = found["nnit", "nearest"]
@@ -492,7 +499,7 @@ def test_a_plugins_role_decides_what_it_is_compared_with() -> None:
 
     assert pairs(Facts(name="mine")) == {("mine", "random"), ("nnit", "random"), ("nnit", "mine")}
     assert pairs(Facts(name="mine", role="baseline")) == {("nnit", "mine")}, "it is the best baseline"
-    assert pairs(Facts(name="mine", role="source")) == {("nnit", "mine"), ("nnit", "random")}
+    assert pairs(Facts(name="mine", role="source")) == {("nnit", "mine"), ("nnit", "random"), ("random", "mine")}
     assert pairs(Facts(name="mine", role="source", seen_only=True)) == {("nnit", "random")}
 
 

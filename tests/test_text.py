@@ -2,7 +2,10 @@ import csv
 import io
 import json
 import math
+from dataclasses import replace
 from typing import Any
+
+import pytest
 
 from nnbench.analysis.measured import Estimate
 from nnbench.analysis.statistics import Interval
@@ -50,11 +53,21 @@ def test_text_shows_headers_rules_and_caption() -> None:
     assert "5% of a_b ± undefined" in text and "\x1b" not in text
 
 
-def test_a_name_too_long_for_its_column_is_wrapped_not_cut() -> None:
-    text = render([_table(("average_aligned", MEASURED, 0.94))], "text", 32)
-    assert "36.8 [36.1, 37.4]" in text and "…" not in text
-    rows = text[text.rindex("──") :].splitlines()[1:4]
-    assert "".join(line.split()[0] for line in rows if line.strip()) == "average_aligned"
+@pytest.mark.parametrize("width", [20, 80])
+def test_a_terminal_that_is_too_narrow_cuts_no_number_and_breaks_no_name(width: int) -> None:
+    table = _table(("average_aligned_of_the_nearest_hypernetworks", MEASURED, 0.94))
+    numbers = replace(table.columns[1], header="measured return, which is a long header")
+    text = render([replace(table, columns=[table.columns[0], *[numbers] * 3, table.columns[2]])], "text", width)
+    (row,) = [line.split() for line in text.splitlines() if "average" in line]
+    assert row == ["average_aligned_of_the_nearest_hypernetworks", *["36.8", "[36.1,", "37.4]"] * 3, "94.0"]
+    assert text.count("measured return, which is a long header") == 3
+    assert len(text.splitlines()[-1]) <= width, "the caption is wrapped"
+
+
+def test_people_see_no_negative_zero() -> None:
+    text = render([_table(("nnit", Estimate(-0.01, lambda: Interval(-0.01, -0.02, 0.01)), -0.0001))], "text", 80)
+    assert "0.0 [0.0, 0.0]" in text and "-0.0" not in text
+    assert "-0.01" in render([_table(("nnit", Estimate(-0.01), -0.0))], "csv")
 
 
 def test_markdown_joins_broken_headers() -> None:

@@ -1,12 +1,14 @@
-"""What the measured numbers say of the paper's claims, in sentences, whichever way they point.
+"""What the measured numbers look like beside the paper's claims, in sentences, whichever way they point.
 
-Methods are compared by the differences of their success on the same test episodes. Where the interval of a difference
-holds 0 nothing is decided, and that is said.
+The methods are adaptations, trained on another zoo than the paper's. So a sentence says what was found here, and
+settles no claim. Methods are compared by the differences of their success on the same test episodes. Where the
+interval of a difference holds 0 nothing is decided, and that is said.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
+from statistics import median
 
 from nnbench.analysis.lines import Line
 from nnbench.analysis.methods import Methods
@@ -18,7 +20,9 @@ MOST = 8
 _ROUNDING = 0.015
 """Two successes printed in whole percent differ if they differ by more."""
 
-_VERDICTS = {1: "borne out", 0: "not decided", -1: "contradicted"}
+_ORDERS = {1: "the paper's order", 0: "not told apart", -1: "the reverse order"}
+_BESIDE = {1: "above", 0: "not told from", -1: "below"}
+_BETTER = {1: "better", 0: "not told apart", -1: "worse"}
 
 
 @dataclass(frozen=True)
@@ -36,20 +40,25 @@ class _Split:
         """The methods that the paper has, best there first."""
         return sorted(self.claimed, key=lambda method: -self.claimed[method])
 
-    def rankings(self) -> Iterator[tuple[str, str, Line, int]]:
-        """Each two methods that the paper ranks: the better, the worse, their difference, and whether it has the same
-        sign (1), the other one (-1) or none (0)."""
+    def difference(self, first: str, other: str) -> Line | None:
+        """The first less the other, whichever way it was taken; None where it was not."""
+        if (first, other) in self.differences or (other, first) not in self.differences:
+            return self.differences.get((first, other))
+        line = self.differences[other, first]
+        assert line.measured is not None and line.lo is not None and line.hi is not None
+        return replace(line, method=first, against=other, measured=-line.measured, lo=-line.hi, hi=-line.lo)
+
+    def rankings(self) -> Iterator[tuple[float, Line]]:
+        """Each two methods that the paper ranks: how far it has the better above the worse, and their difference."""
         for better, worse in combinations(self.claimants, 2):
-            if self.claimed[better] - self.claimed[worse] > _ROUNDING:
-                for pair, sign in (((better, worse), 1), ((worse, better), -1)):
-                    if pair in self.differences:
-                        difference = self.differences[pair]
-                        yield better, worse, difference, sign * _side(difference, 0)
+            claimed, found = self.claimed[better] - self.claimed[worse], self.difference(better, worse)
+            if claimed > _ROUNDING and found is not None:
+                yield claimed, found
 
     def beside(self, difference: Line) -> str:
         """Both successes and their difference."""
         means = (self.measured[method].measured for method in (difference.method, difference.against or ""))
-        ours, theirs = (f"{100 * mean:.1f} %" for mean in means if mean is not None)
+        ours, theirs = (f"{100 * mean:z.1f} %" for mean in means if mean is not None)
         found = _interval(difference)
         return f"{difference.method} {ours}, {difference.against} {theirs}, difference {found} points"
 
@@ -70,37 +79,32 @@ def judge_claims(lines: Iterable[Line], methods: Methods) -> list[str]:
 
 
 def summarise_ranking(lines: Iterable[Line]) -> str:
-    """What became of the paper's order of the methods, in a paragraph; empty where no two were measured."""
-    found: dict[tuple[str, str, str], list[tuple[str, int]]] = {}
-    for (task, name), split in _group(lines).items():
-        for better, worse, difference, side in split.rankings():
-            assert difference.measured is not None
-            gap = difference.measured if difference.method == better else -difference.measured
-            claimed = split.claimed[better] - split.claimed[worse]
-            said = f"{100 * gap:.1f} points on {task} ({100 * claimed:.0f} in the paper), {_VERDICTS[side]}"
-            found.setdefault((name, better, worse), []).append((said, side))
-    if not found:
-        return ""
-    sides = [side for pairs in found.values() for _, side in pairs]
-    counts = ", ".join(f"{sides.count(side)} {_VERDICTS[side]}" for side in (1, 0, -1))
+    """The paper's order of the methods and the order here, in a paragraph; empty where no two were measured."""
+    found: dict[tuple[str, str, str | None], list[str]] = {}
+    splits = _group(lines)
+    for (task, name), split in splits.items():
+        for claimed, line in split.rankings():
+            said = f"{_interval(line)} points on {task} ({100 * claimed:.0f} in the paper)"
+            found.setdefault((name, line.method, line.against), []).append(said)
     pairs = [
-        f"{better} over {worse} on {split} architectures: {'; '.join(said for said, _ in cases)}."
+        f"{better} less {worse} on {split} architectures: {'; '.join(cases)}."
         for (split, better, worse), cases in found.items()
     ]
-    return " ".join([f"The paper's ranking by success, two methods, a task and a split at a time: {counts}.", *pairs])
+    return " ".join([*_sum_up_order(splits), *pairs])
 
 
 def summarise_findings(lines: Iterable[Line], methods: Methods) -> list[str]:
     """The most important of the claims, one sentence for all tasks, about architectures held out; at most `MOST`.
 
-    By rule: what the paper claims of its method, the paper's order, its method beside the hypernetworks and the best
-    baseline, that baseline beside the paper's own numbers, and then variants, those first that differ most from what
-    they are made of.
+    By rule: what the paper claims of its method, the paper's order (on seen architectures too), its method beside the
+    hypernetworks and the best baseline, that baseline beside the paper's own numbers, and then variants, those first
+    that differ most from what they are made of.
     """
-    splits = {task: split for (task, name), split in _group(lines).items() if name == "unseen"}
+    groups = _group(lines)
+    splits = {task: split for (task, name), split in groups.items() if name == "unseen"}
     sentences = [
         *_sum_up_headline(splits),
-        *_sum_up_order(splits),
+        *_sum_up_order(groups),
         *_sum_up_references(splits, methods),
         *_sum_up_baselines(splits, methods),
         *_sum_up_variants(splits, methods),
@@ -112,20 +116,27 @@ def _sum_up_headline(splits: Mapping[str, _Split]) -> Iterator[str]:
     found = {task: split.measured[SUBJECT] for task, split in splits.items() if SUBJECT in split.measured}
     if found:
         solved = _enumerate([f"{_interval(line)} % of {task}" for task, line in found.items()])
-        said = _say_sides({task: _side(line, CLAIMED_UNSEEN) for task, line in found.items()}, _VERDICTS)
-        yield f"{SUBJECT} solves {solved}; the paper claims more than {100 * CLAIMED_UNSEEN:.0f} %: {said}."
+        sides = {task: _side(line, CLAIMED_UNSEEN) for task, line in found.items()}
+        said = _say_sides(sides, {side: f"{word} that" for side, word in _BESIDE.items()})
+        yield (f"{SUBJECT} solves here {solved}; the paper claims more than {100 * CLAIMED_UNSEEN:.0f} %: {said}.")
 
 
-def _sum_up_order(splits: Mapping[str, _Split]) -> Iterator[str]:
-    sides = [side for split in splits.values() for *_, side in split.rankings()]
-    if sides:
-        counts = ", ".join(f"{sides.count(side)} {_VERDICTS[side]}" for side in (1, 0, -1))
-        yield f"The paper's order of its methods by success, two methods and a task at a time: {counts}."
+def _sum_up_order(splits: Mapping[tuple[str, str], _Split]) -> Iterator[str]:
+    """How often two methods stand in the paper's order, and how much nearer to one another than there."""
+    found = [ranking for split in splits.values() for ranking in split.rankings()]
+    if found:
+        names = sorted({name for _, line in found for name in (line.method, line.against or "")})
+        sides = [_side(line, 0) for _, line in found]
+        nearer = median((line.measured or 0.0) / claimed for claimed, line in found)
+        others = "".join(f", {sides.count(side)} {_ORDERS[side]}" for side in (0, -1) if side in sides)
+        yield (
+            f"The order of {_enumerate(names)} here is the paper's in {sides.count(1)} of {len(sides)} cases (two "
+            f"methods on one task, seen or unseen){others}; the median distance here is {nearer:z.2f} of the paper's."
+        )
 
 
 def _sum_up_references(splits: Mapping[str, _Split], methods: Methods) -> Iterator[str]:
     names = {"source": "which wrote the zoo", "baseline": "the best baseline"}
-    words = {1: "better", 0: "not told apart", -1: "worse"}
     pairs = dict.fromkeys(pair for split in splits.values() for pair in split.differences if pair[0] == SUBJECT)
     for first, other in pairs:
         if methods[other].role in names:
@@ -134,8 +145,8 @@ def _sum_up_references(splits: Mapping[str, _Split], methods: Methods) -> Iterat
                 for task, split in splits.items()
                 if (first, other) in split.differences
             }
-            said = _say_sides({task: _side(line, 0) for task, line in found.items()}, words)
-            yield f"{first} less {other} ({names[methods[other].role]}) is {_list_points(found)}: {said}."
+            said = _say_sides({task: _side(line, 0) for task, line in found.items()}, _BETTER)
+            yield f"{first} less {other} ({names[methods[other].role]}) is here {_list_points(found)}: {said}."
 
 
 def _sum_up_baselines(splits: Mapping[str, _Split], methods: Methods) -> Iterator[str]:
@@ -149,29 +160,17 @@ def _sum_up_baselines(splits: Mapping[str, _Split], methods: Methods) -> Iterato
 
 
 def _sum_up_variants(splits: Mapping[str, _Split], methods: Methods) -> Iterator[str]:
-    words = {1: "better", 0: "not told apart", -1: "worse"}
     sentences = []
     for facts in methods.variants():
         base, change = facts.variant_of or ("", "")
-        found = {}
-        for task, split in splits.items():
-            for pair, sign in (((facts.name, base), 1), ((base, facts.name), -1)):
-                if pair in split.differences:
-                    found[task] = _signed(split.differences[pair], sign)
+        measured = {task: split.difference(facts.name, base) for task, split in splits.items()}
+        found = {task: line for task, line in measured.items() if line is not None}
         if found:
             gap = max(abs(line.measured or 0.0) for line in found.values())
-            said = _say_sides({task: _side(line, 0) for task, line in found.items()}, words)
-            text = f"{facts.name} ({base}, but {change}) less {base} is {_list_points(found)}: {said}."
+            said = _say_sides({task: _side(line, 0) for task, line in found.items()}, _BETTER)
+            text = f"{facts.name} ({base}, but {change}) less {base} is here {_list_points(found)}: {said}."
             sentences.append((gap, text))
     yield from (text for _, text in sorted(sentences, key=lambda found: -found[0]))
-
-
-def _signed(line: Line, sign: int) -> Line:
-    """The difference the other way round where the sign is -1."""
-    if sign == 1:
-        return line
-    assert line.measured is not None and line.lo is not None and line.hi is not None
-    return replace(line, measured=-line.measured, lo=-line.hi, hi=-line.lo)
 
 
 def _list_points(found: Mapping[str, Line]) -> str:
@@ -179,7 +178,7 @@ def _list_points(found: Mapping[str, Line]) -> str:
 
 
 def _say_sides(sides: Mapping[str, int], words: Mapping[int, str]) -> str:
-    """`borne out`, where that is so of every task, or `borne out on A, not decided on B`."""
+    """`better`, where that is so of every task, or `better on A, not told apart on B`."""
     tasks = {side: [task for task, found in sides.items() if found == side] for side in (1, 0, -1)}
     named = {side: found for side, found in tasks.items() if found}
     if len(named) == 1:
@@ -210,36 +209,32 @@ def _group(lines: Iterable[Line]) -> dict[tuple[str, str], _Split]:
 def _headline(split: _Split) -> Iterator[str]:
     if split.name == "unseen" and SUBJECT in split.measured:
         found = split.measured[SUBJECT]
-        verdict = _VERDICTS[_side(found, CLAIMED_UNSEEN)]
-        yield (
-            f"the paper claims more than {100 * CLAIMED_UNSEEN:.0f} % success for {SUBJECT}; measured "
-            f"{_interval(found)} %: {verdict}"
-        )
+        beside = _BESIDE[_side(found, CLAIMED_UNSEEN)]
+        claimed = f"the {100 * CLAIMED_UNSEEN:.0f} % that the paper claims"
+        yield f"{SUBJECT} solves {_interval(found)} % here, {beside} {claimed}"
 
 
 def _rankings(split: _Split) -> Iterator[str]:
-    measured, claimed = split.measured, split.claimed
-    for better, worse, difference, side in split.rankings():
-        reported = f"{better} ({100 * claimed[better]:.0f} %) over {worse} ({100 * claimed[worse]:.0f} %)"
-        sentence = f"the paper ranks {reported}; measured {split.beside(difference)}: {_VERDICTS[side]}"
-        # A method that is not what the paper measured may have been trained too little, or adapted better.
-        for way, place in ((-1, "below"), (1, "above")):
-            other_than = [method for method in (better, worse) if _side(measured[method], claimed[method]) == way]
-            if other_than:
-                names = " and ".join(other_than)
-                sentence += f"; {names} here {place} the paper's own number, for whatever reason"
+    for _, line in split.rankings():
+        both = (line.method, line.against or "")
+        reported = " over ".join(f"{method} ({100 * split.claimed[method]:.0f} %)" for method in both)
+        sentence = f"the paper has {reported}; here {split.beside(line)}: {_ORDERS[_side(line, 0)]}"
+        for way in (-1, 1):
+            names = [method for method in both if _side(split.measured[method], split.claimed[method]) == way]
+            if names:
+                sentence += f"; {_enumerate(names)} here {_BESIDE[way]} the paper's number"
         yield sentence
 
 
 def _beside_references(split: _Split, methods: Methods) -> Iterator[str]:
     """The paper's methods beside what wrote the zoo, and beside the best baseline."""
-    does = {1: "does better than", 0: "cannot be told from", -1: "does worse than"}
-    names = {"source": "asking the hypernetworks directly", "baseline": "the best baseline measured"}
+    does = {1: "does better than", 0: "is not told from", -1: "does worse than"}
+    names = {"source": "asking the hypernetworks directly", "baseline": "the best baseline"}
     for method in split.claimants:
         for (first, other), difference in split.differences.items():
             name = names.get(methods[other].role)
             if first == method and name:
-                yield f"{method} {does[_side(difference, 0)]} {name} ({other}): {split.beside(difference)}"
+                yield f"here {method} {does[_side(difference, 0)]} {name} ({other}): {split.beside(difference)}"
 
 
 def _best_baseline(split: _Split, methods: Methods) -> Iterator[str]:
@@ -248,8 +243,7 @@ def _best_baseline(split: _Split, methods: Methods) -> Iterator[str]:
     if best and beaten:
         names = ", ".join(f"{method} ({100 * split.claimed[method]:.0f} %)" for method in beaten)
         yield (
-            f"the best baseline measured ({best.method}) solves more here than the paper says of {names}: "
-            f"{_interval(best)} %"
+            f"the best baseline ({best.method}) solves more here, {_interval(best)} %, than the paper says of {names}"
         )
 
 
@@ -265,18 +259,19 @@ def _find_beaten(split: _Split, line: Line) -> list[str]:
 
 def _variants(split: _Split, methods: Methods) -> Iterator[str]:
     """Each variant beside the method that it is made of."""
-    does = {1: "scores above", 0: "cannot be told from", -1: "scores below"}
+    does = {1: "scores above", 0: "is not told from", -1: "scores below"}
     for facts in methods.variants():
         variant, (base, change) = facts.name, facts.variant_of or ("", "")
-        difference = split.differences.get((variant, base)) or split.differences.get((base, variant))
+        difference = split.difference(variant, base)
         if difference is None:
             continue
-        side = _side(difference, 0) * (1 if difference.method == variant else -1)
-        sentence = f"{variant} ({base}, but {change}) {does[side]} {base}: {split.beside(difference)}"
+        sentence = (
+            f"{variant} ({base}, but {change}) {does[_side(difference, 0)]} {base} here: {split.beside(difference)}"
+        )
         own, measured = split.claimed.get(base), split.measured
         if own is not None and _side(measured[base], own) and not _side(measured[variant], own):
-            where = f"lies within the interval of {variant}, {_interval(measured[variant])}, and not of {base}"
-            sentence += f"; the paper's own number for {base}, {100 * own:.0f} %, {where}"
+            where = f"lies within the interval of {variant} here, {_interval(measured[variant])}, and not of {base}"
+            sentence += f"; the paper's number for {base}, {100 * own:.0f} %, {where}"
         yield sentence
 
 
@@ -288,4 +283,5 @@ def _side(line: Line, value: float) -> int:
 
 def _interval(line: Line) -> str:
     assert line.measured is not None and line.lo is not None and line.hi is not None
-    return f"{100 * line.measured:.1f} [{100 * line.lo:.1f}, {100 * line.hi:.1f}]"
+    # `z` prints a zero without a sign.
+    return f"{100 * line.measured:z.1f} [{100 * line.lo:z.1f}, {100 * line.hi:z.1f}]"

@@ -56,11 +56,12 @@ def _compare(rows: Mapping[str, Row], methods: Methods) -> list[Comparison]:
 
 def choose_pairs(rows: Mapping[str, Row], methods: Methods) -> list[tuple[str, str]]:
     """Each generator beside the source, the best baseline and the paper's own method; the paper's methods beside one
-    another; variants beside what they are made of."""
+    another; variants beside what they are made of; last the best baseline beside the source."""
     generators = methods.of_role("generator", rows)
-    beside = methods.references(rows)
-    if baselines := methods.of_role("baseline", rows):
-        beside.append(max(baselines, key=lambda method: _success(rows[method])))
+    sources = methods.references(rows)
+    baselines = methods.of_role("baseline", rows)
+    best = [max(baselines, key=lambda method: _success(rows[method]))] if baselines else []
+    beside = sources + best
     pairs = [(method, other) for method in generators for other in beside]
     if SUBJECT in generators:
         pairs += [(SUBJECT, method) for method in generators if method != SUBJECT]
@@ -70,7 +71,7 @@ def choose_pairs(rows: Mapping[str, Row], methods: Methods) -> list[tuple[str, s
         base = (methods[method].variant_of or ("",))[0]
         if base in generators and SUBJECT not in (method, base):
             pairs.append((method, base))
-    return pairs
+    return pairs + [(baseline, source) for baseline in best for source in sources]
 
 
 def overlap_with_source(row: Row, scores: Mapping[UnitName, Scores], source: str) -> list[float]:

@@ -1,6 +1,8 @@
 """Rows of several folders and protocols in one view: each cell is the first of them that has it whole.
 
-Which one that is can be told from the manifests, so that only rows that are shown are read.
+Scores of different protocols are of different episodes. One protocol is therefore the primary one, of all cells that
+have it; others only fill what it leaves empty. Which rows a cell shows can be told from the manifests, so that only
+these are read.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -16,7 +18,7 @@ from nnbench.analysis.results import Results
 from nnbench.analysis.rows import Row
 from nnbench.errors import InputError
 from nnbench.facts import find_facts
-from nnbench.protocol import JOINT, Protocol
+from nnbench.protocol import JOINT, PROTOCOLS, Protocol
 from nnbench.tasks.policies.architectures import architecture_name, load_splits, parse_architecture
 
 Origin = Literal["own", "reference"]
@@ -85,7 +87,10 @@ class Cell:
 
 
 class Joined:
-    """The cells of tables 2 to 4, each of the first layer that has all of its units."""
+    """The cells of tables 2 to 4, each of the first layer that has all of its units.
+
+    Layers of the `primary` protocol are first, of these the user's own; of others those that ship.
+    """
 
     def __init__(
         self,
@@ -98,7 +103,7 @@ class Joined:
         """`names` are the tables. `methods` may be `all`; left out, they are the paper's in its order, the source, the
         best baselines, and all of the user's own. Raises InputError for a method that nothing is known of.
         """
-        self.layers = tuple(layers)
+        self._layers = tuple(layers)
         self.tasks = tuple(tasks)
         self._methods = tuple(methods)
         self._facts = Methods(find_facts())
@@ -106,6 +111,31 @@ class Joined:
         if unknown := [method for method in methods if method != "all" and method not in self._known]:
             known = ", ".join(sorted(self._known))
             raise InputError(f"method {unknown[0]!r}: no results of it are here; expected all, or some of {known}")
+
+    @cached_property
+    def primary(self) -> Protocol:
+        """The protocol of most cells of those that are shown; of two with as many, that of more of the user's own.
+
+        One without a name is there because it was asked for, and goes first.
+        """
+        asked = [(place, method) for place in self.places for method in self._shown(place, ())]
+
+        def count(protocol: Protocol) -> tuple[bool, int, int]:
+            mine = [layer for layer in self._layers if layer.results.protocol == protocol]
+            having = [[layer.origin for layer in mine if _is_whole(layer, *cell)] for cell in asked]
+            return protocol not in PROTOCOLS.values(), sum(map(bool, having)), sum("own" in found for found in having)
+
+        return max(dict.fromkeys(layer.results.protocol for layer in self._layers), key=count)
+
+    @cached_property
+    def layers(self) -> tuple[Layer, ...]:
+        """In the order in which a cell is looked for."""
+
+        def order(layer: Layer) -> tuple[bool, bool]:
+            other = layer.results.protocol != self.primary
+            return other, (layer.origin == "own") == other
+
+        return tuple(sorted(self._layers, key=order))
 
     @cached_property
     def cells(self) -> list[Cell]:
@@ -135,19 +165,19 @@ class Joined:
 
     @cached_property
     def _known(self) -> Collection[str]:
-        measured = {method for layer in self.layers for _, method in layer.units}
+        measured = {method for layer in self._layers for _, method in layer.units}
         return measured.union(*(_papers(place) for place in self.places))
 
     @cached_property
     def _own(self) -> list[str]:
-        return sorted({method for layer in self.layers if layer.origin == "own" for _, method in layer.units})
+        return sorted({method for layer in self._layers if layer.origin == "own" for _, method in layer.units})
 
     @cached_property
     def _sources(self) -> dict[tuple[Place, str], Layer | None]:
         return {
             (place, method): next((one for one in self.layers if _is_whole(one, place, method)), None)
             for place in self.places
-            for method in self._shown(place)
+            for method in self._shown(place, self._best_baselines)
         }
 
     @cached_property
@@ -159,7 +189,8 @@ class Joined:
                 needed[layer] |= {(place.task, method, arch) for arch in place.archs}
         return {layer: layer.results.narrow(_one_of(units)) for layer, units in needed.items()}
 
-    def _shown(self, place: Place) -> list[str]:
+    def _shown(self, place: Place, baselines: Sequence[str]) -> list[str]:
+        """`baselines` are those that do best, where nobody names methods."""
         if self._methods and self._methods != ("all",):
             return list(self._methods)
         paper = _papers(place)
@@ -168,7 +199,7 @@ class Joined:
         if place.table == "4":  # the paper has its own method alone here
             return list(dict.fromkeys([*paper, *self._own]))
         source = self._facts.references(sorted(self._known))
-        return list(dict.fromkeys([*paper, *source, *self._best_baselines, *self._own]))
+        return list(dict.fromkeys([*paper, *source, *baselines, *self._own]))
 
     @cached_property
     def _best_baselines(self) -> list[str]:

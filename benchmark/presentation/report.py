@@ -4,6 +4,7 @@ The page needs no other file and no network. Its one script sorts the first tabl
 """
 
 import base64
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -33,7 +34,7 @@ from nnbench.presentation.provenance import (
 )
 from nnbench.presentation.tables import Grid, Table, build
 from nnbench.presentation.tables.captions import protocol_note
-from nnbench.protocol import Protocol
+from nnbench.protocol import PROTOCOLS, Protocol, protocol_name
 from nnbench.store.checkpoints import Budget
 
 _TABLES = ("2", "differences", "3", "4", "6", "1", "novelty", "roundtrip")
@@ -72,7 +73,7 @@ class Content:
 
 
 def page(results: Results) -> str:
-    """The whole page.
+    """The whole page. It takes a while, and says on stderr what it does.
 
     Raises TableError where rows do not belong together, ZooError where a zoo is damaged.
     """
@@ -81,16 +82,20 @@ def page(results: Results) -> str:
         *((name, partial(draw_methods, name, results, ["all"])) for name in OF_METHODS),
         *((name, partial(draw, name, results, task)) for name in OF_ONE_TASK for task in results.tasks),
     ]
-    overview, *figures = [_try(name, make) for name, make in tqdm(wanted, desc="figures", disable=None)]
+    _say(f"intervals and tables of {len(results.manifests)} units, protocol {protocol_name(results.protocol)}")
+    leaderboard, tables = rank_methods(results), build(_TABLES, results)
+    _say(f"{len(wanted)} figures")
+    overview, *figures = [_try(name, make) for name, make in tqdm(wanted, desc="figures", disable=None, leave=False)]
+    _say("the page")
     alignments = [results.alignment_manifest(task) for task in tasks_of(1)]
     return render(
         Content(
             protocol=results.protocol,
             methods=results.methods,
-            leaderboard=rank_methods(results),
+            leaderboard=leaderboard,
             shipped=REFERENCE in results.store.root.parents,
             overview=overview,
-            tables=build(_TABLES, results),
+            tables=tables,
             figures=figures,
             manifests=results.manifests,
             budgets=results.budgets,
@@ -98,6 +103,10 @@ def page(results: Results) -> str:
             alignment=next((manifest for manifest in alignments if manifest is not None), None),
         )
     )
+
+
+def _say(stage: str) -> None:
+    print(f"report: {stage}", file=sys.stderr, flush=True)
 
 
 def _try(name: str, make: Callable[[], Drawing]) -> Drawing | Undrawn:
@@ -117,7 +126,10 @@ def render(content: Content) -> str:
         protocol=content.protocol,
         arxiv=ARXIV_ID,
         summary=_summarise(content.manifests),
-        note=protocol_note(content.protocol),
+        note=_warn(content.protocol),
+        trained_once=not any(
+            "+" in line.generator_seeds for line in lines if content.methods[line.method].role == "generator"
+        ),
         board=content.leaderboard,
         shipped=content.shipped,
         rule=RULE,
@@ -137,6 +149,12 @@ def render(content: Content) -> str:
         zoos={task: manifest and describe_zoo(manifest) for task, manifest in content.zoos.items()},
         alignment=content.alignment and describe_alignment(content.alignment),
     )
+
+
+def _warn(protocol: Protocol) -> str:
+    """What a reader must know first where this is not the benchmark's own protocol; empty where it is."""
+    name = protocol_name(protocol)
+    return f"First look: protocol {name}." if name in PROTOCOLS and protocol != Protocol() else protocol_note(protocol)
 
 
 @cache

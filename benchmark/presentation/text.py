@@ -9,6 +9,7 @@ from typing import Literal, get_args
 
 from rich import box
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table as Layout
 from rich.text import Text
 
@@ -17,6 +18,8 @@ from nnbench.errors import InputError
 from nnbench.presentation.tables import Grid, Shown
 
 _CAPTION_WIDTH = 100
+_ENDLESS = 10_000
+"""Characters; no table is as wide."""
 
 Format = Literal["text", "md", "latex", "csv", "json"]
 
@@ -24,7 +27,8 @@ Format = Literal["text", "md", "latex", "csv", "json"]
 def render(tables: Sequence[Shown], form: Format, width: int | None = None) -> str:
     """The tables as one string that ends in a line break: their grids for people, their lines as csv and json.
 
-    `width` is the terminal's, in characters, for text only.
+    `width` is the terminal's, in characters, for text only: captions are wrapped to it, and tables are as wide as they
+    need to be.
     """
     if form not in get_args(Format):
         raise InputError(f"form {form!r}: expected one of {', '.join(get_args(Format))}")
@@ -70,17 +74,20 @@ def _joined(header: str) -> str:
 def _text(grid: Grid, width: int | None) -> str:
     table = Layout(box=box.SIMPLE_HEAD, padding=(0, 0), show_edge=False)
     for position, header in enumerate(grid.headers):
-        number = position >= grid.text_columns
-        table.add_column(header, justify="right" if number else "left", no_wrap=number, overflow="fold")
+        table.add_column(header, justify="left" if position < grid.text_columns else "right", no_wrap=True)
     for position, row in enumerate(grid.rows):
         if position in grid.sections:
             table.add_section()
         table.add_row(*map(Text, row))
     console = Console(width=width, file=io.StringIO(), color_system=None)
-    console.width = min(console.width, grid.widest or console.width)
-    for part in (Text(grid.title), table):
-        console.print(part)
-    console.print(Text(grid.caption), width=_CAPTION_WIDTH)
+    said = min(console.width, _CAPTION_WIDTH)
+    # A table in a narrower terminal overflows: rich would crop numbers, and drop the first column.
+    endless = console.options.update(max_width=_ENDLESS)
+    console.width = max(console.width, Measurement.get(console, endless, table).maximum)
+    console.print(Text(grid.title), width=said)
+    console.print(table)
+    if grid.caption:
+        console.print(Text(grid.caption), width=said)
     written: str = console.file.getvalue()  # type: ignore[attr-defined]
     return "".join(f"{line.rstrip()}\n" for line in written.splitlines())
 

@@ -10,7 +10,7 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from nnbench.errors import NnbenchError
-from nnbench.tasks.files import write_atomically
+from nnbench.tasks.files import require_folder, write_atomically
 
 WIDTH = 6.5
 """Inches, the text of a printed page."""
@@ -47,10 +47,14 @@ class Drawing:
 
 
 def save(drawing: Drawing, path: Path) -> None:
-    """Write as PNG, SVG or PDF, by the file's suffix. Raises FigureError at any other, OSError on a full disk."""
+    """Write as PNG, SVG or PDF, by the file's suffix.
+
+    Raises FigureError at any other, WriteError where the folder is missing or cannot be written to.
+    """
     kind = path.suffix.lower().removeprefix(".")
     if kind not in ("png", "svg", "pdf"):
         raise FigureError(f"{path}: expected a name that ends in .png, .svg or .pdf")
+    require_folder(path)
     write_atomically(path, partial(_write, drawing, kind))
 
 

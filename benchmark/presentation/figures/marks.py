@@ -60,10 +60,12 @@ class Named:
     def draw(self, ax: Axes, marks: Sequence[Mark], keep_free: Sequence[Text] = ()) -> None:
         """Draw the marks; names will not cover the texts to keep free."""
         for mark in marks:
+            # Open ones lie above, so that a mark below is seen through them.
+            order = 5 if "markerfacecolor" in self.styles[mark.method] else 4
             look = {"alpha": 1.0 if mark.whole else 0.55, "markersize": mark.size} | self.styles[mark.method]
             if mark.extent is not None:
                 ax.plot([mark.x] * 2, mark.extent, color=look["color"], linewidth=1.2, zorder=3, clip_on=False)
-            ax.plot([mark.x], [mark.y], linestyle="none", zorder=4, clip_on=False, **look)
+            ax.plot([mark.x], [mark.y], linestyle="none", zorder=order, clip_on=False, **look)
         self._waiting.append((ax, list(marks), list(keep_free)))
 
     def finish(self) -> None:
@@ -89,7 +91,7 @@ def style_methods(names: Sequence[str], methods: Methods) -> dict[str, dict[str,
         colour = _COLOURS[place % len(_COLOURS)]
         style: dict[str, Any] = {"marker": _MARKERS[place % len(_MARKERS)], "color": colour, "markeredgewidth": 1.5}
         if methods[name].role != "generator":
-            style["markerfacecolor"] = "white"
+            style["markerfacecolor"] = "none"
         styles[name] = style
     return styles
 

@@ -13,7 +13,7 @@ from nnbench.presentation.figures.choice import unseen_rows
 from nnbench.presentation.figures.cost import training_minutes
 from nnbench.presentation.figures.drawing import STYLE, Drawing, FigureError
 from nnbench.presentation.figures.marks import FONTS, Mark, Named, style_methods
-from nnbench.presentation.figures.novelty import mark_corner, median_of, novelty_points, scale_novelty
+from nnbench.presentation.figures.novelty import PADDED, mark_corner, median_of, novelty_points, scale_novelty
 
 _SMALLEST, _LARGEST = 6.0, 16.0
 """Points across, of a method that trains nothing and of the one that trains longest."""
@@ -37,7 +37,8 @@ def draw_overview(results: Results, chosen: Sequence[str]) -> Drawing:
         raise FigureError("no method has success and novelty on every task that was measured")
     what = (
         "Mean over tasks, on architectures held out. Across, how far a method's median network lies from the nearest "
-        "hypernetwork policy, as a share of what two hypernetworks lie apart. The larger a mark, the longer its "
+        "hypernetwork policy, as a share of what two hypernetworks lie apart; "
+        f"{PADDED}. The larger a mark, the longer its "
         f"training: {_say_times(places)}. Filled: generators; open: baselines, and the source."
     )
     return Drawing("Success, novelty and training time", what, overview_scatter(places, results.methods))
@@ -50,8 +51,8 @@ def overview_scatter(places: Sequence[Place], methods: Methods) -> Figure:
         figure = Figure(figsize=(4.6, 5.2), layout="constrained")
         ax = figure.subplots()
         scale_novelty(ax, max(place.novelty for place in places))
-        ax.set_xlabel("novelty (1: as new as another hypernetwork)")
-        corner = mark_corner(ax, 7)
+        ax.set_xlabel("novelty (1: as far as another hypernetwork)")
+        corner = mark_corner(ax, "far in weights,\nworks", 7)
         ax.set_ylabel("mean success on unseen architectures (%)")
         named = Named(figure, style_methods([place.method for place in places], methods))
         marks = [

@@ -1,12 +1,14 @@
 """What is said below tables of measured rows, and about protocols."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from nnbench.analysis.reported import ARXIV_ID
 from nnbench.analysis.rows import Row
 from nnbench.presentation.tables.table import MISSING
-from nnbench.protocol import PROTOCOLS, Protocol
+from nnbench.protocol import Protocol, protocol_name
+
+ONE_TRAINING = "One training of each generator: intervals do not hold the variance of training."
 
 
 def protocol_note(protocol: Protocol) -> str:
@@ -18,41 +20,108 @@ def protocol_note(protocol: Protocol) -> str:
     return ""
 
 
-def explain_columns(protocol: Protocol) -> str:
-    """The caption of tables 2 to 4."""
-    return (
-        f"{protocol_note(protocol)} Protocol {protocol.short}: {protocol.samples} samples per architecture; the top "
-        f"{protocol.top} by mean return on {protocol.selection_episodes} selection episodes are scored on "
-        f"{protocol.test_episodes} test episodes, which chose nothing. The row of a split is the mean over its "
-        "architectures. [low, high]: 95% bootstrap interval over test episodes, distinct networks and generator seeds. "
-        "selection %: the same policies on the episodes that chose them, which is optimistic. "
-        f"all {protocol.samples} %: every sample on the first {protocol.screening_episodes} of those, nothing "
-        "selected. L2 to GHN: median distance of the top to the nearest hypernetwork policy, neurons matched. "
-        "networks, GHN seeds: distinct among the top. reported: printed in the table of this number of arXiv "
-        f"{ARXIV_ID}, not measured here; the paper does not define its ±. verdict: is the measured interval of "
-        f"return/success above the reported number, below it, or around it. {MISSING}: not measured, or not reported."
-    ).strip()
+def explain_columns(name: str, rows: Sequence[Row], protocol: Protocol, hidden: Collection[str] = ()) -> str:
+    """Every column of the wide tables 2 to 4, one explanation per line; `hidden` are metrics without a column."""
+    columns = {
+        "selection_success": "selection %: the same policies on the episodes that chose them, which is optimistic.",
+        "sample_success": f"all {protocol.samples} %: every sample on the first {protocol.screening_episodes} "
+        "selection episodes, nothing selected.",
+        "ghn_distance": "L2 to GHN: median distance of the top to the nearest hypernetwork policy, neurons matched.",
+        "networks": "networks: distinct among the top.",
+        "ghn_seeds": "GHN seeds: distinct among the hypernetworks that the top are nearest to.",
+    }
+    return _lines(
+        _note(protocol),
+        *_explain_scores(name, protocol),
+        "[low, high]: 95% bootstrap interval over test episodes, distinct networks and generator seeds.",
+        explain_certainty(rows),
+        say_training(rows),
+        count_diverged(rows),
+        *(said for metric, said in columns.items() if metric not in hidden),
+        f"reported: printed in the table of this number of arXiv {ARXIV_ID}, not measured here; the paper does not "
+        "define its ±.",
+        "verdict: is the measured interval of return/success above the reported number, below it, or around it.",
+        f"{MISSING}: not measured, or not reported.",
+    )
 
 
-def count_diverged(rows: Iterable[Row]) -> str:
-    """What is said of samples that diverged; empty where none did."""
+def explain_overview(name: str, rows: Sequence[Row], protocol: Protocol, marks: Mapping[str, str]) -> str:
+    """Every column and mark of the paper's arrangement, one explanation per line."""
+    return _lines(
+        _note(protocol),
+        *_explain_scores(name, protocol),
+        "[low,high]: 95% bootstrap interval over test episodes, distinct networks and generator seeds; rounded outward "
+        "to whole percents.",
+        explain_certainty(rows),
+        say_training(rows),
+        count_diverged(rows),
+        f"paper: success % and return that arXiv {ARXIV_ID} reports, not measured here.",
+        *(f"{mark}: {meaning}." for mark, meaning in marks.items()),
+        _unseen(rows),
+        f"{MISSING}: not measured, or not reported.",
+    )
+
+
+def summarise(
+    name: str, rows: Sequence[Row], protocol: Protocol, marks: Mapping[str, str], claims: str = "paper"
+) -> str:
+    """The short caption of tables 2 to 4: what a cell is, and what its marks mean; `claims` heads the paper's."""
+    said = [
+        _note(protocol),
+        f"Protocol {protocol_name(protocol)}: top {protocol.top} of {protocol.samples} samples on "
+        f"{protocol.test_episodes} test episodes" + ("; mean over architectures." if name == "2" else "."),
+        f"[ ]: 95% interval; {claims}: arXiv {ARXIV_ID}.",
+        *(f"{mark} {meaning}." for mark, meaning in marks.items()),
+        explain_certainty(rows),
+        say_training(rows),
+        count_diverged(rows),
+        _unseen(rows),
+        f"{MISSING} not measured, or not reported.",
+    ]
+    return " ".join(filter(None, said))
+
+
+def say_training(rows: Sequence[Row]) -> str:
+    """That no interval tells how trainings differ; empty where something was trained with several seeds."""
+    measured = [row for row in rows if row.measured]
+    return ONE_TRAINING if measured and all(len(row.generator_seeds) == 1 for row in measured) else ""
+
+
+def count_diverged(rows: Sequence[Row]) -> str:
+    """How many samples diverged, by method; empty where none did."""
     found = {row.method: row.measured.diverged for row in rows if row.arch is None and row.measured is not None}
     counts = ", ".join(f"{count} of {method}" for method, count in found.items() if count)
-    return f" Samples with an action that was not finite count as failed: {counts}." if counts else ""
+    return f"Samples with an action that was not finite count as failed: {counts}." if counts else ""
 
 
-def explain_overview(protocols: Sequence[Protocol], marks: Mapping[str, str]) -> str:
-    """The short caption of tables 2 to 4: what a cell is, and what its marks mean."""
-    first = next((one for one in protocols if one != PROTOCOLS["quick"]), protocols[0])
-    said = (
-        f"Of the top {first.top} of {first.samples} samples on {first.test_episodes} test episodes: mean over "
-        f"architectures, [95% interval]; paper: what arXiv {ARXIV_ID} reports."
-    )
-    said = " ".join([said, *(f"{mark} {meaning}." for mark, meaning in marks.items())])
-    return f"{said} unseen: held out of training. {MISSING} not measured, or not reported."
+def explain_certainty(rows: Sequence[Row]) -> str:
+    """How the interval of a success of exactly 0 or 1 is made; empty where there is none."""
+    if any(row.measured and row.measured.success.mean in (0, 1) for row in rows):
+        return "The interval of exactly 0 or 100 % is Wilson's, of as many trials as there are test episodes."
+    return ""
 
 
-def describe_quick() -> str:
-    """The protocol of a first look, in words."""
-    quick = PROTOCOLS["quick"]
-    return f"a first look: top {quick.top} of {quick.samples} on {quick.test_episodes} episodes"
+def _explain_scores(name: str, protocol: Protocol) -> list[str]:
+    ends = {"success_at_end": "at the end of the episode", "success_once": "at any step of the episode"}
+    known = protocol_name(protocol)
+    return [
+        f"Protocol {known}{'' if known == protocol.short else f' ({protocol.short})'}: {protocol.samples} samples per "
+        f"architecture; the top {protocol.top} by mean return on {protocol.selection_episodes} selection episodes are "
+        f"scored on {protocol.test_episodes} test episodes, which chose nothing.",
+        f"return: sum of the rewards of an episode, which are 0 to 1 at each of its {protocol.horizon} steps.",
+        f"success %: share of the test episodes that succeed {ends[protocol.headline]}.",
+        "The row of a split is the mean over its architectures." if name == "2" else "",
+    ]
+
+
+def _note(protocol: Protocol) -> str:
+    """That of a protocol without a name: of others the name says it."""
+    return protocol_note(protocol) if protocol_name(protocol) == protocol.short else ""
+
+
+def _unseen(rows: Sequence[Row]) -> str:
+    return "unseen: held out of training." if any(row.partition == "unseen" for row in rows) else ""
+
+
+def _lines(*said: str) -> str:
+    return "\n".join(filter(None, said))

@@ -10,7 +10,7 @@ from nnbench.analysis.comparisons import Comparison
 from nnbench.analysis.measured import Estimate, Measured
 from nnbench.analysis.rows import Row
 from nnbench.analysis.statistics import Interval
-from nnbench.presentation.tables.captions import protocol_note
+from nnbench.presentation.tables.captions import protocol_note, say_training
 from nnbench.presentation.tables.generation import name_with_seeds
 from nnbench.presentation.tables.table import MISSING, Entry, Label, Number, Table, interval, point
 from nnbench.protocol import Protocol
@@ -18,13 +18,16 @@ from nnbench.protocol import Protocol
 
 def differences_table(comparisons: Sequence[Comparison], protocol: Protocol) -> Table[Comparison]:
     """Methods beside one another on the same test episodes, of all tasks."""
+    trained = say_training([row for found in comparisons for row in (found.first, found.other)])
+    said = " ".join(filter(None, [trained, protocol_note(protocol)]))
     return Table(
         "differences",
         "Differences between methods on the same test episodes",
         "The first method's mean over the split's architectures less the second's, of table 2. [low, high]: 95% "
         "bootstrap interval over test episodes, drawn for both alike, and over networks and generator seeds, drawn for "
-        "each by itself. verdict: better or worse by success where the interval does not hold 0, undecided where it "
-        f"does. {protocol_note(protocol)}".strip(),
+        "each by itself; where a success is exactly 0 or 100 %, no narrower than with its Wilson interval of as many "
+        "trials as there are test episodes. verdict: better or worse by success where the interval does not hold 0, "
+        f"undecided where it does. {said}".strip(),
         [
             Label("task", lambda found: found.first.task, once=True),
             Label("split", lambda found: found.first.partition, once=True),

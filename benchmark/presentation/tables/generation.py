@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from nnbench.analysis.measured import PARTITIONS, Estimate, Measured
 from nnbench.analysis.rows import Row
-from nnbench.presentation.tables.captions import count_diverged, explain_columns
+from nnbench.presentation.tables.captions import explain_columns
 from nnbench.presentation.tables.table import MISSING, Entry, Label, Number, Table, count, interval, point, verdict
 from nnbench.protocol import Protocol
 
@@ -22,7 +22,7 @@ def table2(rows: Sequence[Row], protocol: Protocol, task: str, *, per_architectu
     return Table(
         "2",
         f"Table 2: architecture-conditioned generation, {task}",
-        explain_columns(protocol) + count_diverged(rows),
+        explain_columns("2", rows, protocol),
         [
             Label("split", lambda row: "" if row.arch else row.partition),
             Label("method", lambda row: f" {row.arch}" if row.arch else name_with_seeds(row)),
@@ -35,16 +35,16 @@ def table2(rows: Sequence[Row], protocol: Protocol, task: str, *, per_architectu
 
 def table3(rows: Sequence[Row], protocol: Protocol) -> Table[Row]:
     """Generation of architecture and weights together; the rows are those of `joint_rows`, of all tasks."""
+    hidden = ("ghn_distance", "ghn_seeds")
     return Table(
         "3",
         "Table 3: joint generation of architecture and weights",
-        f"{explain_columns(protocol)}{count_diverged(rows)} "
-        "train/unseen/outside/other: of all samples, the share of architectures that were trained on, held out, "
-        "outside the space though of its widths, or none of these.",
+        f"{explain_columns('3', rows, protocol, hidden)}\ntrain/unseen/outside/other: of all samples, the share of "
+        "architectures that were trained on, held out, outside the space though of its widths, or none of these.",
         [
             Label("task", lambda row: row.task, once=True),
             Label("method", name_with_seeds),
-            *_scores(protocol, hidden=("ghn_distance", "ghn_seeds")),
+            *_scores(protocol, hidden),
             Label("train/unseen/\noutside/other %", _mixture, right=True),
             *(Number(None, f"share_{name}", _measured(_share(name)), optional=True) for name in PARTITIONS),
         ],
@@ -55,15 +55,16 @@ def table3(rows: Sequence[Row], protocol: Protocol) -> Table[Row]:
 
 def table4(rows: Sequence[Row], protocol: Protocol, task: str) -> Table[Row]:
     """Single architectures; the rows are those of `single_rows`."""
+    hidden = ("selection_success", "sample_success", "networks", "ghn_seeds")
     return Table(
         "4",
         f"Table 4: single architectures, {task}",
-        explain_columns(protocol) + count_diverged(rows),
+        explain_columns("4", rows, protocol, hidden),
         [
             Label("architecture", lambda row: row.arch or "", once=True),
             Label("split", lambda row: row.partition, once=True),
             Label("method", name_with_seeds),
-            *_scores(protocol, hidden=("selection_success", "sample_success", "networks", "ghn_seeds")),
+            *_scores(protocol, hidden),
         ],
         [_entry(row) for row in rows],
         section=lambda row: row.arch,

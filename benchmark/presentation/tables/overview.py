@@ -1,4 +1,4 @@
-"""Tables 2 to 4 as the paper arranges them: methods down, tasks across, 100 characters wide."""
+"""Tables 2 to 4 as the paper arranges them: methods down, tasks across."""
 
 import math
 import re
@@ -9,20 +9,12 @@ from functools import cached_property
 from nnbench.analysis.joined import Cell, Layer, TableName
 from nnbench.analysis.lines import JoinedLine, Line
 from nnbench.analysis.measured import Estimate
-from nnbench.presentation.tables.captions import (
-    count_diverged,
-    describe_quick,
-    explain_columns,
-    explain_overview,
-    protocol_note,
-)
+from nnbench.presentation.tables.captions import explain_overview, summarise
 from nnbench.presentation.tables.table import MISSING, Grid
-from nnbench.protocol import PROTOCOLS, Protocol
+from nnbench.protocol import Protocol, protocol_name
 
-OWN, QUICK, OWN_QUICK = "*", "~", "≈"
-"""Marks of cells: the user's own, those of a first look, and those that are both."""
-
-_WIDEST = 100
+OWN, OTHER, OWN_OTHER = "*", "~", "≈"
+"""Marks of cells: the user's own, those of another protocol than the primary one, and those that are both."""
 
 _TITLES: dict[TableName, str] = {
     "2": "Table 2: architecture-conditioned generation",
@@ -50,12 +42,12 @@ class Sheet:
         return list(self.make_lines())
 
 
-def overview(name: TableName, cells: Sequence[Cell], only: Protocol | None = None, *, explain: bool = False) -> Grid:
+def overview(name: TableName, cells: Sequence[Cell], primary: Protocol, *, marked: bool, explain: bool = False) -> Grid:
     """One of the tables 2 to 4 of these cells.
 
-    `only` is the protocol of all cells, where they are of one folder; without it marks tell the user's own cells from
-    those that ship, and first looks from the whole protocol. `explain` puts the meaning of every column below. A
-    success is the mean and its 95% interval, rounded outward. What the paper reports has columns of its own.
+    `marked` tells the user's own cells from those that ship, and cells of other protocols from those of the `primary`
+    one. `explain` puts the meaning of every column below. A success is the mean and its
+    95% interval, rounded outward. What the paper reports has columns of its own.
     """
     tasks = list(dict.fromkeys(cell.place.task for cell in cells))
     partitions = list(dict.fromkeys(cell.place.partition for cell in cells))
@@ -69,16 +61,15 @@ def overview(name: TableName, cells: Sequence[Cell], only: Protocol | None = Non
             rows.append([partition, *[""] * (len(_HEADERS) * len(tasks))])
         for label in dict.fromkeys(_label(cell) for cell in cells if cell.place.partition == partition):
             here = [found.get((label, partition, task)) for task in tasks]
-            texts = [text for cell in here for text in _texts(cell, marked=only is None)]
+            texts = [text for cell in here for text in _texts(cell, primary if marked else None)]
             rows.append([f" {label}" if several else label, *texts])
     return Grid(
         _TITLES[name] + ("" if several or name == "3" else f", {partitions[0]} architectures" if partitions else ""),
         ["architecture" if name == "4" else "method", *(head for task in tasks for head in _headers(task))],
         1,
-        _caption(cells, only, explain),
+        _caption(name, cells, primary, marked, explain),
         rows or [[MISSING] * (1 + len(_HEADERS) * len(tasks))],
         frozenset(sections - {0}),
-        _WIDEST,
     )
 
 
@@ -110,8 +101,8 @@ def _label(cell: Cell) -> str:
     return arch if cell.row.reported else f"{arch} {method}"
 
 
-def _texts(cell: Cell | None, *, marked: bool) -> list[str]:
-    """One for each of the `_HEADERS`."""
+def _texts(cell: Cell | None, primary: Protocol | None) -> list[str]:
+    """One for each of the `_HEADERS`; without marks where there is no primary protocol."""
     if cell is None:
         return [MISSING] * len(_HEADERS)
     claim, found = cell.row.reported.values if cell.row.reported else {}, cell.row.measured
@@ -120,34 +111,40 @@ def _texts(cell: Cell | None, *, marked: bool) -> list[str]:
     if found is None:
         progress = f"{cell.row.finished} of {cell.row.expected}" if cell.row.finished else MISSING
         return [progress, success, MISSING, returned]
-    mark = _mark(cell.layer) if marked else ""
-    return [f"{mark}{_interval(found.success)}", success, f"{found.mean_return.mean:.1f}", returned]
+    mark = _mark(cell.layer, primary) if primary else ""
+    return [f"{mark}{_interval(found.success)}", success, f"{found.mean_return.mean:z.1f}", returned]
 
 
 def _interval(success: Estimate) -> str:
     """In percent; the bounds rounded outward to whole ones, so that 99.7 to 100 does not read as certainty."""
     mean, low, high = (100 * value for value in success.interval)
-    return f"{mean:.1f} [{math.floor(low + 1e-9)},{math.ceil(high - 1e-9)}]".replace("100.0", "100")
+    return f"{mean:z.1f} [{math.floor(low + 1e-9)},{math.ceil(high - 1e-9)}]".replace("100.0", "100")
 
 
-def _mark(layer: Layer | None) -> str:
+def _mark(layer: Layer | None, primary: Protocol) -> str:
     if layer is None:
         return ""
-    if layer.results.protocol == PROTOCOLS["quick"]:
-        return OWN_QUICK if layer.origin == "own" else QUICK
+    if layer.results.protocol != primary:
+        return OWN_OTHER if layer.origin == "own" else OTHER
     return OWN if layer.origin == "own" else ""
 
 
-def _caption(cells: Sequence[Cell], only: Protocol | None, explain: bool) -> str:
-    layers = list(dict.fromkeys(cell.layer for cell in cells if cell.layer is not None))
-    protocols = [only] if only else list(dict.fromkeys(layer.results.protocol for layer in layers)) or [Protocol()]
-    if explain:
-        return "\n".join(explain_columns(protocol) for protocol in protocols)
-    meanings = {OWN: "your own", QUICK: describe_quick(), OWN_QUICK: "your own first look"}
-    used = {_mark(layer) for layer in layers} if only is None else set()
+def _caption(name: TableName, cells: Sequence[Cell], primary: Protocol, marked: bool, explain: bool) -> str:
+    layers = list(dict.fromkeys(cell.layer for cell in cells if cell.layer is not None)) if marked else []
+    others = dict.fromkeys(layer.results.protocol for layer in layers if layer.results.protocol != primary)
+    by = ", ".join(
+        f"{protocol_name(one)} (top {one.top} of {one.samples}, {one.test_episodes} episodes)" for one in others
+    )
+    meanings = {
+        OWN: "your own",
+        OTHER: f"by protocol {by}: other episodes, do not compare returns",
+        OWN_OTHER: f"your own by protocol {by}: other episodes, do not compare returns",
+    }
+    used = [_mark(layer, primary) for layer in layers]
+    if OTHER in used:
+        meanings[OWN_OTHER] = f"both {OWN} and {OTHER}"
     marks = {mark: meaning for mark, meaning in meanings.items() if mark in used}
     if any(0 < cell.row.finished < cell.row.expected for cell in cells):
         marks["n of m"] = "architectures done (--detail)"
-    note = protocol_note(only) if only else ""
-    diverged = count_diverged(cell.row for cell in cells)
-    return f"{note} {explain_overview(protocols, marks)}{diverged}".strip()
+    say = explain_overview if explain else summarise
+    return say(name, [cell.row for cell in cells], primary, marks)

@@ -79,8 +79,6 @@ class Grid:
     rows: Sequence[Sequence[str]]
     sections: frozenset[int]
     """Rows that a rule is drawn above."""
-    widest: int | None = None
-    """No wider than this as text, in characters, however wide the terminal is."""
 
 
 @dataclass(frozen=True)
@@ -163,14 +161,14 @@ def verdict(measured: Estimate | None, claim: float | None) -> str:
 
 def point(digits: int, scale: float = 1) -> Callable[[Estimate], str]:
     """Formats the mean alone, times `scale`."""
-    return lambda estimate: f"{scale * estimate.mean:.{digits}f}"
+    return lambda estimate: f"{scale * estimate.mean:z.{digits}f}"
 
 
 def interval(digits: int, scale: float = 1) -> Callable[[Estimate], str]:
     """Formats the mean and its interval, times `scale`."""
 
     def text(estimate: Estimate) -> str:
-        mean, low, high = (f"{scale * value:.{digits}f}" for value in estimate.interval)
+        mean, low, high = (f"{scale * value:z.{digits}f}" for value in estimate.interval)
         return f"{mean} [{low}, {high}]"
 
     return text

@@ -10,7 +10,7 @@ from nnbench.analysis.results import Results
 from nnbench.analysis.rows import Row
 from nnbench.errors import InputError
 from nnbench.presentation.tables.build import build
-from nnbench.presentation.tables.captions import explain_overview, protocol_note
+from nnbench.presentation.tables.captions import summarise
 from nnbench.presentation.tables.generation import table2, table3, table4
 from nnbench.presentation.tables.overview import Sheet, joined_line, overview
 from nnbench.presentation.tables.table import Grid, Table
@@ -57,9 +57,9 @@ def view_folder(names: Sequence[str], results: Results, choice: Choice) -> list[
             shown += tables
         elif choice.detail:
             shown += [_captioned(table, results.protocol, choice) for table in tables]
-        elif any(place.table == name for place in joined.places):
+        elif _has(name, joined, choice):
             shown.append(_arranged(name, joined, tables, choice))
-    return _not_empty(shown, names, choice)
+    return _finished(shown, names, choice)
 
 
 def view_joined(names: Sequence[str], layers: Sequence[Layer], other: Layer, choice: Choice) -> list[Shown]:
@@ -74,9 +74,9 @@ def view_joined(names: Sequence[str], layers: Sequence[Layer], other: Layer, cho
             shown += [_located(_chosen(table, choice), other) for table in build([name], other.results)]
         elif choice.detail:
             shown += _details(name, joined, choice)
-        elif any(place.table == name for place in joined.places):
+        elif _has(name, joined, choice):
             shown.append(_arranged(name, joined, None, choice))
-    return _not_empty(shown, names, choice)
+    return _finished(shown, names, choice)
 
 
 def _join(layers: Sequence[Layer], tasks: Sequence[str], names: Sequence[str], choice: Choice) -> Joined:
@@ -84,10 +84,30 @@ def _join(layers: Sequence[Layer], tasks: Sequence[str], names: Sequence[str], c
     return Joined(layers, tasks, arranged, choice.partitions, choice.methods)
 
 
-def _not_empty(shown: list[Shown], names: Sequence[str], choice: Choice) -> list[Shown]:
+def _has(name: TableName, joined: Joined, choice: Choice) -> bool:
+    """Whether there is anything to show; without a split that is asked for, a table of dashes says that nothing is."""
+    if choice.split is None:
+        return any(place.table == name for place in joined.places)
+    return any(cell.place.table == name for cell in joined.cells)
+
+
+def _finished(shown: list[Shown], names: Sequence[str], choice: Choice) -> list[Shown]:
+    """The tables, each explanation once."""
     if not shown:
-        raise InputError(f"table {', '.join(names)} has no split {choice.split} of this task; leave --split out")
-    return shown
+        split = f" of split {choice.split}; leave --split out" if choice.split else " of this task"
+        raise InputError(f"table {', '.join(names)}: no rows{split}")
+    if not choice.explain:
+        return shown
+    said: set[str] = set()
+    return [_said_once(table, said) for table in shown]
+
+
+def _said_once(table: Shown, said: set[str]) -> Sheet:
+    """The table without the lines of its caption that were said before, which are added to."""
+    lines = dict.fromkeys(table.grid.caption.splitlines())
+    grid = replace(table.grid, caption="\n".join(line for line in lines if line not in said))
+    said.update(lines)
+    return Sheet(table.name, lambda: grid, lambda: table.lines)
 
 
 def _chosen(table: Table[Any], choice: Choice) -> Table[Any]:
@@ -98,6 +118,8 @@ def _chosen(table: Table[Any], choice: Choice) -> Table[Any]:
         if (choice.split is None or entry.split == choice.split)
         and (choice.methods in ((), ("all",)) or entry.method in choice.methods)
     ]
+    if choice.split is not None and not entries and table.name not in _ARRANGED:
+        raise InputError(f"table {table.name}: no rows of split {choice.split}; leave --split out")
     return replace(table, entries=entries)
 
 
@@ -108,8 +130,7 @@ def _arranged(name: TableName, joined: Joined, tables: Sequence[Table[Any]] | No
         return [cell for cell in joined.cells if cell.place.table == name]
 
     def grid() -> Grid:
-        only = None if tables is None else joined.layers[0].results.protocol
-        return overview(name, cells(), only, explain=choice.explain)
+        return overview(name, cells(), joined.primary, marked=tables is None, explain=choice.explain)
 
     def lines() -> list[Line]:
         if tables is not None:
@@ -144,8 +165,10 @@ def _details(name: TableName, joined: Joined, choice: Choice) -> list[Shown]:
 
 def _captioned(table: Table[Row], protocol: Protocol, choice: Choice) -> Table[Row]:
     """With the short caption, unless the long one is asked for."""
-    caption = f"{protocol_note(protocol)} {explain_overview([protocol], {})}".strip()
-    return table if choice.explain else replace(table, caption=caption)
+    if choice.explain:
+        return table
+    rows = [entry.data for entry in table.entries]
+    return replace(table, caption=summarise(table.name, rows, protocol, {}, "reported"))
 
 
 def _located(table: Table[Any], layer: Layer) -> Sheet:
