@@ -88,7 +88,7 @@ def test_the_split_joint_ends_in_table_3(tmp_path: Path) -> None:
     done = run_command("run", "--method", "dataset", "--split", "joint", *scale, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     (row,) = [line for line in done.stdout.splitlines() if line.startswith("dataset ")]
-    assert re.match(r"dataset +\d", row) and "Table 3" in done.stdout
+    assert re.match(r"dataset +\*\d", row) and "Table 3" in done.stdout
 
 
 @pytest.mark.slow
