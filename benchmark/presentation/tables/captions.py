@@ -54,7 +54,7 @@ def explain_overview(name: str, rows: Sequence[Row], protocol: Protocol, marks: 
         explain_certainty(rows),
         say_training(rows),
         f"paper: success % and return that arXiv {ARXIV_ID} reports, not measured here.",
-        *(f"{mark}: {meaning}." for mark, meaning in marks.items()),
+        *(f"{mark.removesuffix(':')}: {meaning}." for mark, meaning in marks.items()),
         _unseen(rows),
         f"{MISSING}: not measured, or not reported.",
     )
