@@ -73,7 +73,7 @@ def test_methods_are_listed_with_a_plugin(tmp_path: Path) -> None:
             ["render", "--archs", "32-32-16-64"],
             "results/runs: nnit on PickCube-v1, 32-32-16-64, was not measured with ",
         ),
-        (["figure", "novelty", "--task", "all"], "unknown task 'all': expected one of PickCube-v1"),
+        (["figure", "novelty", "--task", "PickCub"], "unknown task 'PickCub': expected one of PickCube-v1"),
     ],
 )
 def test_wrong_input_is_one_line_and_exit_status_1(tmp_path: Path, arguments: list[str], message: str) -> None:
