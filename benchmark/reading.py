@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from nnbench.analysis.joined import Layer
+from nnbench.analysis.places import Layer
 from nnbench.analysis.results import Results
 from nnbench.errors import InputError
 from nnbench.folders import REFERENCE, RESULTS
@@ -21,7 +21,7 @@ from nnbench.zoos import ZooFolder, zoo_folder
 if TYPE_CHECKING:
     import pandas
 
-    from nnbench.presentation.tables import Shown
+    from nnbench.presentation.tables import Choice, Shown
     from nnbench.presentation.text import Format
 
 
@@ -102,10 +102,26 @@ def tables(
             Of the joined rows only those of this protocol, but for one that no row that ships is of: then your own
             rows of it are joined with those that ship.
     """
-    from nnbench.presentation.tables import Choice, view_folder, view_joined
+    from nnbench.presentation.tables import Choice
 
-    asked = [names] if isinstance(names, str) else list(names)
     choice = Choice(split=split, methods=tuple(methods), detail=detail, explain=explain)
+    asked = [names] if isinstance(names, str) else list(names)
+    return choose_tables(asked, choice, task, results=results, zoo=zoo, plugins=plugins, protocol=protocol)
+
+
+def choose_tables(
+    asked: Sequence[str],
+    choice: "Choice",
+    task: str,
+    *,
+    results: str | Path | None,
+    zoo: ZooFolder,
+    plugins: Sequence[str | Path],
+    protocol: str | Protocol | None,
+) -> Tables:
+    """What `choice` leaves of the tables that are asked for. The other arguments are those of `tables`."""
+    from nnbench.presentation.tables import view_folder, view_joined
+
     if results is not None:
         opened = open_results(task, results=results, zoo=zoo, plugins=plugins, protocol=protocol)
         return Tables(view_folder(asked, opened, choice))

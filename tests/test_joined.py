@@ -13,6 +13,7 @@ import pytest
 import nnbench
 from nnbench import reading
 from nnbench.folders import REFERENCE, RESULTS
+from nnbench.presentation.tables import Choice
 from nnbench.protocol import PROTOCOLS
 from nnbench.store.archive import read_archive
 
@@ -94,6 +95,30 @@ def test_an_unfinished_own_row_hides_nothing_and_is_no_mean() -> None:
     text = nnbench.tables("2", split="unseen", methods=["mine"]).render("text", 100)
     assert _rows(text, "mine") == [["mine", "2", "of", "8", "—", "—", "—"]]
     assert "architectures done (--detail)" in text
+
+
+def test_own_units_that_no_cell_shows_are_named_and_listed_in_detail() -> None:
+    _copy("nnit", archs=r"-(16-16-16-32|32-32-16-64)-s0-")
+    asked: dict[str, Any] = {"split": "unseen", "task": TASK, "methods": ["nnit", "d2nwg"], "protocol": "quick"}
+    caption = nnbench.tables("2", **asked)[0].grid.caption
+    assert "nnit 2 (quick) (--detail)" in caption
+    detail = nnbench.tables("2", detail=True, **asked).render("text", 120)
+    own = detail[detail.index("(your own rows, protocol quick)") :]
+    own = own[: own.index("Protocol")]
+    assert "2 of 8" in own and "16-16-16-32" in own and "16-64-64-32" not in own
+    _copy("nnit")
+    assert "of your own that" not in nnbench.tables("2", **asked)[0].grid.caption
+    assert "Not in the means" not in nnbench.tables("2", results=QUICK, split="unseen")[0].grid.caption
+
+
+def test_after_a_run_its_methods_stand_beside_the_papers_and_the_source() -> None:
+    _copy("gaussian")
+    _copy("row_dit")
+    choice = Choice(split="unseen", ran=("gaussian",))
+    found = reading.choose_tables(["2"], choice, TASK, results=None, zoo=None, plugins=(), protocol=PROTOCOLS["quick"])
+    text = found.render("text", 100)
+    rows = [line.split()[0] for line in text.splitlines() if "[" in line and "interval" not in line]
+    assert rows == ["sane", "d2nwg", "nnit", "ghn", "gaussian"]
 
 
 def test_default_rows_are_the_papers_the_source_the_best_baselines_and_all_own_ones() -> None:

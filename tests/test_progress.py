@@ -1,16 +1,18 @@
 """What a run says while it runs."""
 
 import re
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
-from nnbench.commands.progress import Progress
+from nnbench.commands.progress import Progress, describe_unfinished
 from nnbench.harness.isolation import MethodError
 from nnbench.harness.outcome import Outcome
-from nnbench.protocol import PROTOCOLS, Unit
+from nnbench.protocol import PROTOCOLS, Protocol, Unit
+from nnbench.tasks.policies.architectures import load_splits
 
 ARCHS = ((16, 16, 16, 32), (32, 32, 16, 64))
 
@@ -85,3 +87,18 @@ def test_a_failed_unit_is_done_and_the_method_with_its_last_one(
     line = capsys.readouterr().err
     assert "finished meanwhile by another process" in line and re.search("2 of 5 done\n", line)
     assert not progress.done
+
+
+@pytest.mark.parametrize(("done", "said"), [(0, []), (1, ["nearest on PickCube-v1: 1 of 8 architectures"]), (8, [])])
+def test_a_method_without_its_mean_is_named_with_where_its_rows_are(done: int, said: list[str], tmp_path: Path) -> None:
+    def manifest(arch: Any, protocol: Protocol = PROTOCOLS["quick"]) -> dict[str, Any]:
+        fields: dict[str, Any] = {"method": "nearest", "method_sha256": "ab" * 32, "generator_seed": 0, "arch": arch}
+        return {"unit": Unit(protocol=protocol, task="PickCube-v1", **fields).fields}
+
+    unseen = load_splits().unseen
+    manifests = [manifest(arch) for arch in unseen[:done]] + [manifest(unseen[-1], Protocol())]
+    asked = _prepared("PickCube-v1", {}, [])
+    asked.seed, asked.store = 0, SimpleNamespace(root=tmp_path, manifests=lambda: manifests)
+    lines = list(describe_unfinished([asked], "unseen"))
+    assert [line.split(",")[0] for line in lines] == said
+    assert all(f"`nnbench table 2 --detail --results {tmp_path}` shows them" in line for line in lines)

@@ -219,10 +219,10 @@ def test_what_is_missing_is_said_in_words() -> None:
     assert f"Table 1, {TASK}: conv1x1, upsample, sgd" in read.text
     assert "No method is finished on all architectures of a split; nnbench run measures one" in read.text
     assert "Nothing was measured here yet" in read.text and f"{TASK}: no zoo comes with this version" in read.text
-    assert "NOT THE BENCHMARK'S PROTOCOL" in read.text
+    assert "Not the benchmark's protocol" in read.text
     named = _Page(_page(protocol=PROTOCOLS["quick"])).text
-    assert "First look: protocol quick." in named and "NOT THE BENCHMARK'S" not in named
-    assert not re.search("First look|NOT THE BENCHMARK'S", _page(protocol=Protocol()))
+    assert "First look: protocol quick." in named and "Not the benchmark's" not in named
+    assert not re.search("First look|Not the benchmark's", _page(protocol=Protocol()))
 
 
 def test_findings_say_that_they_settle_nothing() -> None:

@@ -299,7 +299,7 @@ def test_printed_table_refuses_a_mean_and_lists_what_is_there() -> None:
 
 def test_rows_that_are_not_the_benchmarks_say_so() -> None:
     assert explain_columns("2", [], Protocol()).startswith("Protocol paper (")
-    assert explain_columns("2", [], PROTOCOL).startswith("NOT THE BENCHMARK'S PROTOCOL")
+    assert explain_columns("2", [], PROTOCOL).startswith("Not the benchmark's protocol")
     assert explain_columns("2", [], Protocol(version=1)).startswith("MEASURED BY VERSION 1 of the protocol")
 
 

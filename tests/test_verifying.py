@@ -310,7 +310,7 @@ def test_an_archive_without_units_is_a_failure(tmp_path: Path) -> None:
         (["nowhere"], {}, "nowhere: no such archive or folder"),
         ([], {}, "no archive is named"),
         (["."], {}, "holds neither archives nor finished units"),
-        ([__file__], {}, f"{__file__}: not an archive of results (.tar.xz)"),
+        ([__file__], {}, f"{__file__}: not an archive of results"),
         (["."], {"rollouts": -1}, "--rollouts -1: expected 0 or more"),
         (["."], {"workers": 0}, "--workers 0: expected at least 1"),
     ],

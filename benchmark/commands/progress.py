@@ -5,10 +5,12 @@ Lines go to stderr, alike on a terminal and in a log file.
 
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from nnbench.protocol import Protocol, protocol_name
+from nnbench.folders import RESULTS
+from nnbench.protocol import JOINT, PROTOCOLS, Protocol, architectures_asked, protocol_name
+from nnbench.tasks.policies.architectures import architecture_name
 
 if TYPE_CHECKING:
     from nnbench.harness.outcome import Outcome
@@ -68,6 +70,27 @@ class Progress:
             max(count, 0) * _mean(self._seconds.get(method, every)) for (_, method), count in self._left.items()
         )
         return f"{so_far}, about {_duration(seconds)} left"
+
+
+def describe_unfinished(work: "Sequence[Prepared]", split: str) -> Iterator[str]:
+    """One line of each method that has results of some architectures of the split, and so no mean."""
+    asked = {JOINT if arch is None else architecture_name(arch) for arch in architectures_asked(split)}
+    for one in work:
+        units = [manifest["unit"] for manifest in one.store.manifests()]
+        for name in one.sources:
+            done = {
+                unit["arch"]
+                for unit in units
+                if (unit["task"], unit["method"], unit["generator_seed"]) == (one.zoo.task.name, name, one.seed)
+                and Protocol(**unit["protocol"]) == one.protocol
+            }
+            if 0 < len(done & asked) < len(asked):
+                where = "" if one.store.root == RESULTS else f" --results {one.store.root}"
+                where += "" if one.protocol in PROTOCOLS.values() else f" --protocol {one.protocol.short}"
+                yield (
+                    f"{name} on {one.zoo.task.name}: {len(done & asked)} of {len(asked)} architectures, so no mean of "
+                    f"the split; `nnbench table 2 --detail{where}` shows them"
+                )
 
 
 def say(line: str) -> None:

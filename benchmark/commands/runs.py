@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from nnbench.commands.options import SCALE, TASK, Scale, Split, print_json, print_tables
-from nnbench.commands.progress import Progress, say
+from nnbench.commands.progress import Progress, describe_unfinished, say
 from nnbench.folders import RESULTS
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ def run(
     import nnbench
     from nnbench.harness.process import MethodError
     from nnbench.preparing import prepare
+    from nnbench.presentation.tables import Choice
+    from nnbench.reading import choose_tables
     from nnbench.tasks.registry import expand_tasks
 
     protocol = scale.chosen()
@@ -69,11 +71,12 @@ def run(
         )
         for one in expand_tasks(task)
     ]
+    name, shown_split = "3" if split == "joint" else "2", None if archs == "all" else split
     show = partial(
         nnbench.tables,
-        ["3" if split == "joint" else "2"],
+        [name],
         task=task,
-        split=None if archs == "all" else split,
+        split=shown_split,
         detail=archs not in (None, "all"),  # the mean of a split is not finished then
         results=results,
         protocol=protocol,
@@ -90,11 +93,14 @@ def run(
                 finished = dict.fromkeys(past.unit.method for past in outcomes if past.error is None)
                 if finished:
                     say(show(methods=list(finished)).render("text", 100))
-    tables = show()
     if json:
-        print_json({"outcomes": outcomes, "numbers": [line for table in tables for line in table.lines]})
+        print_json({"outcomes": outcomes, "numbers": [line for table in show() for line in table.lines]})
     else:
-        print_tables(tables)
+        choice = Choice(split=shown_split, ran=tuple(work[0].sources))
+        folder = None if results == RESULTS else results
+        print_tables(choose_tables([name], choice, task, results=folder, zoo=zoo, plugins=plugin, protocol=protocol))
+        for line in describe_unfinished(work, split):
+            say(line)
     if failed := sum(outcome.error is not None for outcome in outcomes):
         raise MethodError(f"{failed} units failed, each for the reason printed above")
 

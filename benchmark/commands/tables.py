@@ -37,7 +37,7 @@ def table(
         format: For people, for papers, or CSV with one number per line.
         detail: All columns and architectures, one table per task.
         explain: Say below the tables what each column is.
-        protocol: paper, quick, or the first digits of a protocol's hash; default paper, else quick.
+        protocol: paper, quick, or the first digits of a protocol's hash; default the named one of most cells.
         json: Print the numbers as JSON.
     """
     import nnbench

@@ -34,7 +34,7 @@ from nnbench.presentation.provenance import (
 )
 from nnbench.presentation.tables import Grid, Table, build
 from nnbench.presentation.tables.captions import protocol_note
-from nnbench.protocol import PROTOCOLS, Protocol, protocol_name
+from nnbench.protocol import Protocol, protocol_name
 from nnbench.store.checkpoints import Budget
 
 _TABLES = ("2", "differences", "3", "4", "6", "1", "novelty", "roundtrip")
@@ -126,7 +126,7 @@ def render(content: Content) -> str:
         protocol=content.protocol,
         arxiv=ARXIV_ID,
         summary=_summarise(content.manifests),
-        note=_warn(content.protocol),
+        note=protocol_note(content.protocol),
         trained_once=not any(
             "+" in line.generator_seeds for line in lines if content.methods[line.method].role == "generator"
         ),
@@ -149,12 +149,6 @@ def render(content: Content) -> str:
         zoos={task: manifest and describe_zoo(manifest) for task, manifest in content.zoos.items()},
         alignment=content.alignment and describe_alignment(content.alignment),
     )
-
-
-def _warn(protocol: Protocol) -> str:
-    """What a reader must know first where this is not the benchmark's own protocol; empty where it is."""
-    name = protocol_name(protocol)
-    return f"First look: protocol {name}." if name in PROTOCOLS and protocol != Protocol() else protocol_note(protocol)
 
 
 @cache

@@ -6,15 +6,17 @@ from dataclasses import replace
 from nnbench.analysis.reported import ARXIV_ID
 from nnbench.analysis.rows import Row
 from nnbench.presentation.tables.table import MISSING
-from nnbench.protocol import Protocol, protocol_name
+from nnbench.protocol import PROTOCOLS, Protocol, protocol_name
 
 ONE_TRAINING = "One training of each generator: intervals do not hold the variance of training."
 
 
 def protocol_note(protocol: Protocol) -> str:
     """What a reader must know first where the numbers are not of the benchmark's protocol; empty where they are."""
+    if protocol == PROTOCOLS["quick"]:
+        return "First look: protocol quick."
     if replace(protocol, version=Protocol.version) != Protocol():
-        return "NOT THE BENCHMARK'S PROTOCOL, a first look only."
+        return "Not the benchmark's protocol, a first look only."
     if protocol.version != Protocol.version:
         return f"MEASURED BY VERSION {protocol.version} of the protocol, which is now at {Protocol.version}."
     return ""
@@ -56,7 +58,7 @@ def explain_overview(name: str, rows: Sequence[Row], protocol: Protocol, marks: 
         say_training(rows),
         count_diverged(rows),
         f"paper: success % and return that arXiv {ARXIV_ID} reports, not measured here.",
-        *(f"{mark}: {meaning}." for mark, meaning in marks.items()),
+        *(f"{mark.removesuffix(':')}: {meaning}." for mark, meaning in marks.items()),
         _unseen(rows),
         f"{MISSING}: not measured, or not reported.",
     )

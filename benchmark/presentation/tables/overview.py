@@ -2,13 +2,14 @@
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 
-from nnbench.analysis.joined import Cell, Layer, TableName
+from nnbench.analysis.joined import Cell
 from nnbench.analysis.lines import JoinedLine, Line
 from nnbench.analysis.measured import Estimate
+from nnbench.analysis.places import Layer, TableName
 from nnbench.presentation.tables.captions import explain_overview, summarise
 from nnbench.presentation.tables.table import MISSING, Grid
 from nnbench.protocol import Protocol, protocol_name
@@ -42,8 +43,16 @@ class Sheet:
         return list(self.make_lines())
 
 
-def overview(name: TableName, cells: Sequence[Cell], primary: Protocol, *, marked: bool, explain: bool = False) -> Grid:
-    """One of the tables 2 to 4 of these cells.
+def overview(
+    name: TableName,
+    cells: Sequence[Cell],
+    primary: Protocol,
+    hidden: Mapping[tuple[str, Protocol], int],
+    *,
+    marked: bool,
+    explain: bool = False,
+) -> Grid:
+    """One of the tables 2 to 4 of these cells. `hidden` counts the user's own units that none of them shows.
 
     `marked` tells the user's own cells from those that ship, and cells of other protocols from those of the `primary`
     one. `explain` puts the meaning of every column below. A success is the mean and its
@@ -67,7 +76,7 @@ def overview(name: TableName, cells: Sequence[Cell], primary: Protocol, *, marke
         _TITLES[name] + ("" if several or name == "3" else f", {partitions[0]} architectures" if partitions else ""),
         ["architecture" if name == "4" else "method", *(head for task in tasks for head in _headers(task))],
         1,
-        _caption(name, cells, primary, marked, explain),
+        _caption(name, cells, primary, hidden, marked, explain),
         rows or [[MISSING] * (1 + len(_HEADERS) * len(tasks))],
         frozenset(sections - {0}),
     )
@@ -129,7 +138,14 @@ def _mark(layer: Layer | None, primary: Protocol) -> str:
     return OWN if layer.origin == "own" else ""
 
 
-def _caption(name: TableName, cells: Sequence[Cell], primary: Protocol, marked: bool, explain: bool) -> str:
+def _caption(
+    name: TableName,
+    cells: Sequence[Cell],
+    primary: Protocol,
+    hidden: Mapping[tuple[str, Protocol], int],
+    marked: bool,
+    explain: bool,
+) -> str:
     layers = list(dict.fromkeys(cell.layer for cell in cells if cell.layer is not None)) if marked else []
     others = dict.fromkeys(layer.results.protocol for layer in layers if layer.results.protocol != primary)
     by = ", ".join(
@@ -146,5 +162,8 @@ def _caption(name: TableName, cells: Sequence[Cell], primary: Protocol, marked: 
     marks = {mark: meaning for mark, meaning in meanings.items() if mark in used}
     if any(0 < cell.row.finished < cell.row.expected for cell in cells):
         marks["n of m"] = "architectures done (--detail)"
+    if hidden:
+        units = ", ".join(f"{method} {count} ({protocol_name(by)})" for (method, by), count in hidden.items())
+        marks["Not in the means:"] = f"units of your own that are too few or of another protocol, {units} (--detail)"
     say = explain_overview if explain else summarise
     return say(name, [cell.row for cell in cells], primary, marks)

@@ -4,8 +4,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, get_args
 
-from nnbench.analysis.joined import PARTITIONS, Cell, Joined, Layer, TableName
+from nnbench.analysis.joined import Cell, Joined
 from nnbench.analysis.lines import Line
+from nnbench.analysis.places import PARTITIONS, Layer, TableName
 from nnbench.analysis.results import Results
 from nnbench.analysis.rows import Row
 from nnbench.errors import InputError
@@ -29,6 +30,8 @@ class Choice:
     """Only this one; None for all."""
     methods: tuple[str, ...] = ()
     """Only these, or `all`; none for those that `Joined` chooses."""
+    ran: tuple[str, ...] = ()
+    """Without `methods`: these beside the paper's and the source, in place of baselines and all of the user's own."""
     detail: bool = False
     """All columns and architectures, a table per task, in place of the paper's arrangement."""
     explain: bool = False
@@ -81,7 +84,7 @@ def view_joined(names: Sequence[str], layers: Sequence[Layer], other: Layer, cho
 
 def _join(layers: Sequence[Layer], tasks: Sequence[str], names: Sequence[str], choice: Choice) -> Joined:
     arranged = [name for name in _ARRANGED if name in names]
-    return Joined(layers, tasks, arranged, choice.partitions, choice.methods)
+    return Joined(layers, tasks, arranged, choice.partitions, choice.methods, choice.ran)
 
 
 def _has(name: TableName, joined: Joined, choice: Choice) -> bool:
@@ -130,36 +133,34 @@ def _arranged(name: TableName, joined: Joined, tables: Sequence[Table[Any]] | No
         return [cell for cell in joined.cells if cell.place.table == name]
 
     def grid() -> Grid:
-        return overview(name, cells(), joined.primary, marked=tables is None, explain=choice.explain)
+        hidden = joined.not_shown(name)
+        return overview(name, cells(), joined.primary, hidden, marked=tables is None, explain=choice.explain)
+
+    def wide(cell: Cell) -> Table[Row]:
+        return _wide(name, [cell.row], cell.protocol, cell.place.task)
 
     def lines() -> list[Line]:
         if tables is not None:
             return [line for table in tables for line in table.lines]
-        return [joined_line(line, cell.layer) for cell in cells() for line in _wide(name, [cell.row], cell).lines]
+        return [joined_line(line, cell.layer) for cell in cells() for line in wide(cell).lines]
 
     return Sheet(name, grid, lines)
 
 
-def _wide(name: TableName, rows: Sequence[Row], cell: Cell, per_architecture: bool = False) -> Table[Row]:
-    """All columns of rows of the layer and the task of the cell."""
-    protocol, task = cell.protocol, cell.place.task
+def _wide(name: TableName, rows: Sequence[Row], protocol: Protocol, task: str, all_archs: bool = False) -> Table[Row]:
+    """All columns of these rows."""
     if name == "2":
-        return table2(rows, protocol, task, per_architecture=per_architecture)
+        return table2(rows, protocol, task, per_architecture=all_archs)
     return table3(rows, protocol) if name == "3" else table4(rows, protocol, task)
 
 
 def _details(name: TableName, joined: Joined, choice: Choice) -> list[Shown]:
-    """A wide table for each task and layer that has cells."""
-    groups: dict[tuple[str, Layer | None], list[Cell]] = {}
-    for cell in joined.cells:
-        if cell.place.table == name and cell.layer is not None:
-            groups.setdefault((cell.place.task, cell.layer), []).append(cell)
+    """A wide table for each task and layer that has rows."""
     shown: list[Shown] = []
-    for (_, layer), cells in groups.items():
-        rows = [row for cell in cells for row in joined.rows(cell.place, cell.row.method)]
-        assert layer is not None
-        table = _captioned(_wide(name, rows, cells[0], per_architecture=True), cells[0].protocol, choice)
-        shown.append(_located(table, layer))
+    for (task, layer), rows in joined.details(name).items():
+        protocol = layer.results.protocol
+        table = _wide(name, rows, protocol, task, all_archs=True)
+        shown.append(_located(_captioned(table, protocol, choice), layer))
     return shown
 
 
