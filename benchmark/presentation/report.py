@@ -175,16 +175,16 @@ def _summarise(manifests: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _explain_once(grids: Sequence[Grid]) -> list[dict[str, Any]]:
-    """Each grid with its note; a caption that was printed before is not printed again."""
-    explained: dict[str, str] = {}
+    """Each grid with its note, without the lines that stand below a table before it."""
+    said: dict[str, str] = {}
     found = []
     for grid in grids:
-        note = grid.caption
-        for caption, title in explained.items():
-            if caption and note.startswith(caption):
-                note = f"Columns as in “{title}”.{note.removeprefix(caption)}"
-        explained.setdefault(grid.caption, grid.title)
-        found.append({"grid": grid, "note": note})
+        lines = grid.caption.split("\n")
+        before = dict.fromkeys(said[line] for line in lines if line in said)
+        note = [f"Columns as in “{'”, “'.join(before)}”."] if before else []
+        note += [line for line in lines if line not in said]
+        said |= {line: grid.title for line in lines if line not in said}
+        found.append({"grid": grid, "note": "\n".join(note)})
     return found
 
 
