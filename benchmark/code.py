@@ -16,7 +16,6 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
-import nnbench
 from nnbench.discovery import Location, find_source
 from nnbench.errors import InputError
 from nnbench.facts import read_facts
@@ -24,7 +23,6 @@ from nnbench.facts import read_facts
 _INSTALLED = tuple(
     {Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib")}
 )
-_OURS = tuple(Path(folder).resolve() for folder in nnbench.__path__)
 
 
 def hash_code(location: Location) -> str | None:
@@ -96,8 +94,10 @@ def _texts(path: Path, own: Callable[[Path], bool]) -> list[str]:
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"{file}: no readable Python file ({error})") from error
         for module in _imported(found[file], file):
+            if module.split(".")[0] == "nnbench":
+                continue
             source = _beside(module, file) or (None if module.startswith(".") else find_source(module))
-            if source is not None and own(source) and not _is_below(source, _OURS):
+            if source is not None and own(source):
                 waiting.append(source.resolve())
     return [found[file] for file in sorted(found)]
 
