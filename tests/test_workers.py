@@ -50,6 +50,18 @@ def test_a_policy_that_diverges_fails_its_own_episodes_alone(simulator: Simulato
         simulator.episodes([Rollout(actor, seeds, record=True)])
 
 
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "error", "message"),
+    [
+        (
+            35,
+            8,
+            ValueError,
+            "the policies read 35 numbers, the task's observation has 42; are they policies of another",
+        ),
+        (42, 7, SimulationError, r"PickCube-v1: the policy's actions have shape \(1, 7\), expected \(1, 8\)"),
+    ],
+)
 def test_policies_of_another_task_are_refused(
     simulator: Simulator, inputs: int, outputs: int, error: type[Exception], message: str
 ) -> None:

@@ -57,10 +57,12 @@ class Simulator:
     def __init__(self, task: Task, workers: int | None = None, *, hang_s: float = HANG_S) -> None:
         processors = count_processors()
         workers = workers if workers is not None else processors
-        if not 1 <= workers <= _MOST * processors:
+        if workers < 1:
+            raise InputError(f"workers={workers}: expected at least 1")
+        if workers > _MOST * processors:
             raise InputError(
-                f"workers={workers}: expected 1 to {_MOST * processors}; this process may use {processors} processors, "
-                "and each worker takes half a gigabyte of memory"
+                f"workers={workers}: expected at most {_MOST * processors}; this process may use {processors} "
+                "processors, and each worker takes half a gigabyte of memory"
             )
         self.task = task
         self.workers = workers
