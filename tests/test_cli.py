@@ -51,7 +51,8 @@ def test_protocols_go_by_name_and_numbers_beside_a_name_count(tmp_path: Path) ->
 def test_methods_are_listed_with_a_plugin(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("raise RuntimeError('listing must not import')\n")
     done = run_command("methods", "--plugin", "mine.py", cwd=tmp_path)
-    assert done.returncode == 0
+    assert done.returncode == 1  # it has no class
+    assert done.stderr == "nnbench: mine cannot be used, for the reason printed above\n"
     names = [line.split()[0] for line in done.stdout.splitlines()]
     assert "mine" in names and {"dataset", "ghn", "nnit"} < set(names) and names == sorted(names)
 

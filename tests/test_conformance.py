@@ -219,7 +219,7 @@ class Forgets(Base):
         (ReadsWhatIsNotThere, "states_its_facts", r"reads is \('weights', 'minds'\), expected a tuple of weights,"),
         (VariantOfNothing, "states_its_facts", "variant_of names 'nnit_2', which is no method; known: average"),
         (SaysItLater, "states_its_facts", "role is 'generator', but read from the source, .* it is 'baseline'; state"),
-        (DrawsInFit, "fits_without_side_effects", "fit uses global random state"),
+        (DrawsInFit, "fits_without_side_effects", "fit used the global random state of numpy.random"),
         (
             ReadsHeldOut,
             "fits_without_side_effects",

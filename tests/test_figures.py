@@ -62,6 +62,7 @@ def _scores(**changes: Any) -> Scores:
         "selected_success": 1.0,
         "sample_success": 0.5,
         "passing": 0.5,
+        "diverged": 0,
         "distinct": 0.75,
         "policies": columns | described,
         "top": top,
