@@ -20,6 +20,8 @@ from nnbench.tasks.simulation.workers import end_with_parent
 
 _LOOK_S = 0.5
 """How often it is asked whether the process still lives: one that a grandchild outlives closes no pipe."""
+_LEAVE_S = 2.0
+"""So long a process may take to end by itself."""
 _READY, _ANSWER, _FAULT = b"r", b"a", b"f"
 
 
@@ -77,12 +79,13 @@ class MethodProcess:
         process, self._process = self._process, None
         if process is None or process.pid is None:
             return
+        if self._connection is not None:
+            self._connection.close()  # one that waits for work ends by itself, and cleans up
+        process.join(_LEAVE_S)
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
         process.kill()  # before it has a group of its own
         process.join()
-        if self._connection is not None:
-            self._connection.close()
 
     def _start(self) -> Connection:
         if self._process is not None and not self._process.is_alive():
