@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from nnbench.harness.isolation import method_at_fault, unchanged_surroundings
 from nnbench.harness.process import MethodError, MethodProcess
 from nnbench.registry import MethodSource
-from nnbench.store.checkpoints import Trained, find, own_folder, read_checkpoint
+from nnbench.store.checkpoints import Trained, code_of, find, own_folder, read_checkpoint
 from nnbench.store.provenance import this_machine
 from nnbench.tasks.files import file_sha256, write_json
 from nnbench.tasks.policies.architectures import architecture_name
@@ -27,9 +27,7 @@ def obtain(source: MethodSource, zoo: Zoo, seed: int, *, retrain: bool = False) 
     CheckpointError.
     """
     found = None if retrain else find(source.name, zoo.task.name, zoo.sha256, seed, source.code_sha256)
-    if found is None or (
-        found.other_code and not any(path.suffix == ".safetensors" for path in found.folder.iterdir())
-    ):
+    if found is None:
         return train(source, zoo, seed)
     if found.other_code:
         print(
@@ -112,8 +110,7 @@ def _hash_saved(name: str, folder: Path) -> dict[str, str]:
 
 def _set_aside(method: str, task: str, seed: int, zoo_sha256: str, own: Path, code_sha256: str | None) -> None:
     """Make room for a new checkpoint: one that other code trained is kept under the name of that code."""
-    _, manifest = read_checkpoint(method, task, own, code_sha256)
-    theirs = manifest.get("code_sha256")
+    theirs = code_of(own)  # a damaged one too must make room: the training that is done must not be lost
     if theirs is not None and theirs != code_sha256:
         kept = own_folder(method, task, seed, zoo_sha256, theirs)
         shutil.rmtree(kept, ignore_errors=True)

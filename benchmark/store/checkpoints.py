@@ -129,7 +129,7 @@ def find_budget(unit: Mapping[str, Any]) -> Budget | None:
     for folder in kept:
         if not (folder / "manifest.json").exists():
             continue
-        code = _code_of(folder)
+        code = code_of(folder)
         trained, manifest = read_checkpoint(method, task, folder, code)
         if trained.sha256 == unit["method_sha256"]:
             described = folder / "config.json"
@@ -140,11 +140,11 @@ def find_budget(unit: Mapping[str, Any]) -> Budget | None:
     return None
 
 
-def _code_of(folder: Path) -> str | None:
+def code_of(folder: Path) -> str | None:
     """What code trained a checkpoint; None also where the manifest cannot be read, which `read_checkpoint` says."""
     try:
         found: str | None = json.loads((folder / "manifest.json").read_text("utf-8")).get("code_sha256")
-    except (ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError):
         return None
     return found
 
