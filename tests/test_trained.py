@@ -266,3 +266,12 @@ def test_a_class_of_a_notebook_is_known_by_its_cells() -> None:
     code = defined(cell, 1)
     assert code is not None and code == defined(cell, 2)
     assert code != defined(cell.replace("3", "4"), 3) and code != defined(cell.replace("[n]", "[]"), 4)
+
+
+def test_a_damaged_checkpoint_costs_no_new_training(method: MethodSource, zoo: Zoo) -> None:
+    folder = train(method, zoo, seed=0).folder
+    (folder / "manifest.json").write_text("{")
+    with pytest.raises(CheckpointError, match="not a trained method's manifest"):
+        obtain(method, zoo, seed=0)
+    again = obtain(method, zoo, seed=0, retrain=True)
+    assert again.folder == folder and obtain(method, zoo, seed=0) == again
