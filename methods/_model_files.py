@@ -1,6 +1,5 @@
 """The files of a trained model: `model.safetensors`, in float16, and `config.json`, what it was trained on and how."""
 
-import json
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -8,22 +7,22 @@ from pathlib import Path
 from typing import Any, Generic, Self, TypeVar
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
 from torch import nn
 
 from nnbench.errors import NnbenchError
 from nnbench.methods._machine import pick_device
 from nnbench.methods._optimisation import Optimised, Run
-from nnbench.tasks.files import write_atomically, write_json
+from nnbench.tasks.files import write_json
+from nnbench.tasks.integrity import parse_sealed, read_stored, seal
 from nnbench.tasks.policies.training_set import TrainingSet
+from nnbench.tasks.tensors import parse_tensors, save_tensors
 
 Config = TypeVar("Config")
 Model = TypeVar("Model", bound=nn.Module)
 
 
 class ModelFileError(NnbenchError, ValueError):
-    """A file of a trained model that is missing, damaged, or of another zoo."""
+    """A trained model of another zoo."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +78,8 @@ def round_as_saved(model: nn.Module) -> None:
 def save_model(directory: Path, model: nn.Module, manifest: Manifest[Any]) -> None:
     """Write both files into an existing directory. Raises WriteError."""
     tensors = {key: value.to("cpu", torch.float16) for key, value in model.state_dict().items()}
-    write_atomically(directory / "model.safetensors", lambda temporary: temporary.write_bytes(save(tensors)))
-    write_json(directory / "config.json", asdict(manifest))
+    save_tensors(directory / "model.safetensors", tensors)
+    write_json(directory / "config.json", seal(asdict(manifest)))
 
 
 def load_model(
@@ -92,24 +91,29 @@ def load_model(
 ) -> tuple[Model, Manifest[Config]]:
     """What `save_model` wrote, for the method of this name.
 
-    Raises ModelFileError where a file does not fit the zoo or this code.
+    Raises DamagedError where a file is not what was written, ModelFileError where it does not fit the zoo. That both
+    belong together the manifest of the checkpoint says, which was checked before.
     """
     path, remedy = directory / "config.json", f"train again: nnbench train --method {name}"
-    try:
-        raw = json.loads(path.read_text())
-        manifest: Manifest[Config] = Manifest(**{**raw, "config": read_config(raw["config"])})
-    except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise ModelFileError(f"{path}: expected the manifest of a model of {name} ({error!r}); {remedy}") from error
+
+    def parse_config(content: bytes) -> Manifest[Config]:
+        raw = parse_sealed(content)
+        return Manifest(**{**raw, "config": read_config(raw["config"])})
+
+    manifest = read_stored(path, parse_config, f"expected the manifest of a model of {name}; {remedy}")
     task = training.task
     expected = {"task": task.name, "observation_dim": task.observation_dim, "action_dim": task.action_dim}
     for key, value in {**expected, "zoo_sha256": training.sha256}.items():
         if (found := getattr(manifest, key)) != value:
             raise ModelFileError(f"{path}: trained for {key} {found!r}, expected {value!r}; {remedy}")
-    with torch.device("meta"):  # initial values would be drawn from the global generator and thrown away
-        model = build(manifest)
-    path = directory / "model.safetensors"
-    try:
-        model.load_state_dict({key: value.float() for key, value in load_file(path).items()}, assign=True)
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise ModelFileError(f"{path}: expected the weights that config.json describes ({error}); {remedy}") from error
+
+    def parse_model(content: bytes) -> Model:
+        with torch.device("meta"):  # initial values would be drawn from the global generator and thrown away
+            model = build(manifest)
+        model.load_state_dict({key: value.float() for key, value in parse_tensors(content)[0].items()}, assign=True)
+        return model
+
+    model = read_stored(
+        directory / "model.safetensors", parse_model, f"expected the weights that config.json describes; {remedy}"
+    )
     return model.to(pick_device()), manifest

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from nnbench.errors import NnbenchError
-from nnbench.tasks.files import WriteError, read_rows, require_folder, write_atomically, write_json, write_rows
+from nnbench.tasks.files import WriteError, parse_rows, require_folder, write_atomically, write_json, write_rows
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
@@ -42,9 +42,9 @@ COUNT_THREADS = """
 import os, sys
 from pathlib import Path
 import pyarrow.parquet
-from nnbench.tasks.files import read_rows
+from nnbench.tasks.files import parse_rows
 before = len(os.listdir("/proc/self/task"))
-assert read_rows(Path(sys.argv[1])) == [{"number": number} for number in range(1000)]
+assert parse_rows(Path(sys.argv[1]).read_bytes()) == [{"number": number} for number in range(1000)]
 assert len(os.listdir("/proc/self/task")) == before, "a thread may outlive the interpreter, which then aborts"
 """
 
@@ -52,5 +52,5 @@ assert len(os.listdir("/proc/self/task")) == before, "a thread may outlive the i
 def test_tables_are_read_by_one_thread(tmp_path: Path) -> None:
     path = tmp_path / "rows.parquet"
     write_rows(path, [{"number": number} for number in range(1000)])
-    assert len(read_rows(path)) == 1000
+    assert len(parse_rows(path.read_bytes())) == 1000
     subprocess.run([sys.executable, "-c", COUNT_THREADS, path], check=True)

@@ -51,12 +51,13 @@ def test_parts_keep_their_order_beyond_ten(tmp_path: Path) -> None:
 
 
 def test_two_processes_at_one_unit_keep_parts_of_their_own(tmp_path: Path) -> None:
-    Journal(tmp_path / "ours", "a" * 8).append(_episodes(0, 3))
-    Journal(tmp_path / "theirs", "b" * 8).append(_episodes(1, 4))
+    ours, theirs = tmp_path / "ours" / "unit", tmp_path / "theirs" / "unit"
+    Journal(ours, "a" * 8).append(_episodes(0, 3))
+    Journal(theirs, "b" * 8).append(_episodes(1, 4))
     # As if both had looked before either wrote: the parts have the same number, and neither replaces the other.
-    (theirs,) = (tmp_path / "theirs").iterdir()
-    theirs.rename(tmp_path / "ours" / theirs.name)
-    kept = Journal(tmp_path / "ours").read()
+    (part,) = theirs.iterdir()
+    part.rename(ours / part.name)
+    kept = Journal(ours).read()
     assert kept is not None and sorted(kept["episode_seed"].to_pylist()) == [0, 1, 1, 2, 2, 3]
 
 

@@ -16,7 +16,8 @@ from nnbench.protocol import Protocol, Unit
 from nnbench.store.errors import StoreError
 from nnbench.store.schemas import EPISODE_SCHEMA, POLICY_SCHEMA, ROLLOUT_SCHEMA, fill_rare
 from nnbench.store.store import Store
-from nnbench.tasks.files import write_atomically
+from nnbench.tasks.files import write_bytes
+from nnbench.tasks.integrity import DamagedError
 from nnbench.tasks.policies.mlp import Weights, random_policy, weights_sha256
 
 PROTOCOL = Protocol(samples=4, top=2, selection_episodes=3, screening_episodes=2, test_episodes=5)
@@ -196,14 +197,14 @@ def test_a_truncated_file_is_named_with_the_remedy(tmp_path: Path, kind: str) ->
     path.write_bytes(path.read_bytes()[:-100])
     assert not store.finished(UNIT)
     with pytest.raises(
-        StoreError, match=rf"{path.name}: missing or corrupt.*delete {path.name} and run the unit again"
+        DamagedError, match=rf"{path.name}: missing or changed.*delete {path.name} and run the unit again"
     ):
         {"parquet": store.rows, "policies.parquet": store.policies}.get(kind, lambda: store.weights(UNIT))()
     path.unlink()
     assert not store.finished(UNIT)
     assert store.rows().num_rows == (0 if kind == "parquet" else _rows().num_rows)
     if kind == "policies.parquet":
-        with pytest.raises(StoreError, match="missing or corrupt"):
+        with pytest.raises(DamagedError, match="missing or changed"):
             store.policies()
 
 
@@ -212,7 +213,7 @@ def test_a_broken_manifest_is_named_with_the_remedy(tmp_path: Path) -> None:
     path = tmp_path / f"{UNIT.key}.json"
     path.write_text(path.read_text()[:50])
     for read in (store.rows, store.manifests, lambda: store.finished(UNIT)):
-        with pytest.raises(StoreError, match=rf"{path.name}: not a manifest.*delete {path.name}"):
+        with pytest.raises(DamagedError, match=rf"{path.name}: not what was written .*delete {path.name}"):
             read()
 
 
@@ -346,14 +347,14 @@ def test_two_processes_that_finish_one_unit_at_once_leave_it_whole(
     column = _rows().column_names.index("return")
     theirs = _rows().set_column(column, "return", pa.array(np.full(_rows().num_rows, 0.5)))
 
-    def write(path: Path, fill: Any) -> None:
+    def write(path: Path, content: bytes) -> None:
         nonlocal others
-        write_atomically(path, fill)
+        write_bytes(path, content)
         if path.suffix == ".parquet" and others == 0:
             others = 1
             store.write(UNIT, theirs, _policies(), _weights(), {"whose": "theirs"})
 
-    monkeypatch.setattr("nnbench.store.store.write_atomically", write)
+    monkeypatch.setattr("nnbench.store.store.write_bytes", write)
     store.write(UNIT, _rows(), _policies(), _weights(), {"whose": "ours"})
     assert others == 1 and store.finished(UNIT)
     rows = _conformed(_rows() if store.info(UNIT)["whose"] == "ours" else theirs)
@@ -482,7 +483,7 @@ def test_a_damaged_archive_is_named_with_the_remedy(tmp_path: Path, kept: float)
     (archive,) = published.iterdir()
     content = archive.read_bytes()
     archive.write_bytes(content[: int(kept * len(content))])
-    with pytest.raises(StoreError, match=rf"{archive.name}: no readable archive .*fetch it again"):
+    with pytest.raises(DamagedError, match=rf"{archive.name}: not what was written .*fetch the archive again"):
         Store(published).rows()
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from nnbench.store.errors import StoreError
 from nnbench.store.roundtrip import read_roundtrips, roundtrip_file, write_roundtrips
+from nnbench.tasks.integrity import DamagedError
 
 TASK = "PickCube-v1"
 
@@ -44,5 +44,6 @@ def test_damaged_files_are_named(tmp_path: Path, damage: str) -> None:
         manifest.write_text(manifest.read_text()[:20])
     else:
         rows.unlink()
-    with pytest.raises(StoreError, match=rf"{rows}: missing or corrupt, .* delete {manifest.name} and run `nnb"):
+    named = manifest if damage == "manifest" else rows
+    with pytest.raises(DamagedError, match=rf"^{named}: .*; delete {manifest.name} and run `nnbench roundtrip` again"):
         read_roundtrips(tmp_path, TASK)

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from nnbench.tasks.training_state import TrainingStateError, load_training_state, save_training_state
+from nnbench.tasks.integrity import DamagedError
+from nnbench.tasks.training_state import load_training_state, save_training_state
 
 
 class _Run:
@@ -44,7 +45,7 @@ def test_a_state_of_something_else_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="state.safetensors: not the training state of this configuration"):
         load_training_state(path, {"model": other.model}, other.optimizer, other.generator)
     path.write_bytes(path.read_bytes()[:-10])
-    with pytest.raises(ValueError, match="delete it to start anew"):
+    with pytest.raises(DamagedError, match="state.safetensors: not what was written .*; delete it to start anew"):
         load_training_state(path, {"model": run.model}, run.optimizer, run.generator)
 
 
@@ -60,7 +61,7 @@ def test_a_flipped_bit_is_never_resumed_from(place: int, bit: int) -> None:
         path.write_bytes(content)
         try:
             progress = load_training_state(path, {"model": other.model}, other.optimizer, other.generator)
-        except TrainingStateError:
+        except DamagedError:
             return
         # What is left are bits that say nothing, such as a space of the header.
         assert progress == {"iteration": 1} and torch.equal(other.model.weight, run.model.weight)

@@ -81,6 +81,7 @@ def _forge(
     if content[f"{UNIT.key}.json"].startswith(b"{"):
         manifest = json.loads(content[f"{UNIT.key}.json"])
         manifest["sha256"] |= {name: _hash(content[name]) for name in manifest["sha256"] if name in content}
+        manifest.pop("checksum", None)
         content[f"{UNIT.key}.json"] = json.dumps(manifest).encode()
     write_archive(target / archive.name, content)
     return target / archive.name
@@ -222,15 +223,15 @@ def _names(file: str) -> Callable[[dict[str, bytes]], None]:
     ("change", "message"),
     [
         (_other_weights, "state weights"),
-        (_no_weights, "no weights of this unit's tested networks"),
+        (_no_weights, "tested.safetensors: not what was written"),
         (_manifest(test_episodes=4), "its unit is called"),
         (_manifest(samples=6.0), "samples of another type"),
-        (_manifest(surprise=1), "not a manifest of this version"),
-        (lambda files: files.update({f"{UNIT.key}.json": b"[" * 100_000}), "not a manifest of this version"),
+        (_manifest(surprise=1), "surprise of another type"),
+        (lambda files: files.update({f"{UNIT.key}.json": b"[" * 100_000}), "not what was written"),
         (_names("../outside.parquet"), "../outside.parquet, which are files of something else"),
         (_names(f"{UNIT.key}./../../outside"), "which are files of something else"),
         (lambda files: files.update({"evil.sh": b"#"}), "holds evil.sh, which no manifest names"),
-        (lambda files: files.pop(f"{UNIT.key}.parquet"), "missing or corrupt"),
+        (lambda files: files.pop(f"{UNIT.key}.parquet"), "missing or changed"),
     ],
 )
 def test_files_that_do_not_belong_together_are_named(
@@ -245,6 +246,7 @@ def test_a_unit_of_another_version_is_not_judged(published: Path, tmp_path: Path
         _manifest(version=PROTOCOL.version - 1)(files)
         manifest = json.loads(files.pop(f"{UNIT.key}.json"))
         key = Unit.from_fields(manifest["unit"]).key
+        del manifest["checksum"]
         manifest["sha256"] = {name.replace(UNIT.key, key): sha for name, sha in manifest["sha256"].items()}
         files |= {name.replace(UNIT.key, key): files.pop(name) for name in list(files)}
         files[f"{key}.json"] = json.dumps(manifest).encode()
@@ -277,7 +279,7 @@ def _archive(path: Path, *members: tuple[str, bytes]) -> Path:
 )
 def test_archives_hold_plain_files_with_names_of_their_own(tmp_path: Path, members: Any) -> None:
     archive = _archive(tmp_path / "bad.tar.xz", *members)
-    assert f"{archive}: holds {members[-1][0]!r}, expected plain files" in _failure(archive)
+    assert f"{archive}: not what was written (it holds {members[-1][0]!r}, expected plain files" in _failure(archive)
     with pytest.raises(nnbench.NnbenchError, match="expected plain files"):
         Store(tmp_path).rows()
 
@@ -292,7 +294,7 @@ def test_a_damaged_archive_is_one_failure_and_the_others_are_verified(
     (tmp_path / "d.tar.xz").write_bytes(content)
     *bad, good = _verify(tmp_path)
     assert [len(one.failures) for one in bad] == [1, 1, 1] and not good.failures
-    assert all("no readable archive" in one.failures[0] for one in bad)
+    assert all("not what was written" in one.failures[0] for one in bad)
 
     monkeypatch.setattr("nnbench.store.archive._LARGEST", 1000)
     (tmp_path / "e.tar.xz").write_bytes(lzma.compress(bytes(10_000)))

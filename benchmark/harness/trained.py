@@ -15,7 +15,8 @@ from nnbench.harness.process import MethodError, MethodProcess
 from nnbench.registry import MethodSource
 from nnbench.store.checkpoints import Trained, code_of, find, own_folder, read_checkpoint
 from nnbench.store.provenance import this_machine
-from nnbench.tasks.files import file_sha256, write_json
+from nnbench.tasks.files import file_sha256, make_folder, write_json
+from nnbench.tasks.integrity import seal
 from nnbench.tasks.policies.architectures import architecture_name
 from nnbench.tasks.zoo.zoo import Zoo
 
@@ -48,11 +49,11 @@ def train(source: MethodSource, zoo: Zoo, seed: int) -> Trained:
     own = own_folder(name, task, seed, zoo.sha256).absolute()
     trained_before = own.exists()
     progress = own.with_name(f"{own.name}-progress" + (f"-{code_sha256[:12]}" if code_sha256 else ""))
-    progress.mkdir(parents=True, exist_ok=True)
+    make_folder(progress)
     began = time.perf_counter()
     # Written elsewhere and then moved, so that a folder which exists is whole.
     unfinished = own.with_name(f"{own.name}-unfinished-{uuid.uuid4().hex[:8]}")
-    unfinished.mkdir(parents=True)
+    make_folder(unfinished)
     try:
         with MethodProcess() as process:
             folders = (zoo.directory.absolute(), progress, unfinished)
@@ -69,7 +70,7 @@ def train(source: MethodSource, zoo: Zoo, seed: int) -> Trained:
             "machine": this_machine(),
             "versions": {package: version(package) for package in ("nnbench", "torch", "numpy")},
         }
-        write_json(unfinished / "manifest.json", manifest)
+        write_json(unfinished / "manifest.json", seal(manifest))
         if trained_before:
             _set_aside(name, task, seed, zoo.sha256, own, code_sha256)
         _move(unfinished, own)

@@ -15,6 +15,7 @@ from nnbench.registry import MethodSource
 from nnbench.store.checkpoints import Trained
 from nnbench.store.errors import StoreError
 from nnbench.store.store import Store
+from nnbench.tasks.integrity import DamagedError
 from nnbench.tasks.simulation.workers import Simulator
 from nnbench.tasks.task import Task
 from nnbench.tasks.zoo.zoo import Zoo
@@ -63,7 +64,7 @@ def run_units(
                 outcome = evaluate(unit, method, novelty, simulator, store, facts=facts[unit.method], full=full)
             except MethodError as error:
                 outcome = Outcome(unit=unit, error=error)
-            except (OSError, StoreError):
+            except (OSError, StoreError, DamagedError):
                 # Another process that finishes the unit removes its journal, which we may be reading.
                 if not store.finished(unit):
                     raise

@@ -4,7 +4,7 @@ Nothing is simulated here, and nothing is believed: names, types and numbers are
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -14,7 +14,7 @@ from nnbench.errors import NnbenchError
 from nnbench.harness.race import MARGIN, Episode, Race, Result
 from nnbench.protocol import Protocol, Unit
 from nnbench.store.folder import Folder, Manifest
-from nnbench.store.schemas import EPISODE_SCHEMA, POLICY_SCHEMA, conform
+from nnbench.store.schemas import EPISODE_SCHEMA, POLICY_SCHEMA, conform, most_rows
 from nnbench.store.validation import check_rows
 from nnbench.store.weights import has_tested, read_tested
 from nnbench.tasks.files import parse_parquet
@@ -51,19 +51,9 @@ class Examined:
 
 
 def parse_unit(folder: Folder, name: str) -> tuple[Manifest, Unit]:
-    """The manifest of this file name and its unit. Raises StoreError or VerificationError."""
-    path = folder.root / name
-    manifest = Manifest.parse(path, folder.read(name))
-    try:
-        _check_types(manifest.unit["protocol"], Protocol())
-        unit = Unit.from_fields(dict(manifest.unit))
-        strings = (unit.task, unit.method, unit.method_sha256)
-        if not all(isinstance(value, str) for value in strings) or type(unit.generator_seed) is not int:
-            raise TypeError("task, method and hash are texts, the seed is a whole number")
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
-        raise VerificationError(f"{path}: states no unit ({error}); publish it again") from error
-    if unit.key != manifest.key:
-        raise VerificationError(f"{path}: its unit is called {unit.key}; file names follow from the unit")
+    """The manifest of this file name and its unit. Raises DamagedError or VerificationError."""
+    path, manifest = folder.root / name, folder.manifest(name.removesuffix(".json"))
+    unit = Unit.from_fields(dict(manifest.unit))
     if unit.protocol.version != Protocol().version:
         raise VerificationError(
             f"{path}: version {unit.protocol.version} of the protocol, this nnbench knows {Protocol().version}; run it "
@@ -73,7 +63,7 @@ def parse_unit(folder: Folder, name: str) -> tuple[Manifest, Unit]:
 
 
 def examine(folder: Folder, manifest: Manifest, unit: Unit) -> Examined:
-    """Check the files of a unit from `parse_unit`. Raises StoreError or VerificationError naming what is wrong."""
+    """Check the files of a unit from `parse_unit`. Raises an error that names what is wrong."""
     if missing := [name for name in _STATED if name not in manifest.content]:
         raise VerificationError(f"{manifest.name}: does not state {', '.join(missing)}; publish it with this nnbench")
     for name in folder.files(manifest):
@@ -97,17 +87,11 @@ def examine(folder: Folder, manifest: Manifest, unit: Unit) -> Examined:
 
 def _read(folder: Folder, name: str, manifest: Manifest, schema: pa.Schema) -> pa.Table:
     """All columns as the file has them, also those that the manifest states too."""
-    content = folder.read_verified(name, manifest)
-    try:
-        return conform(parse_parquet(content), schema, str(folder.root / name))
-    except pa.ArrowException as error:
-        raise VerificationError(f"{folder.root / name}: no readable parquet ({error}); publish it again") from error
 
+    def parse(content: bytes) -> pa.Table:
+        return conform(parse_parquet(content, most_rows(manifest.protocol)), schema, name)
 
-def _check_types(given: Mapping[str, Any], example: Protocol) -> None:
-    expected = {name: type(value) for name, value in asdict(example).items()}
-    if wrong := [name for name, value in given.items() if type(value) is not expected.get(name)]:
-        raise TypeError(f"protocol: {', '.join(wrong)} of another type than this version's")
+    return folder.parse_verified(name, manifest, parse)
 
 
 def _check_partitions(unit: Unit, policies: pa.Table) -> None:

@@ -15,17 +15,29 @@ from typing import Any
 from nnbench.errors import NnbenchError
 from nnbench.folders import RUNS
 from nnbench.tasks.files import file_sha256
+from nnbench.tasks.integrity import DamagedError, read_manifest, read_stored
 from nnbench.tasks.zoo.manifest import SHIPPED as SHIPPED_ZOOS
 
 SHIPPED = Path(str(files("nnbench.methods"))) / "checkpoints"
 TRAINED = RUNS / "methods"
 """Where `nnbench train` writes, below the current folder."""
 
-_KEYS = {"method", "task", "seed", "zoo_sha256", "files", "parameters", "wall_s", "machine", "versions"}
+_KEYS = {
+    "method": str,
+    "task": str,
+    "seed": int,
+    "zoo_sha256": str,
+    "files": dict,
+    "parameters": int,
+    "wall_s": int | float,
+    "machine": dict,
+    "versions": dict,
+}
+"""What a manifest states, and its type."""
 
 
 class CheckpointError(NnbenchError, ValueError):
-    """A trained method that is damaged or was trained on something else."""
+    """A trained method that is another one, or was trained on something else."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +82,8 @@ def find(method: str, task: str, zoo_sha256: str, seed: int, code_sha256: str | 
     """The trained method of this zoo: the user's own, else the one that ships, else None.
 
     `code_sha256` is that of the method's code now (`nnbench.code.hash_code`). What this code trained goes before what
-    other code did; where that learned nothing there is nothing to find. Raises CheckpointError where the files changed,
-    or where the user's folder for the zoo that ships is of another zoo.
+    other code did; where that learned nothing there is nothing to find. Raises DamagedError where files changed, and
+    CheckpointError where the user's folder for the zoo that ships is of another zoo.
     """
     own = own_folder(method, task, seed, zoo_sha256)
     kept = [own_folder(method, task, seed, zoo_sha256, code_sha256)] if code_sha256 else []
@@ -97,21 +109,20 @@ def read_checkpoint(
 ) -> tuple[Trained, dict[str, Any]]:
     """The trained method in a folder, as code of this identity reads it, and its manifest.
 
-    Raises CheckpointError where a file is not what was stored.
+    Raises DamagedError where a file is not what was stored, and CheckpointError where it is another method's.
     """
     path, remedy = folder / "manifest.json", _remedy(method, task, folder)
-    try:
-        manifest: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        if missing := _KEYS - manifest.keys():
-            raise KeyError(*sorted(missing))
-        recorded = {str(name): str(value) for name, value in manifest["files"].items()}
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise CheckpointError(f"{path}: not a trained method's manifest ({error!r}); {remedy}") from error
+    manifest = read_manifest(path, remedy, sums=SHIPPED)
+    if wrong := [name for name, kind in _KEYS.items() if not isinstance(manifest.get(name), kind)]:
+        raise DamagedError(
+            path, f"not a trained method's manifest: {', '.join(wrong)} missing or of another type", remedy
+        )
     if (manifest["method"], manifest["task"]) != (method, task):
         raise CheckpointError(f"{path}: of {manifest['method']} on {manifest['task']}, not of {method}; {remedy}")
-    for name, value in recorded.items():
-        if Path(name).name != name or not (folder / name).is_file() or file_sha256(folder / name) != value:
-            raise CheckpointError(f"{folder / name}: missing or changed since training; {remedy}")
+    for name, sha256 in manifest["files"].items():
+        if Path(name).name != name:
+            raise DamagedError(path, f"names {name!r}, which is no file beside it", remedy)
+        read_stored(folder / name, len, remedy, sha256=sha256)
     identity = {"method": manifest["method"], "zoo": manifest["zoo_sha256"], "files": manifest["files"]}
     identity |= {"code": code_sha256} if code_sha256 else {}
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
@@ -121,7 +132,7 @@ def read_checkpoint(
 def find_budget(unit: Mapping[str, Any]) -> Budget | None:
     """The budget of the trained method that a unit's rows name; None where it is no longer stored.
 
-    `unit` has the fields of a `Unit`, as in a manifest. Raises CheckpointError.
+    `unit` has the fields of a `Unit`, as in a manifest. Raises DamagedError and CheckpointError.
     """
     method, task, seed = unit["method"], unit["task"], unit["generator_seed"]
     own, shipped, name = TRAINED / method / task, SHIPPED / method / task, f"seed-{seed}"
@@ -132,21 +143,31 @@ def find_budget(unit: Mapping[str, Any]) -> Budget | None:
         code = code_of(folder)
         trained, manifest = read_checkpoint(method, task, folder, code)
         if trained.sha256 == unit["method_sha256"]:
-            described = folder / "config.json"
-            config = json.loads(described.read_text()) if described.exists() else {}
-            seconds = config.get("seconds", manifest["wall_s"])
-            numbers = manifest["parameters"], seconds, manifest["machine"], config.get("config", {})
-            return Budget(method, task, seed, *numbers)
+            seconds, config = _described(folder, manifest)
+            return Budget(method, task, seed, manifest["parameters"], seconds, manifest["machine"], config)
     return None
 
 
 def code_of(folder: Path) -> str | None:
     """What code trained a checkpoint; None also where the manifest cannot be read, which `read_checkpoint` says."""
     try:
-        found: str | None = json.loads((folder / "manifest.json").read_text("utf-8")).get("code_sha256")
-    except (OSError, ValueError, AttributeError):
+        found = read_manifest(folder / "manifest.json", "").get("code_sha256")
+    except DamagedError:
         return None
-    return found
+    return found if isinstance(found, str) else None
+
+
+def _described(folder: Path, manifest: Mapping[str, Any]) -> tuple[float, dict[str, Any]]:
+    """The seconds of training and the configuration in config.json, whose form is the method's own affair."""
+    sha256, path = manifest["files"].get("config.json"), folder / "config.json"
+    remedy = _remedy(manifest["method"], manifest["task"], folder)
+    found = {} if sha256 is None else read_stored(path, json.loads, remedy, sha256=sha256)
+    found = found if isinstance(found, dict) else {}
+    seconds, config = found.get("seconds"), found.get("config")
+    return (
+        float(seconds if isinstance(seconds, int | float) else manifest["wall_s"]),
+        config if isinstance(config, dict) else {},
+    )
 
 
 def _ships(task: str, zoo_sha256: str) -> bool:

@@ -2,6 +2,8 @@
 
 from nnbench.errors import NnbenchError
 
+REMEDY_ARCHIVE = "fetch the archive again, or delete it"
+
 
 class StoreError(NnbenchError, RuntimeError):
     """Results that cannot be written or must not be read. Names the file and the remedy."""

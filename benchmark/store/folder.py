@@ -1,16 +1,18 @@
 """The files of finished units in one folder, loose or in archives, or in one archive, and their manifests."""
 
-import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
-from nnbench.protocol import Protocol
+from nnbench.protocol import Protocol, Unit
 from nnbench.store.archive import read_archive
-from nnbench.store.errors import StoreError, remedy
+from nnbench.store.errors import REMEDY_ARCHIVE, StoreError, remedy
+from nnbench.tasks.integrity import parse_sealed, parse_stored, read_stored, seal
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -23,15 +25,14 @@ class Manifest:
     protocol: Protocol
 
     @classmethod
-    def parse(cls, path: Path, text: bytes) -> Self:
-        """Raises StoreError where it is no manifest."""
-        try:
-            content = json.loads(text)
-            protocol = _protocol(tuple(content["unit"]["protocol"].items()))
-            _check_names(path.stem, content["unit"], content["sha256"])
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            raise StoreError(f"{path}: not a manifest of this version ({error}); {remedy(path.name)}") from error
-        return cls(path.name, content, protocol)
+    def parse(cls, name: str, text: bytes) -> Self:
+        """For `read_stored`: raises whatever, where it is not the manifest that belongs into a file of this name."""
+        content, key = parse_sealed(text), name.removesuffix(".json")
+        unit = _unit(content["unit"])
+        if unit.key != key:
+            raise ValueError(f"its unit is called {unit.key}; file names follow from the unit")
+        _check_names(key, content["sha256"])
+        return cls(name, content, unit.protocol)
 
     @property
     def key(self) -> str:
@@ -68,18 +69,16 @@ class Folder:
         return name in self._archived or (self.root / name).exists()
 
     def read(self, name: str) -> bytes:
-        """The file's content, empty where there is none."""
-        path = self.root / name
-        return path.read_bytes() if path.exists() else self._archived.get(name, b"")
+        """The file's content, empty where there is none. Raises DamagedError where it cannot be read."""
+        return self._parse(name, bytes) if self.has(name) else b""
+
+    def parse_verified(self, name: str, manifest: Manifest, parse: Callable[[bytes], T]) -> T:
+        """What `parse` makes of a unit's file. Raises DamagedError where it is not what the manifest says."""
+        return self._parse(name, parse, sha256=manifest.sha256.get(name, "none"))
 
     def read_verified(self, name: str, manifest: Manifest) -> bytes:
-        """The content of a unit's file. Raises StoreError where it is not what the manifest says."""
-        content = self.read(name)
-        if content_sha256(content) != manifest.sha256.get(name):
-            raise StoreError(
-                f"{self.root / name}: missing or corrupt, its sha256 is not the one in its manifest; {remedy(name)}"
-            )
-        return content
+        """The content of a unit's file. Raises as `parse_verified`."""
+        return self.parse_verified(name, manifest, bytes)
 
     def keys(self) -> list[str]:
         """The keys of all units with a manifest and rows, sorted."""
@@ -88,56 +87,70 @@ class Folder:
         return sorted(stem for stem in stems if f"{stem}.parquet" in names)
 
     def manifests(self) -> list[Manifest]:
-        """The manifests of all units with a manifest and rows, by key. Raises StoreError."""
+        """The manifests of all units with a manifest and rows, by key. Raises DamagedError."""
         return [self.manifest(key) for key in self.keys()]
 
     def manifest(self, key: str) -> Manifest:
-        """The manifest of one unit. Raises StoreError where there is none, or none that can be read."""
-        path = self.root / f"{key}.json"
-        if path.exists():
-            return Manifest.parse(path, path.read_bytes())
+        """The manifest of one unit. Raises StoreError where there is none, and DamagedError."""
+        name = f"{key}.json"
+        if not self.has(name):
+            raise StoreError(f"{self.root / name}: no such unit; run it first")
+        if (self.root / name).exists():
+            return self._parse(name, partial(Manifest.parse, name))
         if key not in self._archived_manifests:
-            raise StoreError(f"{path}: no such unit; run it first")
+            self._archived_manifests[key] = self._parse(name, partial(Manifest.parse, name))
         return self._archived_manifests[key]
 
     def files(self, manifest: Manifest) -> list[str]:
         """The names of a unit's files that are here: rows may be published without the weights, or with the tested."""
         return [name for name in manifest.sha256 if self.has(name)]
 
+    def _parse(self, name: str, parse: Callable[[bytes], T], *, sha256: str | None = None) -> T:
+        path = self.root / name
+        if path.exists() or name not in self._archived:
+            return read_stored(path, parse, remedy(name), sha256=sha256)
+        archive, content = self._archived[name]
+        return parse_stored(archive / name, content, parse, REMEDY_ARCHIVE, sha256=sha256)
+
     @cached_property
-    def _archived(self) -> Mapping[str, bytes]:
-        files: dict[str, bytes] = {}
+    def _archived(self) -> Mapping[str, tuple[Path, bytes]]:
+        """By name, the archive that a file is in, and the file's content."""
+        files: dict[str, tuple[Path, bytes]] = {}
         for archive in [self.root] if self.root.is_file() else sorted(self.root.glob("*.tar.xz")):
-            files |= read_archive(archive)
+            files |= {name: (archive, content) for name, content in read_archive(archive).items()}
         return files
 
     @cached_property
-    def _archived_manifests(self) -> Mapping[str, Manifest]:
-        names = [name for name in self._archived if name.endswith(".json")]
-        return {name.removesuffix(".json"): Manifest.parse(self.root / name, self._archived[name]) for name in names}
+    def _archived_manifests(self) -> dict[str, Manifest]:
+        """Those that were read."""
+        return {}
 
 
 def manifest_bytes(content: Mapping[str, Any]) -> bytes:
-    """A manifest's content as its file."""
-    return (json.dumps(content, indent=1) + "\n").encode()
+    """A manifest's content as its file, with a checksum."""
+    return (json.dumps(seal(content), indent=1) + "\n").encode()
 
 
-def content_sha256(content: bytes) -> str:
-    """Hash of a file's content, as manifests state it."""
-    return hashlib.sha256(content).hexdigest()
-
-
-def _check_names(key: str, unit: Mapping[str, Any], hashes: Mapping[str, str]) -> None:
+def _check_names(key: str, hashes: Mapping[str, str]) -> None:
     """Raises ValueError where names are not the unit's: they become paths when units are merged or published."""
     if f"{key}.parquet" not in hashes:
         raise ValueError("it does not name its rows")
     if strange := [name for name in hashes.keys() if not name.startswith(f"{key}.") or "/" in name]:
         raise ValueError(f"it names {', '.join(strange)}, which are files of something else")
-    if not key.startswith(f"{unit['method']}-{unit['task']}-"):
-        raise ValueError("its file is not named by method and task")
+
+
+def _unit(fields: Mapping[str, Any]) -> Unit:
+    """Raises whatever, where these are no fields of a unit."""
+    _check_types(tuple(fields["protocol"].items()))
+    texts = (fields["task"], fields["method"], fields["method_sha256"])
+    if not all(isinstance(value, str) for value in texts) or type(fields["generator_seed"]) is not int:
+        raise TypeError("task, method and hash are texts, the seed is a whole number")
+    return Unit.from_fields(dict(fields))
 
 
 @lru_cache
-def _protocol(fields: tuple[tuple[str, Any], ...]) -> Protocol:
-    """Most manifests of a folder are of one protocol."""
-    return Protocol(**dict(fields))
+def _check_types(protocol: tuple[tuple[str, Any], ...]) -> None:
+    """Most manifests of a folder are of one protocol. Raises TypeError."""
+    expected = {name: type(value) for name, value in asdict(Protocol()).items()}
+    if wrong := [name for name, value in protocol if type(value) is not expected.get(name)]:
+        raise TypeError(f"protocol: {', '.join(wrong)} of another type than this version's")

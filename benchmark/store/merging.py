@@ -1,17 +1,17 @@
 """Copies finished units from one folder to another, or into its archives."""
 
-import json
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
 from nnbench.store.archive import read_archive, write_archive
 from nnbench.store.errors import StoreError
-from nnbench.store.folder import Folder, Manifest, content_sha256, manifest_bytes
+from nnbench.store.folder import Folder, Manifest, manifest_bytes
 from nnbench.store.reading import read_rows
 from nnbench.store.schemas import POLICY_SCHEMA
 from nnbench.store.weights import ALL, TESTED, select_weights
-from nnbench.tasks.files import write_atomically
+from nnbench.tasks.files import write_bytes
+from nnbench.tasks.integrity import content_sha256, parse_sealed
 
 
 def merge(source: Folder, target: Folder) -> tuple[int, int]:
@@ -22,7 +22,7 @@ def merge(source: Folder, target: Folder) -> tuple[int, int]:
     new = _new_units(source, target)
     for manifest in new:
         for name in [*source.files(manifest), manifest.name]:  # the manifest last
-            write_atomically(target.root / name, partial(Path.write_bytes, data=source.read(name)))
+            write_bytes(target.root / name, source.read(name))
     return len(new), len(source.keys()) - len(new)
 
 
@@ -68,12 +68,12 @@ def _tested_weights(source: Folder, manifest: Manifest) -> bytes:
         )
     policies = read_rows(source, [manifest], "policies.parquet", POLICY_SCHEMA, ["sample", "rank"]).to_pylist()
     chosen = {row["sample"] for row in policies if row["rank"] >= 0}
-    return select_weights(manifest.unit, source.read_verified(name, manifest), chosen)
+    return source.parse_verified(name, manifest, partial(select_weights, manifest.unit, samples=chosen))
 
 
 def _with_hash(manifest: bytes, name: str, content: bytes) -> bytes:
     """The manifest with one more file."""
-    fields = json.loads(manifest)
+    fields = parse_sealed(manifest)
     return manifest_bytes(fields | {"sha256": fields["sha256"] | {name: content_sha256(content)}})
 
 

@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from nnbench.protocol import JOINT
-from nnbench.store.errors import StoreError, remedy
 from nnbench.store.folder import Folder, Manifest
-from nnbench.store.schemas import RARE, check_names, conform, fill_rare
+from nnbench.store.schemas import RARE, check_names, conform, fill_rare, most_rows
+from nnbench.tasks.files import open_parquet
 
 _STATED: dict[str, Callable[[Manifest], Any]] = {
     "protocol": lambda manifest: manifest.protocol.short,
@@ -36,7 +35,7 @@ def read_rows(
 ) -> pa.Table:
     """The rows of these units, one after the other, in one chunk; all columns of the schema, or those named.
 
-    `kind` is the suffix of the files. Raises StoreError naming the file where rows are not what their manifest says.
+    `kind` is the suffix of the files. Raises DamagedError where rows are not what their manifest says.
     """
     wanted = pa.schema([field for field in schema if columns is None or field.name in columns])
     if not manifests:
@@ -54,16 +53,17 @@ def read_rows(
 
 def _read_part(folder: Folder, manifest: Manifest, kind: str, schema: pa.Schema, columns: list[str]) -> _Part:
     name = f"{manifest.key}.{kind}"
-    content, path = folder.read_verified(name, manifest), str(folder.root / name)
-    try:
-        file = pq.ParquetFile(pa.BufferReader(content))
+    path = str(folder.root / name)
+
+    def parse(content: bytes) -> _Part:
+        file = open_parquet(content, most_rows(manifest.protocol))
         there = file.schema_arrow.names
-        check_names([*there, *(name for name in RARE if name in schema.names and name not in there)], schema, path)
+        check_names([*there, *(name for name in RARE if name in schema.names and name not in there)], schema, kind)
         # In this thread: see `nnbench.tasks.files.parse_parquet`.
         decoded = file.read([name for name in columns if name in there], use_threads=False)
         return _Part(path, manifest, fill_rare(decoded, pa.schema([schema.field(name) for name in columns])))
-    except pa.ArrowException as error:
-        raise StoreError(f"{path}: corrupt, no readable parquet ({error}); {remedy(name)}") from error
+
+    return folder.parse_verified(name, manifest, parse)
 
 
 def _join(parts: Sequence[_Part], schema: pa.Schema) -> pa.Table:

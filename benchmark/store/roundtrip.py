@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nnbench.store.errors import StoreError
-from nnbench.tasks.files import file_sha256, read_rows, write_json, write_rows
+from nnbench.tasks.files import file_sha256, parse_rows, write_json, write_rows
+from nnbench.tasks.integrity import DamagedError, read_manifest, read_stored, seal
 
 
 def roundtrip_file(results: Path, asked: Mapping[str, Any]) -> Path:
@@ -20,24 +20,18 @@ def roundtrip_file(results: Path, asked: Mapping[str, Any]) -> Path:
 def write_roundtrips(path: Path, rows: list[dict[str, Any]], versions: Mapping[str, str]) -> None:
     """One row per training policy. Raises WriteError on a full disk."""
     write_rows(path, rows)
-    write_json(path.with_suffix(".json"), {"sha256": file_sha256(path), "versions": dict(versions)})
+    write_json(path.with_suffix(".json"), seal({"sha256": file_sha256(path), "versions": dict(versions)}))
 
 
 def read_roundtrips(results: Path, task: str) -> list[dict[str, Any]]:
-    """All rows of a task. Raises StoreError where a file is not what was written."""
+    """All rows of a task. Raises DamagedError where a file is not what was written."""
     rows: list[dict[str, Any]] = []
     for manifest in sorted(_folder(results).glob(f"*-{task}-*.json")):
-        path = manifest.with_suffix(".parquet")
-        try:
-            whole = file_sha256(path) == json.loads(manifest.read_text())["sha256"]
-        except (FileNotFoundError, ValueError, KeyError):
-            whole = False
-        if not whole:
-            raise StoreError(
-                f"{path}: missing or corrupt, its sha256 is not the one in its manifest; delete {manifest.name} and "
-                "run `nnbench roundtrip` again"
-            )
-        rows += read_rows(path)
+        path, remedy = manifest.with_suffix(".parquet"), f"delete {manifest.name} and run `nnbench roundtrip` again"
+        sha256 = read_manifest(manifest, remedy).get("sha256")
+        if not isinstance(sha256, str):
+            raise DamagedError(manifest, "not a manifest: it does not name the sha256 of the rows", remedy)
+        rows += read_stored(path, parse_rows, remedy, sha256=sha256)
     return [row for row in rows if row["task"] == task]
 
 

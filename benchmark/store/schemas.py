@@ -5,7 +5,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nnbench.protocol import Unit
+from nnbench.protocol import Protocol, Unit
 from nnbench.store.errors import StoreError
 from nnbench.tasks.policies.architectures import architecture_name, load_splits
 
@@ -96,6 +96,12 @@ def unit_columns(unit: Unit) -> dict[str, Any]:
     if unit.arch is not None:
         columns |= {"arch": architecture_name(unit.arch), "partition": load_splits().partition(unit.arch)}
     return columns
+
+
+def most_rows(protocol: Protocol) -> int:
+    """So many rows a unit can have: no file of it is read that says to have more."""
+    tested = protocol.top * protocol.test_episodes
+    return protocol.samples * protocol.selection_episodes + tested
 
 
 def conform(table: pa.Table, schema: pa.Schema, owner: str) -> pa.Table:

@@ -21,8 +21,8 @@ import pyarrow as pa
 
 from nnbench.folders import RESULTS
 from nnbench.protocol import PROTOCOLS, Protocol, Unit
-from nnbench.store.errors import StoreError
-from nnbench.store.folder import Folder, Manifest, content_sha256, manifest_bytes
+from nnbench.store.errors import StoreError, remedy
+from nnbench.store.folder import Folder, Manifest, manifest_bytes
 from nnbench.store.journal import Journal
 from nnbench.store.merging import merge, publish
 from nnbench.store.provenance import provenance
@@ -30,7 +30,8 @@ from nnbench.store.reading import read_rows
 from nnbench.store.schemas import EPISODE_SCHEMA, POLICY_SCHEMA, conform, parquet_bytes
 from nnbench.store.validation import check_unit
 from nnbench.store.weights import ALL, parse_weights, read_tested, weights_bytes
-from nnbench.tasks.files import write_atomically
+from nnbench.tasks.files import remove_file, write_bytes
+from nnbench.tasks.integrity import content_sha256, read_stored
 
 if TYPE_CHECKING:  # tables read no weights and need no torch
     from nnbench.tasks.policies.mlp import Weights
@@ -45,14 +46,13 @@ class Store:
     root: Path = RESULTS
 
     def finished(self, unit: Unit) -> bool:
-        """True if the manifest exists and the files are what it says. Raises StoreError on an unreadable manifest."""
+        """True if the manifest exists and the files are what it says. Raises DamagedError on a damaged manifest."""
         path = self._path(unit, "json")
-        try:
-            manifest = Manifest.parse(path, path.read_bytes())
-        except FileNotFoundError:
+        if not path.exists():
             return False
+        manifest = read_stored(path, partial(Manifest.parse, path.name), remedy(path.name))
         files = {path.with_name(name): sha256 for name, sha256 in manifest.sha256.items()}
-        return all(file.exists() and content_sha256(file.read_bytes()) == sha256 for file, sha256 in files.items())
+        return all(_has(file, sha256) for file, sha256 in files.items())
 
     def write(
         self,
@@ -90,9 +90,9 @@ class Store:
         """Write a unit's files, the manifest last, until all of them are ours or all are another process's."""
         path = self._path(unit, "json")
         for attempt in range(_ATTEMPTS):
-            path.unlink(missing_ok=True)  # an old manifest would call the new files corrupt
+            remove_file(path)  # an old manifest would call the new files corrupt
             for file, content in contents.items():
-                write_atomically(file, partial(Path.write_bytes, data=content))
+                write_bytes(file, content)
             if self.finished(unit):
                 return
             # Another process wrote the same unit at the same moment, and the files are now of both.
@@ -104,7 +104,7 @@ class Store:
         return set(self._folder.keys())
 
     def manifests(self) -> list[dict[str, Any]]:
-        """The manifests of all units with a manifest and rows, ordered by key. Raises StoreError."""
+        """The manifests of all units with a manifest and rows, ordered by key. Raises DamagedError."""
         return [manifest.content for manifest in self._folder.manifests()]
 
     def protocol(self, prefix: str = "") -> Protocol:
@@ -135,8 +135,7 @@ class Store:
         """The episode rows (EPISODE_SCHEMA) of all finished units, or of those that match what is given, by key.
 
         `only` tells by a unit's fields whether it is wanted. With `columns` only these are read, in the schema's order,
-        which is faster. The weights need not be there. Raises StoreError naming the file where rows are not what their
-        manifest says.
+        which is faster. The weights need not be there. Raises DamagedError where rows are not what their manifest says.
         """
         wanted = {"task": task, "method": method, "generator_seed": generator_seed}
         return read_rows(self._folder, self._matching(protocol, wanted, only), "parquet", EPISODE_SCHEMA, columns)
@@ -170,14 +169,13 @@ class Store:
     def weights(self, unit: Unit) -> list["Weights"]:
         """The generated weights of a unit, sample by sample in layer order.
 
-        Raises StoreError if there are none, or none that this version's rollouts can read.
+        Raises StoreError if there are none, or none that this version's rollouts can read, and DamagedError.
         """
         path = self._path(unit, ALL)
         _check_version(unit, path)
         if not path.exists() or not path.with_suffix(".json").exists():
             raise StoreError(f"{path}: no weights are stored for this unit; run it first")
-        content = self._folder.read_verified(path.name, self._folder.manifest(unit.key))
-        found = parse_weights(content)
+        found = self._folder.parse_verified(path.name, self._folder.manifest(unit.key), parse_weights)
         return [found[sample] for sample in range(unit.protocol.samples)]
 
     def tested_weights(self, unit: Unit) -> dict[int, "Weights"]:
@@ -233,6 +231,13 @@ class Store:
 
     def _path(self, unit: Unit, kind: str) -> Path:
         return self.root / f"{unit.key}.{kind}"
+
+
+def _has(file: Path, sha256: str) -> bool:
+    try:
+        return content_sha256(file.read_bytes()) == sha256
+    except OSError:  # missing, removed by another process, or a folder
+        return False
 
 
 def _check_version(unit: Unit, path: Path) -> None:

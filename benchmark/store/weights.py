@@ -39,15 +39,11 @@ def select_weights(unit: Mapping[str, object], content: bytes, samples: Collecti
 def parse_weights(content: bytes) -> dict[int, "Weights"]:
     """What `weights_bytes` or `select_weights` wrote: by sample, keys in layer order.
 
-    Raises ValueError where it is something else.
+    For `read_stored`: raises whatever, where it is something else.
     """
-    import safetensors
     import safetensors.torch
 
-    try:
-        tensors = safetensors.torch.load(content)
-    except safetensors.SafetensorError as error:
-        raise ValueError(f"no readable safetensors ({error})") from error
+    tensors = safetensors.torch.load(content)
     found: dict[int, Weights] = {}
     for name in sorted(tensors, key=_order):
         sample, key = name.split("/")
@@ -63,22 +59,22 @@ def has_tested(folder: Folder, key: str) -> bool:
 def read_tested(folder: Folder, manifest: Manifest, policies: pa.Table) -> dict[int, "Weights"]:
     """The weights of a unit's tested networks by sample, best first, from their own file or from that of all samples.
 
-    `policies` are the unit's rows (POLICY_SCHEMA). Raises StoreError where there are none, or not those of the rows.
+    `policies` are the unit's rows (POLICY_SCHEMA). Raises StoreError where there are none, and DamagedError where they
+    are not those of the rows.
     """
     name = _tested_file(folder, manifest.key)
     if name is None:
         path = folder.root / f"{manifest.key}.{TESTED}"
         raise StoreError(f"{path}: no weights are stored for this unit; publish it with its weights")
     ranks = {row["rank"]: row["sample"] for row in policies.select(["rank", "sample"]).to_pylist()}
-    content = folder.read_verified(name, manifest)
-    try:
+
+    def parse(content: bytes) -> dict[int, "Weights"]:
         found = parse_weights(content)
         tested = {ranks[rank]: found[ranks[rank]] for rank in sorted(ranks) if rank >= 0}
         check_weights(manifest.key, tested, policies)
-    except (ValueError, KeyError, TypeError, IndexError) as error:
-        path = folder.root / name
-        raise StoreError(f"{path}: no weights of this unit's tested networks ({error!r}); publish it again") from error
-    return tested
+        return tested
+
+    return folder.parse_verified(name, manifest, parse)
 
 
 def _tested_file(folder: Folder, key: str) -> str | None:

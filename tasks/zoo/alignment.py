@@ -6,24 +6,23 @@ written by a GHN, or trained directly. The rows are for table 1 and figure 3.
 S seeds, L layers, M the largest width.
 """
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from nnbench.tasks.files import file_sha256, write_atomically, write_json, write_rows
+from nnbench.tasks.files import file_sha256, write_json, write_rows
+from nnbench.tasks.integrity import read_manifest, seal
 from nnbench.tasks.policies.architectures import Architecture, architecture_name, parameter_shapes
 from nnbench.tasks.policies.mlp import Weights, nearest_neighbours
 from nnbench.tasks.simulation.workers import Simulator
+from nnbench.tasks.tensors import load_tensors, save_tensors
 from nnbench.tasks.zoo.build import refuse_other_work, used_versions
 from nnbench.tasks.zoo.distillation import learn_from
 from nnbench.tasks.zoo.ghn import GHNConfig, GHNEnsemble
@@ -36,6 +35,8 @@ Side = Literal["conv1x1", "upsample", "sgd"]
 
 SIDES: tuple[Side, ...] = ("conv1x1", "upsample", "sgd")
 """GHNs with either decoder, and direct training."""
+
+_REMEDY = "delete it and run the same command again, which makes it anew"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,8 +98,8 @@ def compare(
     task, pool_file = simulator.task, distillation / "pool.safetensors"
     if not pool_file.exists():
         raise ZooError(f"{pool_file}: no states to learn from; `nnbench zoo build --task {task.name}` gathers them")
-    made = distillation / "made-with.json"
-    if not made.exists() or json.loads(made.read_text()).get("standardiser_sha256") != task.standardiser.sha256:
+    made, remedy = distillation / "made-with.json", f"delete {distillation} and gather the states anew"
+    if not made.exists() or read_manifest(made, remedy).get("standardiser_sha256") != task.standardiser.sha256:
         raise ZooError(
             f"{pool_file}: not known to be standardised as {task.name} is now; gather them anew in another folder"
         )
@@ -114,7 +115,8 @@ def compare(
             rows.append(row | {"episodes": config.episodes} | score | description)
     path = alignment_file(out, task.name)
     write_rows(path, rows)
-    write_json(path.with_suffix(".json"), made_with | {"sha256": file_sha256(path), "versions": used_versions()})
+    manifest = made_with | {"sha256": file_sha256(path), "versions": used_versions()}
+    write_json(path.with_suffix(".json"), seal(manifest))
     return rows
 
 
@@ -155,8 +157,8 @@ def _train(pool: LabelledStates, side: Side, directory: Path, config: AlignmentC
                 for seed, policy in ensemble.policies(config.arch).items()
                 for key, value in policy.items()
             }
-            write_atomically(path, partial(save_file, tensors))
-        for name, value in load_file(path).items():
+            save_tensors(path, tensors)
+        for name, value in load_tensors(path, _REMEDY).items():
             seed, key = name.split("/")
             policies.setdefault(int(seed), {})[key] = value
     keys = list(parameter_shapes(config.arch, observation_dim, action_dim))

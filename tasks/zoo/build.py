@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save, save_file
+from safetensors.torch import save
 
-from nnbench.tasks.files import file_sha256, write_atomically, write_json, write_rows
+from nnbench.tasks.files import file_sha256, write_bytes, write_json, write_rows
+from nnbench.tasks.integrity import read_manifest, seal
 from nnbench.tasks.policies.architectures import architecture_name, load_splits
 from nnbench.tasks.policies.mlp import nearest_neighbours
 from nnbench.tasks.simulation.workers import Simulator
@@ -58,26 +59,24 @@ def build_zoo(
     rows = keep_best(validate(simulator, ensemble, validation, policy_filter), policy_filter)
     _add_neighbours(rows, ensemble)
 
-    write_atomically(out / "ghns.safetensors", lambda temporary: save_file(tensors, temporary))
-    write_atomically(out / "expert.safetensors", lambda temporary: temporary.write_bytes(expert_path.read_bytes()))
+    write_bytes(out / "ghns.safetensors", save(tensors))
+    write_bytes(out / "expert.safetensors", expert_path.read_bytes())
     states = sample_states(simulator, expert, ensemble, _STATES)
-    write_atomically(out / "states.safetensors", lambda temporary: save_file({"observations": states}, temporary))
+    write_bytes(out / "states.safetensors", save({"observations": states}))
     write_rows(out / "index.parquet", rows)
-    write_json(
-        out / "manifest.json",
-        {
-            "task": task.name,
-            "ghn_seeds": list(ghn_seeds),
-            "distillation": asdict(config),
-            "filter": asdict(policy_filter),
-            "policies": sum(row["partition"] == "train" for row in rows),
-            "valid_policies": sum(row["valid"] for row in rows),
-            "splits_sha256": load_splits().sha256,
-            "standardiser_sha256": task.standardiser.sha256,
-            "files": {name: file_sha256(out / name) for name in FILES},
-            "versions": used_versions(),
-        },
-    )
+    manifest = {
+        "task": task.name,
+        "ghn_seeds": list(ghn_seeds),
+        "distillation": asdict(config),
+        "filter": asdict(policy_filter),
+        "policies": sum(row["partition"] == "train" for row in rows),
+        "valid_policies": sum(row["valid"] for row in rows),
+        "splits_sha256": load_splits().sha256,
+        "standardiser_sha256": task.standardiser.sha256,
+        "files": {name: file_sha256(out / name) for name in FILES},
+        "versions": used_versions(),
+    }
+    write_json(out / "manifest.json", seal(manifest))
 
 
 def build_ghns(
@@ -116,8 +115,8 @@ def refuse_other_work(work: Path, made_with: dict[str, Any]) -> None:
     path = work / "made-with.json"
     made_with = json.loads(json.dumps(made_with))  # as it reads back: tuples are lists
     if not path.exists() and not any(work.glob("[!.]*")):  # another process may be about to write the same
-        write_json(path, made_with)
-    elif not path.exists() or json.loads(path.read_text()) != made_with:
+        write_json(path, seal(made_with))
+    elif not path.exists() or read_manifest(path, f"delete {work}, or choose another --work") != made_with:
         raise ZooError(
             f"{work}: holds work of another expert or with other numbers; delete it, or choose another --work"
         )

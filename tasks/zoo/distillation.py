@@ -9,20 +9,18 @@ gathered with it make one pool, on which any number of further GHNs learn withou
 import math
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from nnbench.tasks.files import write_atomically
 from nnbench.tasks.policies.architectures import Architecture, load_splits
 from nnbench.tasks.policies.mlp import Weights
 from nnbench.tasks.simulation.workers import Simulator
+from nnbench.tasks.tensors import load_tensors, save_tensors
 from nnbench.tasks.training_state import load_training_state, save_training_state
 from nnbench.tasks.zoo.ghn import GHNEnsemble, act
 from nnbench.tasks.zoo.presets import DaggerConfig, DistillationConfig, PoolConfig
@@ -30,6 +28,7 @@ from nnbench.tasks.zoo.states import LabelledStates, gather
 
 _SIDE_BY_SIDE = 8
 """GHNs that are trained together on a pool."""
+_REMEDY = "delete it and run the same command again, which makes it anew"
 
 
 class Ensemble(Protocol):
@@ -58,10 +57,9 @@ def distil(
                 learn_from(pool, ensemble, _architectures(config), config)
             else:
                 ensemble = _dagger(simulator, expert, part[0], directory / f"dagger-{part[0]}", config)
-            tensors = {key: value.contiguous() for key, value in ensemble.state_dict().items()}
-            write_atomically(path, partial(save_file, tensors))
+            save_tensors(path, ensemble.state_dict())
             shutil.rmtree(directory / f"dagger-{part[0]}", ignore_errors=True)  # its buffer is large
-        members.append(load_file(path))
+        members.append(load_tensors(path, _REMEDY))
     whole = GHNEnsemble(seeds, simulator.task.observation_dim, simulator.task.action_dim, config.ghn)
     whole.load_state_dict({key: torch.cat([member[key] for member in members]) for key in members[0]})
     return whole

@@ -6,6 +6,7 @@ state spaces of the tasks differ.
 
 import csv
 import hashlib
+import io
 import json
 import math
 from dataclasses import asdict
@@ -14,18 +15,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save, save_file
+from safetensors.torch import save
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from nnbench.errors import NnbenchError
-from nnbench.tasks.files import file_sha256, write_atomically
+from nnbench.tasks.files import file_sha256, make_folder, write_bytes
+from nnbench.tasks.integrity import read_manifest, read_stored
 from nnbench.tasks.policies.mlp import GaussianActor, Weights
 from nnbench.tasks.policies.standardiser import Standardiser
 from nnbench.tasks.simulation.episodes import Episodes, join_episodes
 from nnbench.tasks.simulation.workers import SCENES_PER_WORKER, Rollout, Simulator
 from nnbench.tasks.task import Actor
+from nnbench.tasks.tensors import load_tensors, parse_tensors, save_tensors
 from nnbench.tasks.training_state import TrainingStateError, load_training_state, save_training_state
 from nnbench.tasks.zoo.actor_critic import ActorCritic
 from nnbench.tasks.zoo.lessons import imitate
@@ -78,7 +81,7 @@ class _Training:
         task = simulator.task
         self.simulator, self.directory, self.config = simulator, directory, config
         self.best = directory / "expert.safetensors"
-        directory.mkdir(parents=True, exist_ok=True)
+        make_folder(directory)
         self.generator = torch.Generator().manual_seed(config.seed)
         with torch.random.fork_rng():
             torch.manual_seed(config.seed)
@@ -163,8 +166,8 @@ class _Training:
     def keep_lines(self, count: int) -> None:
         """Drop what a killed run logged after it was last saved."""
         if self._log_file.exists():
-            lines = self._log_file.read_text().splitlines(keepends=True)
-            write_atomically(self._log_file, lambda temporary: temporary.write_text("".join(lines[:count])))
+            lines = self._log_file.read_bytes().splitlines(keepends=True)
+            write_bytes(self._log_file, b"".join(lines[:count]))
 
     @property
     def _log_file(self) -> Path:
@@ -184,7 +187,7 @@ class _Training:
             teacher = task.teacher(GaussianActor.from_state_dict(start))
             imitate(self.simulator, self.agent.actor, teacher, config, self.generator)
             _save_actor(path, self.agent.actor.state_dict(), config, {})
-        taught = load_file(path)
+        taught = load_tensors(path, "delete it and run the same command again, which makes it anew")
         self.agent.read(taught)
         return taught
 
@@ -230,11 +233,13 @@ class _Training:
         return row
 
     def _log(self, row: dict[str, Any]) -> None:
-        with self._log_file.open("a", newline="") as file:
-            writer = csv.DictWriter(file, row)
-            if file.tell() == 0:
-                writer.writeheader()
-            writer.writerow(row)
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, row)
+        before = self._log_file.read_bytes() if self._log_file.exists() else b""
+        if not before:
+            writer.writeheader()
+        writer.writerow(row)
+        write_bytes(self._log_file, before + text.getvalue().encode())
 
     def _save(self) -> None:
         progress = {
@@ -249,10 +254,16 @@ class _Training:
 
 
 def load_expert(path: Path) -> Weights:
-    """The actor's state dict. Raises ExpertError where the file is missing."""
+    """The actor's state dict. Raises ExpertError where the file is missing, and DamagedError.
+
+    A zoo's expert is what the manifest beside it says.
+    """
     if not path.exists():
         raise ExpertError(f"{path}: no expert; `nnbench expert train` writes one")
-    return load_file(path)
+    remedy, beside = "restore it, or train another with `nnbench expert train`", path.with_name("manifest.json")
+    files = read_manifest(beside, remedy).get("files") if beside.exists() else None
+    sha256 = files.get(path.name) if isinstance(files, dict) else None
+    return read_stored(path, parse_tensors, remedy, sha256=sha256)[0]
 
 
 def score_expert(simulator: Simulator, expert: Weights) -> dict[str, float]:
@@ -289,9 +300,7 @@ def _chunks(seeds: np.ndarray) -> list[np.ndarray]:
 
 
 def _save_actor(path: Path, actor: Weights, config: ExpertConfig, row: dict[str, object]) -> None:
-    tensors = {key: value.contiguous() for key, value in actor.items()}
-    metadata = {key: str(value) for key, value in (asdict(config) | row).items()}
-    write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata))
+    save_tensors(path, actor, {key: str(value) for key, value in (asdict(config) | row).items()})
 
 
 def _fingerprint(weights: Weights) -> str:

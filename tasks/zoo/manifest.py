@@ -1,13 +1,14 @@
 """A zoo's files: where they are, whether they are whole, and what they say. Tables read them without torch."""
 
-import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from nnbench.errors import NnbenchError
-from nnbench.tasks.files import file_sha256, read_rows
+from nnbench.tasks.files import parse_rows
+from nnbench.tasks.integrity import DamagedError, read_manifest, read_stored
 from nnbench.tasks.policies.architectures import load_splits, parse_architecture
 from nnbench.tasks.task import Task
 
@@ -17,15 +18,30 @@ SHIPPED = Path(__file__).parents[1] / "zoos"
 FILES = ("ghns.safetensors", "expert.safetensors", "states.safetensors", "index.parquet")
 """What a zoo's folder holds beside the manifest."""
 
+_STATED = {
+    "task": str,
+    "ghn_seeds": list,
+    "distillation": dict,
+    "filter": dict,
+    "splits_sha256": str,
+    "standardiser_sha256": str,
+    "files": dict,
+    "versions": dict,
+}
+"""What a manifest states, and its type."""
+_REMEDY = "restore it, or build the zoo anew"
+
+T = TypeVar("T")
+
 
 class ZooError(NnbenchError, ValueError):
-    """A zoo that is missing, damaged or of another version."""
+    """A zoo that is missing, of another task or of another version."""
 
 
 def list_architectures(directory: Path, task: Task) -> list[dict[str, Any]]:
     """What a zoo holds for each architecture: policies, how many are trained on, their mean return and success.
 
-    Raises ZooError as `verify` does.
+    Raises as `verify` does.
     """
     verify(directory, task)
     groups: dict[str, list[dict[str, Any]]] = {}
@@ -46,31 +62,44 @@ def list_architectures(directory: Path, task: Task) -> list[dict[str, Any]]:
 
 
 def verify(directory: Path, task: Task) -> dict[str, Any]:
-    """The manifest of a whole and unchanged zoo. Raises ZooError naming the file and the remedy."""
-    path = directory / "manifest.json"
-    if not path.exists():
-        raise ZooError(
-            f"{directory}: no zoo of {task.name} here; `nnbench zoo build --task {task.source}` builds one, and --zoo "
-            f"runs/zoo/{task.name} uses it"
-        )
-    try:
-        manifest: dict[str, Any] = json.loads(path.read_text())
-        recorded, name, splits = dict(manifest["files"]), manifest["task"], manifest["splits_sha256"]
-        standardiser = manifest["standardiser_sha256"]
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise ZooError(f"{path}: not a zoo's manifest ({error!r}); restore the file or build the zoo anew") from error
-    if name != task.name:
-        raise ZooError(f"{path}: a zoo of {name}, expected {task.name}; choose the folder of that task")
-    if splits != load_splits().sha256:
+    """The manifest of a whole and unchanged zoo. Raises ZooError, and DamagedError naming the file and the remedy."""
+    manifest, path = read_zoo_manifest(directory, task), directory / "manifest.json"
+    if manifest["task"] != task.name:
+        raise ZooError(f"{path}: a zoo of {manifest['task']}, expected {task.name}; choose the folder of that task")
+    if manifest["splits_sha256"] != load_splits().sha256:
         raise ZooError(f"{path}: built for another split of the architectures; build the zoo anew")
-    if standardiser != task.standardiser.sha256:
+    if manifest["standardiser_sha256"] != task.standardiser.sha256:
         raise ZooError(f"{path}: its policies read observations standardised by other constants; build the zoo anew")
-    for file in {*FILES, *recorded}:
-        if not (directory / file).exists() or file_sha256(directory / file) != recorded.get(file):
-            raise ZooError(f"{directory / file}: missing or changed since the zoo was built; restore it or build anew")
+    for file in {*FILES, *manifest["files"]}:
+        read_zoo_file(directory, manifest, file, len)
     return manifest
 
 
+def read_zoo_manifest(directory: Path, task: Task | None = None) -> dict[str, Any]:
+    """What a zoo's manifest says; its files are not looked at. Raises ZooError where there is none, and DamagedError.
+
+    `task` is whose zoo is looked for, for the error.
+    """
+    path = directory / "manifest.json"
+    if not path.exists():
+        name, source = (task.name, task.source) if task else ("any task", "TASK")
+        raise ZooError(
+            f"{directory}: no zoo of {name} here; `nnbench zoo build --task {source}` builds one, and --zoo "
+            f"runs/zoo/{name} uses it"
+        )
+    manifest = read_manifest(path, _REMEDY, sums=SHIPPED)
+    if wrong := [name for name, kind in _STATED.items() if not isinstance(manifest.get(name), kind)]:
+        raise DamagedError(path, f"not a zoo's manifest: {', '.join(wrong)} missing or of another type", _REMEDY)
+    if strange := [name for name in manifest["files"] if Path(name).name != name]:
+        raise DamagedError(path, f"not a zoo's manifest: it names {', '.join(strange)}, no files beside it", _REMEDY)
+    return manifest
+
+
+def read_zoo_file(directory: Path, manifest: Mapping[str, Any], name: str, parse: Callable[[bytes], T]) -> T:
+    """What `parse` makes of one of a zoo's files. Raises DamagedError where it is not what the manifest says."""
+    return read_stored(directory / name, parse, _REMEDY, sha256=manifest["files"].get(name, "none"))
+
+
 def read_index(directory: Path) -> list[dict[str, Any]]:
-    """One row per policy of the zoo in this folder."""
-    return read_rows(directory / "index.parquet")
+    """One row per policy of the zoo in this folder. Raises as `read_zoo_manifest`."""
+    return read_zoo_file(directory, read_zoo_manifest(directory), "index.parquet", parse_rows)

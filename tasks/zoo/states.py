@@ -5,20 +5,18 @@ B is the number of states, O and A the observation and action dimensions.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from nnbench.tasks.files import write_atomically
 from nnbench.tasks.policies.architectures import Architecture, load_splits
 from nnbench.tasks.policies.mlp import GaussianActor, MixtureActor, PolicyActor, Weights
 from nnbench.tasks.simulation.episodes import join_episodes
 from nnbench.tasks.simulation.workers import SCENES_PER_WORKER, Rollout, Simulator
+from nnbench.tasks.tensors import load_tensors, save_tensors
 from nnbench.tasks.zoo.ghn import GHNEnsemble
 
 
@@ -31,13 +29,13 @@ class LabelledStates:
 
     def save(self, path: Path) -> None:
         """One safetensors file, atomically."""
-        tensors = {"observations": self.observations, "actions": self.actions}
-        write_atomically(path, partial(save_file, tensors))
+        save_tensors(path, {"observations": self.observations, "actions": self.actions})
 
     @classmethod
     def load(cls, path: Path) -> "LabelledStates":
-        """Read what `save` wrote."""
-        return cls(**load_file(path))
+        """Read what `save` wrote. Raises DamagedError."""
+        tensors = load_tensors(path, f"delete {path.parent} and run the same command again")
+        return cls(tensors["observations"], tensors["actions"])
 
     @classmethod
     def join(cls, parts: Sequence["LabelledStates"]) -> "LabelledStates":

@@ -9,6 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from nnbench.tasks.files import write_json
+from nnbench.tasks.integrity import parse_sealed, read_stored, seal
 from nnbench.tasks.policies.architectures import architecture_name, load_splits, parse_architecture
 from nnbench.tasks.policies.mlp import PolicyActor, Weights, flatten_weights
 from nnbench.tasks.simulation.episodes import join_episodes
@@ -76,8 +77,16 @@ def validate(
                 }
                 for ghn_seed, policy in policies.items()
             ]
-            write_json(path, [row | score for row, score in zip(described, scores, strict=True)])
-        rows += json.loads(path.read_text())
+            write_json(path, seal({"rows": [row | score for row, score in zip(described, scores, strict=True)]}))
+        rows += read_stored(path, _parse_scores, "delete it and run the same command again, which makes it anew")
+    return rows
+
+
+def _parse_scores(content: bytes) -> list[dict[str, Any]]:
+    if content.startswith(b"["):  # of an older version
+        old: list[dict[str, Any]] = json.loads(content)
+        return old
+    rows: list[dict[str, Any]] = parse_sealed(content)["rows"]
     return rows
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Self
 
 import torch
-from safetensors.torch import load_file
 
 from nnbench.tasks.files import file_sha256
 from nnbench.tasks.policies.architectures import Architecture, load_splits, parse_architecture
@@ -17,8 +16,9 @@ from nnbench.tasks.policies.mlp import Weights, weights_sha256
 from nnbench.tasks.policies.training_set import TrainingSet
 from nnbench.tasks.registry import load_task
 from nnbench.tasks.task import Task
+from nnbench.tasks.tensors import parse_tensors
 from nnbench.tasks.zoo.ghn import GHNConfig, GHNEnsemble
-from nnbench.tasks.zoo.manifest import SHIPPED, read_index, verify
+from nnbench.tasks.zoo.manifest import SHIPPED, read_index, read_zoo_file, verify
 
 
 class Zoo:
@@ -47,19 +47,25 @@ class Zoo:
     def open(cls, task_source: str, directory: Path | None = None) -> Self:
         """Open the zoo in `directory`, without one the zoo that ships for the task.
 
-        `task_source` is what `load_task` takes. Raises TaskError as that does, ZooError as `verify` does.
+        `task_source` is what `load_task` takes. Raises TaskError as that does, ZooError and DamagedError as `verify`
+        does.
         """
         task = load_task(task_source)
         directory = directory if directory is not None else SHIPPED / task.name
         manifest = verify(directory, task)
-        ghn = GHNConfig(**manifest["distillation"]["ghn"])
-        ensemble = GHNEnsemble(manifest["ghn_seeds"], task.observation_dim, task.action_dim, ghn)
-        ensemble.load_state_dict(load_file(directory / "ghns.safetensors"))  # bfloat16 values in float32 arithmetic
+
+        def parse(content: bytes) -> GHNEnsemble:
+            ghn = GHNConfig(**manifest["distillation"]["ghn"])
+            ensemble = GHNEnsemble(manifest["ghn_seeds"], task.observation_dim, task.action_dim, ghn)
+            ensemble.load_state_dict(parse_tensors(content)[0])  # bfloat16 values in float32 arithmetic
+            return ensemble
+
+        ensemble = read_zoo_file(directory, manifest, "ghns.safetensors", parse)
         valid: dict[Architecture, set[int]] = {}
         for row in read_index(directory):
             if row["valid"]:
                 valid.setdefault(parse_architecture(row["arch"]), set()).add(row["ghn_seed"])
-        states = load_file(directory / "states.safetensors")["observations"]
+        states = read_zoo_file(directory, manifest, "states.safetensors", _parse_states)
         return cls(task, directory, ensemble, valid, states, file_sha256(directory / "manifest.json"))
 
     def hypernetwork_policies(self, arch: Architecture) -> dict[int, Weights]:
@@ -86,3 +92,7 @@ class Zoo:
 
         hypernetworks = self.hypernetwork_policies if "hypernetworks" in reads else None
         return TrainingSet(self.task, self.sha256, load_splits().train, networks, hypernetworks, self.changed)
+
+
+def _parse_states(content: bytes) -> torch.Tensor:
+    return parse_tensors(content)[0]["observations"]
