@@ -14,10 +14,11 @@ import pytest
 from helpers import command
 
 from nnbench.slurm import dispatch
+from nnbench.slurm.cluster import alive
 from nnbench.slurm.dispatch import Cluster
 from nnbench.slurm.profile import Profile, Resources
 from nnbench.slurm.status import describe_status
-from nnbench.slurm.sweep import Sweep, alive
+from nnbench.slurm.sweep import Sweep
 from nnbench.store.store import Store
 
 pytestmark = pytest.mark.slow
