@@ -62,17 +62,18 @@ class Work(Checkpointable):
             os.environ.setdefault("OMP_NUM_THREADS", str(self.workers or count_processors()))
         try:
             sweep = self._open()
-        except NnbenchError as error:  # of all units, for without the plan nobody knows what they are
+            ready = self._ready(sweep, log)
+        except NnbenchError as error:  # of all units: nobody knows what they are, or which are done
             for name in self.names:
-                _fail(Sweep(self.plan, self.folder, Plan()), name, f"{error}; submit the sweep again", log)
+                _fail(Sweep(self.plan, self.folder, Plan()), name, f"{error}", log)
             return
-        for units in _groups(self._ready(sweep, log)):
+        for units in _groups(ready):
             self._finish(sweep, units, ending, log)
 
     def _open(self) -> Sweep:
         """The sweep by the copy of the plan. Raises DamagedRecord, and ConfigurationError where a plugin is missing."""
         if not self.plan.is_file() or not file_sha256(self.plan).startswith(self.plan.stem):
-            raise DamagedRecord(f"{self.plan}: the copy of the plan is missing or damaged")
+            raise DamagedRecord(f"{self.plan}: the copy of the plan is missing or damaged; submit the sweep again")
         return Sweep(self.plan, self.folder, load_plan(self.plan))
 
     def _finish(self, sweep: Sweep, units: Sequence[SweepUnit], ending: "_Ending", log: Path | None) -> None:
