@@ -13,17 +13,20 @@ import submitit
 from submitit import AutoExecutor
 from submitit.core.utils import FailedJobError
 
+from nnbench.errors import NnbenchError
 from nnbench.folders import RUNS
+from nnbench.slurm.cluster import USUAL_ARRAY, alive, slurm_answers
 from nnbench.slurm.plan import STAGES, Stage, SweepUnit, stage_of
 from nnbench.slurm.profile import Profile, Resources
-from nnbench.slurm.sweep import Job, Sweep, SweepError, alive, slurm_answers, states
+from nnbench.slurm.records import Job, SweepError
+from nnbench.slurm.sweep import Sweep, states
 from nnbench.slurm.work import Work
 from nnbench.tasks.simulation.processors import count_processors
 
 Cluster = Literal["slurm", "local", "debug"]
 
-_ARRAY = 1000
-"""Jobs per array; many clusters allow no more."""
+_START_HOURS = 20 / 3600
+"""What a job takes to begin: Python, scenes, the zoo."""
 _POLL_S = 0.2
 
 
@@ -38,7 +41,15 @@ class Array:
     @property
     def hours(self) -> float:
         """Estimate, all jobs together."""
-        return sum(_hours(unit, self.resources) for units in self.jobs for unit in units)
+        return sum(self._hours_of_jobs)
+
+    def wall_hours(self, parallel: int) -> float:
+        """Estimate from the first job's start to the last one's end, with so many jobs at a time."""
+        return max(self.hours / parallel, *self._hours_of_jobs)
+
+    @property
+    def _hours_of_jobs(self) -> list[float]:
+        return [_START_HOURS + sum(_hours(unit, self.resources) for unit in units) for units in self.jobs]
 
 
 def choose_cluster(asked: Cluster | None) -> Cluster:
@@ -68,8 +79,8 @@ def to_do(sweep: Sweep, *, retry_failed: bool) -> list[SweepUnit]:
     return list(chosen.values())
 
 
-def pack(units: Sequence[SweepUnit], profile: Profile) -> list[Array]:
-    """Units, by stage, into jobs of about the profile's `pack_minutes`, and jobs into arrays."""
+def pack(units: Sequence[SweepUnit], profile: Profile, longest: int = USUAL_ARRAY) -> list[Array]:
+    """Units, by stage, into jobs of about the profile's `pack_minutes`, and jobs into arrays of at most `longest`."""
     arrays = []
     for stage in STAGES:
         resources = profile.training if stage in ("ghn", "train") else profile.rollouts
@@ -82,17 +93,16 @@ def pack(units: Sequence[SweepUnit], profile: Profile) -> list[Array]:
                 left = resources.pack_minutes / 60
             jobs[-1].append(unit)
             left -= hours
-        for start in range(0, len(jobs), _ARRAY):
-            arrays.append(Array(stage, tuple(map(tuple, jobs[start : start + _ARRAY])), resources))
+        for start in range(0, len(jobs), longest):
+            arrays.append(Array(stage, tuple(map(tuple, jobs[start : start + longest])), resources))
     return arrays
 
 
 def check(sweep: Sweep, units: Sequence[SweepUnit]) -> list[str]:
     """What stands in the way of these units: methods, zoos and experts that are not there. Imports the methods."""
     from nnbench.harness.isolation import describe as describe_method
-    from nnbench.harness.process import MethodError
     from nnbench.protocol import JOINT
-    from nnbench.registry import MethodSource, RegistryError
+    from nnbench.registry import MethodSource
     from nnbench.tasks.zoo.build import expert_file
 
     problems = []
@@ -100,7 +110,7 @@ def check(sweep: Sweep, units: Sequence[SweepUnit]) -> list[str]:
         try:
             source = MethodSource.of(method, sweep.plan.plugin)
             joint = describe_method(source).joint
-        except (MethodError, RegistryError) as error:
+        except NnbenchError as error:
             problems.append(str(error))
             continue
         if source.name != method:
@@ -124,9 +134,8 @@ def check(sweep: Sweep, units: Sequence[SweepUnit]) -> list[str]:
     return list(dict.fromkeys(problems))
 
 
-def describe(sweep: Sweep, arrays: Sequence[Array], cluster: Cluster) -> Iterator[str]:
-    """Lines on what would be submitted."""
-    total = sum(array.hours for array in arrays)
+def describe(arrays: Sequence[Array], cluster: Cluster, parallel: int) -> Iterator[str]:
+    """Lines on what would be submitted, with `parallel` jobs of an array at a time."""
     for array in arrays:
         sizes = sorted(map(len, array.jobs))
         units = f"{sizes[0]}" if sizes[0] == sizes[-1] else f"{sizes[0]} to {sizes[-1]}"
@@ -138,7 +147,17 @@ def describe(sweep: Sweep, arrays: Sequence[Array], cluster: Cluster) -> Iterato
             f"{array.hours / len(sizes):.1f} h per job  ({asks})"
         )
     jobs = [units for array in arrays for units in array.jobs]
-    yield f"total  {sum(map(len, jobs)):5} units in {len(jobs):4} jobs {'':12}  about {total:8.1f} h, on {cluster}"
+    total = sum(array.hours for array in arrays)
+    wall = sum(max((one.wall_hours(parallel) for one in arrays if one.stage == stage), default=0.0) for stage in STAGES)
+    at_a_time = f"; about {wall:.1f} h from start to end with {parallel} jobs at a time" if parallel > 1 else ""
+    yield (
+        f"total  {sum(map(len, jobs)):5} units in {len(jobs):4} jobs {'':12}  about {total:8.1f} h, on {cluster}"
+        f"{at_a_time}"
+    )
+    yield (
+        "Hours are those of an AMD EPYC (Zen 3) where every episode runs; the race leaves some out. Trainings take "
+        "what the plan says. Waiting in the queue is not counted"
+    )
 
 
 def submit(sweep: Sweep, arrays: Sequence[Array], profile: Profile, cluster: Cluster) -> Iterator[str]:
@@ -155,7 +174,8 @@ def submit(sweep: Sweep, arrays: Sequence[Array], profile: Profile, cluster: Clu
         moment = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
         folder = sweep.folder / "jobs" / f"{moment}-{array.stage}-{uuid.uuid4().hex[:6]}"
         names = [tuple(unit.name for unit in units) for units in array.jobs]
-        work = [Work(plan, sweep.folder, part, array.resources.cpus, sweep.codes) for part in names]
+        calm_s = array.resources.minutes * 60.0 - profile.signal_s
+        work = [Work(plan, sweep.folder, part, array.resources.cpus, sweep.codes, calm_s) for part in names]
         executor = _executor(folder, cluster, profile, array.resources)
         executor.update_parameters(name=f"{sweep.folder.name}-{array.stage}")
         if cluster == "slurm":

@@ -3,7 +3,7 @@
 A unit is done when its output is there, whoever made it. So an interrupted sweep goes on by asking for the same plan.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +28,7 @@ PICK_CUBE = "PickCube-v1"
 # Estimates, from what the stages took on cores of an AMD EPYC (Zen 3). They decide only what shares a job.
 _STEPS_PER_CORE_HOUR = 1400 * 3600
 _HOURS_PER_UPDATE = 0.1 / 3600
+_NOVELTY_HOURS_PER_SAMPLE = 0.1 / 3600
 _ALIGNMENT_HOURS = 1.0
 
 
@@ -54,7 +55,7 @@ class ZooPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainPlan:
-    """Trainings. What a run needs and none of these names is trained too, and taken to be as quick as a baseline."""
+    """Trainings. A generator that a run needs and none of these names is trained too, and taken to be quick."""
 
     method: tuple[str, ...]
     task: tuple[str, ...]
@@ -182,21 +183,19 @@ def _with_protocol(table: dict[str, Any]) -> dict[str, Any]:
 
 def expand(plan: Plan) -> list[SweepUnit]:
     """All units of a plan, each once, by stage and within one in an order that keeps together what can share a job."""
-    needs_zoo = {task: (SweepUnit("zoo", task).name,) if plan.zoo_plan(task) else () for task in plan.tasks}
-    runs = [unit for part in plan.run for unit in _run_units(part, plan.protocol)]
-    trained = [
-        SweepUnit("train", task, method, seed, needs=needs_zoo[task], hours=part.hours)
-        for part in (
-            *plan.train,
-            *(TrainPlan(method=run.method, task=run.task, seed=run.seed) for run in plan.run),
-        )
-        for task in part.task
-        for seed in part.seed
-        for method in part.method
+    zoos = {task: (SweepUnit("zoo", task).name,) if plan.zoo_plan(task) else () for task in plan.tasks}
+    untrained = _without_training(plan)
+    needed = [
+        TrainPlan(method=tuple(name for name in run.method if name not in untrained), task=run.task, seed=run.seed)
+        for run in plan.run
     ]
+    trained: dict[str, SweepUnit] = {}
+    for unit in (unit for part in (*plan.train, *needed) for unit in _train_units(part, zoos)):
+        trained.setdefault(unit.name, unit)  # a training that is named comes before one that is only needed
+    runs = [unit for part in plan.run for unit in _run_units(part, plan.protocol, trained, zoos)]
     units: dict[str, SweepUnit] = {}
-    for unit in (*_zoo_units(plan), *trained, *runs):
-        units.setdefault(unit.name, unit)  # a training that is named comes before one that is only needed
+    for unit in (*_zoo_units(plan), *trained.values(), *runs):
+        units.setdefault(unit.name, unit)
     if plan.tables:
         table = SweepUnit("table", needs=tuple(u.name for u in units.values() if u.stage in ("zoo", "run")), hours=0.05)
         units[table.name] = table
@@ -224,14 +223,32 @@ def _zoo_units(plan: Plan) -> Iterator[SweepUnit]:
                 yield SweepUnit("zoo", task, "alignment", hours=_ALIGNMENT_HOURS)
 
 
-def _run_units(part: RunPlan, protocol: Protocol) -> Iterator[SweepUnit]:
+def _without_training(plan: Plan) -> set[str]:
+    """The methods that learn nothing: no unit trains them. Raises RegistryError where a plugin is no Python file."""
+    from nnbench.facts import list_methods
+
+    return {one.name for one in list_methods(plan.plugin) if one.facts is not None and one.facts.role != "generator"}
+
+
+def _train_units(part: TrainPlan, zoos: Mapping[str, tuple[str, ...]]) -> Iterator[SweepUnit]:
+    for task in part.task:
+        for seed in part.seed:
+            for method in part.method:
+                yield SweepUnit("train", task, method, seed, needs=zoos[task], hours=part.hours)
+
+
+def _run_units(
+    part: RunPlan, protocol: Protocol, trained: Collection[str], zoos: Mapping[str, tuple[str, ...]]
+) -> Iterator[SweepUnit]:
     from nnbench.protocol import architectures_asked
 
     episodes = protocol.samples * protocol.selection_episodes + protocol.top * protocol.test_episodes
     core_hours = episodes * protocol.horizon / _STEPS_PER_CORE_HOUR
+    hours = part.generation_hours + protocol.samples * _NOVELTY_HOURS_PER_SAMPLE
     for task in part.task:
         for seed in part.seed:
             for method in part.method:
-                needs = (SweepUnit("train", task, method, seed).name,)
+                training = SweepUnit("train", task, method, seed).name
+                needs = (training,) if training in trained else zoos[task]
                 for arch in architectures_asked(part.split, part.archs):
-                    yield SweepUnit("run", task, method, seed, arch, needs, part.generation_hours, core_hours)
+                    yield SweepUnit("run", task, method, seed, arch, needs, hours, core_hours)

@@ -4,8 +4,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from nnbench.slurm.cluster import alive
 from nnbench.slurm.plan import STAGES
-from nnbench.slurm.sweep import Job, State, Sweep, alive, states
+from nnbench.slurm.records import Job, UnderWay
+from nnbench.slurm.sweep import State, Sweep, states
 
 _COLUMNS: tuple[State, ...] = ("done", "running", "queued", "failed", "missing")
 
@@ -37,7 +39,7 @@ def states_of(sweep: Sweep) -> dict[str, State]:
     return states(sweep.units, done, sweep.failures(), jobs, alive(jobs))
 
 
-def _ended_early(jobs: Sequence[Job], living: Mapping[str, State], found: Mapping[str, State]) -> dict[Job, int]:
+def _ended_early(jobs: Sequence[Job], living: Mapping[str, UnderWay], found: Mapping[str, State]) -> dict[Job, int]:
     """Jobs that are gone, and how many of their units are missing; a unit counts for the last job that had it."""
     last = {name: job for job in jobs for name in job.units}
     return Counter(job for name, job in last.items() if job.id not in living and found.get(name) == "missing")

@@ -6,13 +6,10 @@ themselves: zoos, trained methods and stored results, whoever made them.
 """
 
 import hashlib
-import json
-import os
-import socket
-import subprocess
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,37 +17,21 @@ from nnbench.errors import NnbenchError
 from nnbench.folders import RUNS
 from nnbench.protocol import Unit
 from nnbench.slurm.plan import Plan, SweepUnit, expand, load_plan, plan_file
-from nnbench.tasks.files import file_sha256, write_atomically, write_json
+from nnbench.slurm.records import (
+    Failure,
+    Job,
+    SweepError,
+    UnderWay,
+    read_failure,
+    read_jobs,
+    tables_are,
+    write_failure,
+    write_jobs,
+    write_tables,
+)
+from nnbench.tasks.files import file_sha256, write_atomically
 
 State = Literal["done", "running", "queued", "failed", "missing"]
-
-_ASK_S = 60.0
-
-
-class SweepError(NnbenchError, RuntimeError):
-    """A sweep that cannot be submitted. Says what is missing and the remedy."""
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why a unit failed, and where to read on."""
-
-    unit: str
-    error: str
-    """The last line."""
-    log: str
-
-
-@dataclass(frozen=True)
-class Job:
-    """A submitted job: an element of an array on SLURM, a process of this or another machine elsewhere."""
-
-    cluster: str
-    id: str
-    host: str
-    """Where it was submitted from."""
-    units: tuple[str, ...]
-    log: str
 
 
 @dataclass(frozen=True)
@@ -80,13 +61,17 @@ class Sweep:
 
     @cached_property
     def codes(self) -> dict[str, str | None]:
-        """The identity of the code of each method of the plan, as far as it can be found."""
+        """The identity of the code of each method of the plan, as far as it can be found and read."""
         from nnbench.code import hash_code
         from nnbench.discovery import find_methods
 
         named = {unit.method for unit in self.units if unit.stage in ("train", "run")}
-        found = [location for location in find_methods(self.plan.plugin) if location.problem is None]
-        return {location.name: hash_code(location) for location in found if location.name in named}
+        found: dict[str, str | None] = {}
+        for location in find_methods(self.plan.plugin):
+            if location.problem is None and location.name in named:
+                with suppress(NnbenchError):
+                    found[location.name] = hash_code(location)
+        return found
 
     def keep_plan(self) -> Path:
         """A copy of the plan that jobs can rely on."""
@@ -97,14 +82,18 @@ class Sweep:
 
     def done(self) -> set[str]:
         """Names of the units whose output is there. Raises CheckpointError for a training of another zoo."""
-        from nnbench.store.checkpoints import find
+        from nnbench.store.checkpoints import Trained, find
         from nnbench.store.store import Store
         from nnbench.tasks.zoo.alignment import alignment_file
         from nnbench.tasks.zoo.distillation import ensemble_file
 
         stored, zoos = Store(self.plan.results).keys(), self._zoos()
         found: set[str] = set()
-        trained: dict[str, str] = {}
+
+        @cache
+        def trained(method: str, task: str, seed: int) -> Trained | None:
+            return find(method, task, zoos[task], seed, self.codes.get(method)) if task in zoos else None
+
         for unit in self.units:
             if unit.stage == "ghn":
                 assert unit.seed is not None
@@ -116,13 +105,11 @@ class Sweep:
                     there = alignment_file(self.plan.results, unit.task).exists()
             elif unit.stage == "train":
                 assert unit.method is not None and unit.seed is not None
-                code = self.codes.get(unit.method)
-                here = find(unit.method, unit.task, zoos[unit.task], unit.seed, code) if unit.task in zoos else None
-                if there := here is not None:
-                    trained[unit.name] = here.sha256
+                there = trained(unit.method, unit.task, unit.seed) is not None
             elif unit.stage == "run":
-                (training,) = unit.needs
-                there = training in trained and self.result(unit, trained[training]).key in stored
+                assert unit.method is not None and unit.seed is not None
+                made_by = trained(unit.method, unit.task, unit.seed)
+                there = made_by is not None and self.result(unit, made_by.sha256).key in stored
             else:
                 there = self._tables_are_of(found)
             if there:
@@ -143,11 +130,10 @@ class Sweep:
 
     def mark_tables(self, done: Collection[str]) -> None:
         """Remember of which runs the tables are."""
-        write_json(self.tables_file.with_suffix(".json"), self._of_tables(done))
+        write_tables(self.tables_file.with_suffix(".json"), self._of_tables(done))
 
     def _tables_are_of(self, done: Collection[str]) -> bool:
-        path = self.tables_file.with_suffix(".json")
-        return path.exists() and json.loads(path.read_text()) == self._of_tables(done)
+        return tables_are(self.tables_file.with_suffix(".json"), self._of_tables(done))
 
     def _of_tables(self, done: Collection[str]) -> dict[str, Any]:
         runs = sorted(name for name in done if name.startswith("run/"))
@@ -156,63 +142,46 @@ class Sweep:
     def _zoos(self) -> dict[str, str]:
         """Task to the identity of its zoo, where that is there."""
         manifests = {task: self.plan.zoo_folder(task) / "manifest.json" for task in self.plan.tasks}
-        return {task: file_sha256(path) for task, path in manifests.items() if path.exists()}
+        return {task: file_sha256(path) for task, path in manifests.items() if path.is_file()}
 
     # Failures
 
     def failures(self) -> dict[str, Failure]:
         """By unit."""
-        found = [Failure(**json.loads(path.read_text())) for path in sorted((self.folder / "failed").rglob("*.json"))]
-        return {failure.unit: failure for failure in found}
+        folder = self.folder / "failed"
+        files = {str(path.relative_to(folder).with_suffix("")): path for path in sorted(folder.rglob("*.json"))}
+        return {unit: read_failure(path, unit) for unit, path in files.items()}
 
-    def record_failure(self, unit: SweepUnit, error: str, log: Path | None) -> None:
+    def record_failure(self, unit: str, error: str, log: Path | None) -> None:
         """Keep what a unit failed of; without a log of the job, the record is all there is."""
-        path = self._failure_file(unit.name)
+        path = self._failure_file(unit)
         last = error.strip().splitlines()[-1] if error.strip() else "it failed without a word"
-        write_json(path, {"unit": unit.name, "error": last, "log": str(log or path.with_suffix(".log"))})
+        write_failure(path, Failure(unit, last, str(log or path.with_suffix(".log"))))
         if log is None:
-            write_atomically(path.with_suffix(".log"), lambda temporary: temporary.write_text(error))
+            write_atomically(path.with_suffix(".log"), lambda temporary: temporary.write_text(error, "utf-8"))
 
-    def forget_failure(self, name: str) -> None:
-        """For a unit that is tried once more."""
-        self._failure_file(name).unlink(missing_ok=True)
+    def forget_failure(self, unit: str) -> None:
+        """For a unit that is tried once more. Raises SweepError where its record cannot be removed."""
+        path = self._failure_file(unit)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise SweepError(f"{path}: cannot be removed ({error.strerror}); delete it") from error
 
-    def _failure_file(self, name: str) -> Path:
-        return self.folder / "failed" / f"{name}.json"
+    def _failure_file(self, unit: str) -> Path:
+        return self.folder / "failed" / f"{unit}.json"
 
     # Jobs
 
     def record_jobs(self, jobs: Sequence[Job]) -> None:
         """Remember what was submitted."""
-        rows = [vars(job) for job in jobs]
-        write_json(self.folder / "submitted" / f"{jobs[0].cluster}-{jobs[0].host}-{jobs[0].id}.json", rows)
+        write_jobs(self.folder / "submitted" / f"{jobs[0].cluster}-{jobs[0].host}-{jobs[0].id}.json", list(jobs))
 
     def jobs(self, done: Collection[str] = ()) -> list[Job]:
-        """What was submitted, the latest last, but for jobs all of whose units are done."""
+        """What was submitted, the latest last, but for jobs all of whose units are done. Raises SweepError."""
         files = sorted((self.folder / "submitted").glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
-        rows = [row for path in files for row in json.loads(path.read_text())]
-        jobs = [Job(**(row | {"units": tuple(row["units"])})) for row in rows]
+        jobs = [job for path in files for job in read_jobs(path)]
         return [job for job in jobs if not set(job.units).issubset(done)]
-
-
-def alive(jobs: Sequence[Job]) -> dict[str, State]:
-    """Id to `running` or `queued` of those jobs that are. Raises SweepError where SLURM does not answer."""
-    states: dict[str, State] = {}
-    if any(job.cluster == "slurm" for job in jobs):
-        states = _slurm_jobs()
-    here = socket.gethostname()
-    for job in jobs:
-        if job.cluster == "local" and job.host == here and _is_running(int(job.id)):
-            states[job.id] = "running"
-    return {job.id: states[job.id] for job in jobs if job.id in states}
-
-
-def slurm_answers() -> bool:
-    """True where a SLURM controller does; the commands alone may be installed without one."""
-    try:
-        return subprocess.run(["sinfo", "--noheader"], capture_output=True, timeout=5).returncode == 0
-    except (OSError, subprocess.TimeoutExpired):
-        return False
 
 
 def states(
@@ -220,10 +189,10 @@ def states(
     done: Collection[str],
     failures: Mapping[str, Failure],
     jobs: Sequence[Job],
-    alive: Mapping[str, State],
+    alive: Mapping[str, UnderWay],
 ) -> dict[str, State]:
     """The state of every unit, by name."""
-    under_way: dict[str, State] = {}
+    under_way: dict[str, UnderWay] = {}
     for job in jobs:
         if job.id in alive:
             for name in job.units:
@@ -238,28 +207,3 @@ def states(
         else:
             found[unit.name] = under_way.get(unit.name, "missing")
     return found
-
-
-def _slurm_jobs() -> dict[str, State]:
-    command = ["squeue", "--me", "--array", "--noheader", "--format=%i|%T"]
-    try:
-        asked = subprocess.run(command, capture_output=True, text=True, timeout=_ASK_S)
-        answer, error = asked.stdout, asked.stderr if asked.returncode else ""
-    except (OSError, subprocess.TimeoutExpired) as caught:
-        answer, error = "", str(caught)
-    if error:
-        raise SweepError(
-            f"jobs of this sweep were submitted to SLURM, and squeue does not answer ({' '.join(error.split())}): run "
-            "this on a login node"
-        )
-    rows = [line.split("|") for line in answer.splitlines()]
-    return {job: "running" if state in ("RUNNING", "COMPLETING") else "queued" for job, state in rows}
-
-
-def _is_running(pid: int) -> bool:
-    """True for a living submitit controller; the number may have gone to somebody else since."""
-    try:
-        command = Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return False
-    return b"submitit" in command and pid != os.getpid()

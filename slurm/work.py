@@ -15,16 +15,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from submitit import JobEnvironment
+from submitit.core.job_environment import SignalHandler
 from submitit.core.utils import UncompletedJobError
 from submitit.helpers import Checkpointable
 
+from nnbench.errors import NnbenchError
 from nnbench.folders import RUNS
-from nnbench.slurm.plan import SweepUnit, load_plan
+from nnbench.slurm.plan import Plan, SweepUnit, load_plan
+from nnbench.slurm.profile import EARLY_S
+from nnbench.slurm.records import DamagedRecord
 from nnbench.slurm.sweep import Sweep
+from nnbench.tasks.files import file_sha256
 from nnbench.tasks.simulation.processors import count_processors
 
 if TYPE_CHECKING:
+    from nnbench.registry import MethodSource
+    from nnbench.store.checkpoints import Trained
     from nnbench.tasks.simulation.workers import Simulator
+    from nnbench.tasks.zoo.zoo import Zoo
 
 _END_S = 600.0
 """A job that was told to end is gone after this long: killed, or queued again."""
@@ -40,6 +48,8 @@ class Work(Checkpointable):
     workers: int | None
     codes: Mapping[str, str | None]
     """The identity of each method's code when the job was submitted."""
+    calm_s: float
+    """Seconds before SLURM tells the job to stop for its time limit; told earlier, it makes way for another job."""
 
     def __call__(self) -> None:
         """Do the units. What a unit fails of is recorded and not raised, and the others are done."""
@@ -47,55 +57,77 @@ class Work(Checkpointable):
         log = None if environment.cluster == "debug" else environment.paths.stdout
         ending = _Ending()
         if log is not None:
+            _judge_time_limit(self.calm_s)
             signal.signal(signal.SIGTERM, ending.note)
             os.environ.setdefault("OMP_NUM_THREADS", str(self.workers or count_processors()))
-        sweep = Sweep(self.plan, self.folder, load_plan(self.plan))
-        for units in _groups(self._unedited(sweep, log)):
-            while units:
-                finished = 0
-                try:
-                    for outcome in _outcomes(sweep, units, self.workers):
-                        if isinstance(outcome, Exception):
-                            ending.wait_if_told()
-                            _fail(sweep, units[finished], f"{outcome}", log)
-                        else:
-                            print(f"done    {units[finished].name}: {outcome}", flush=True)
-                            sweep.forget_failure(units[finished].name)
-                        finished += 1
-                except UncompletedJobError:  # out of submitit's signal handler: no time and no requeue is left
-                    raise
-                except Exception:
-                    ending.wait_if_told()
-                    _fail(sweep, units[finished], traceback.format_exc(), log)
-                    finished += 1
-                units = units[finished:]
+        try:
+            sweep = self._open()
+            ready = self._ready(sweep, log)
+        except NnbenchError as error:  # of all units: nobody knows what they are, or which are done
+            for name in self.names:
+                _fail(Sweep(self.plan, self.folder, Plan()), name, f"{error}", log)
+            return
+        for units in _groups(ready):
+            self._finish(sweep, units, ending, log)
 
-    def _unedited(self, sweep: Sweep, log: Path | None) -> list[SweepUnit]:
-        """The ready units but for those of methods that were edited since the job was submitted, which fail."""
-        kept = []
-        for unit in self._ready(sweep):
-            method = unit.method if unit.stage in ("train", "run") else None
-            if method is None or sweep.codes.get(method) == self.codes.get(method):
-                kept.append(unit)
-            else:
-                error = f"method {method}: its code was edited after this job was submitted; submit the sweep again"
-                _fail(sweep, unit, error, log)
-        return kept
+    def _open(self) -> Sweep:
+        """The sweep by the copy of the plan. Raises DamagedRecord, and ConfigurationError where a plugin is missing."""
+        if not self.plan.is_file() or not file_sha256(self.plan).startswith(self.plan.stem):
+            raise DamagedRecord(f"{self.plan}: the copy of the plan is missing or damaged; submit the sweep again")
+        return Sweep(self.plan, self.folder, load_plan(self.plan))
 
-    def _ready(self, sweep: Sweep) -> list[SweepUnit]:
-        """The units that are not done and whose needs are."""
+    def _finish(self, sweep: Sweep, units: Sequence[SweepUnit], ending: "_Ending", log: Path | None) -> None:
+        left = {unit.name: unit for unit in units}
+        while left:
+            try:
+                for name, outcome in _outcomes(sweep, list(left.values()), self.workers):
+                    if isinstance(outcome, Exception):
+                        ending.wait_if_told()
+                        _fail(sweep, name, f"{outcome}", log)
+                    else:
+                        print(f"done    {name}: {outcome}", flush=True)
+                        sweep.forget_failure(name)
+                    del left[name]
+            except UncompletedJobError:  # out of submitit's signal handler: no time and no requeue is left
+                raise
+            except Exception:
+                ending.wait_if_told()
+                first = next(iter(left))
+                _fail(sweep, first, traceback.format_exc(), log)
+                del left[first]
+
+    def _ready(self, sweep: Sweep, log: Path | None) -> list[SweepUnit]:
+        """The units that are not done and whose needs are; those of methods that were edited meanwhile fail."""
         done = sweep.done()
         missing = [unit for unit in sweep.units if unit.name in self.names and unit.name not in done]
         print(f"{len(self.names)} units, {len(self.names) - len(missing)} of them done already", flush=True)
         ready = []
         for unit in missing:
             lacking = [name for name in unit.needs if name not in done]
+            if unit.stage in ("train", "run") and sweep.codes.get(unit.method or "") != self.codes.get(
+                unit.method or ""
+            ):
+                error = (
+                    f"method {unit.method}: its code was edited after this job was submitted; submit the sweep again"
+                )
+                _fail(sweep, unit.name, error, log)
             # Tables are of whatever there is.
-            if lacking and (unit.stage != "table" or len(lacking) == len(unit.needs)):
+            elif lacking and (unit.stage != "table" or len(lacking) == len(unit.needs)):
                 print(f"waits   {unit.name}: for {', '.join(lacking[:3])}{', ...' if lacking[3:] else ''}", flush=True)
             else:
                 ready.append(unit)
         return ready
+
+
+def _judge_time_limit(calm_s: float) -> None:
+    """Let submitit's handler tell a time limit from a preemption by the clock.
+
+    By itself it takes every stop of a job of ten minutes or less for a time limit, of which only so many are allowed.
+    """
+    handler = getattr(signal.getsignal(JobEnvironment._usr_sig()), "__self__", None)
+    if isinstance(handler, SignalHandler):
+        began = handler._start_time
+        handler.has_timed_out = lambda: time.time() - began >= calm_s - EARLY_S  # type: ignore[method-assign]
 
 
 class _Ending:
@@ -116,9 +148,9 @@ class _Ending:
             sys.exit(143)
 
 
-def _fail(sweep: Sweep, unit: SweepUnit, error: str, log: Path | None) -> None:
-    print(f"FAILED  {unit.name}\n{error}", flush=True)
-    sweep.record_failure(unit, error, log)
+def _fail(sweep: Sweep, name: str, error: str, log: Path | None) -> None:
+    print(f"FAILED  {name}\n{error}", flush=True)
+    sweep.record_failure(name, error, log)
 
 
 def _groups(units: Sequence[SweepUnit]) -> Iterator[list[SweepUnit]]:
@@ -127,8 +159,8 @@ def _groups(units: Sequence[SweepUnit]) -> Iterator[list[SweepUnit]]:
         yield list(group)
 
 
-def _outcomes(sweep: Sweep, units: Sequence[SweepUnit], workers: int | None) -> Iterator[str | Exception]:
-    """Do units of a group; a line or what the method did wrong for each. Whatever else goes wrong is raised."""
+def _outcomes(sweep: Sweep, units: Sequence[SweepUnit], workers: int | None) -> Iterator[tuple[str, str | Exception]]:
+    """Do units of a group; yields each one's name, and a line or what the method did wrong. Raises anything else."""
     if units[0].stage == "run":
         yield from _run(sweep, units, workers)
         return
@@ -136,42 +168,56 @@ def _outcomes(sweep: Sweep, units: Sequence[SweepUnit], workers: int | None) -> 
     for unit in units:
         began = time.perf_counter()
         make(sweep, unit, workers)
-        yield f"{time.perf_counter() - began:.0f} s"
+        yield unit.name, f"{time.perf_counter() - began:.0f} s"
 
 
-def _run(sweep: Sweep, units: Sequence[SweepUnit], workers: int | None) -> Iterator[str | Exception]:
+def _run(sweep: Sweep, units: Sequence[SweepUnit], workers: int | None) -> Iterator[tuple[str, str | Exception]]:
     from nnbench.preparing import Run
     from nnbench.registry import MethodSource
-    from nnbench.store.checkpoints import find
     from nnbench.store.store import Store
     from nnbench.tasks.zoo.zoo import Zoo
 
     plan, task, seed = sweep.plan, units[0].task, units[0].seed
     assert seed is not None
-    zoo, trained = Zoo.open(task, plan.zoo_folder(task)), {}
-    for method in {unit.method for unit in units if unit.method}:
-        found = find(method, task, zoo.sha256, seed, sweep.codes.get(method))
-        assert found is not None  # or the units would not be ready
-        trained[method] = found
-    work = [sweep.result(unit, trained[unit.method or ""].sha256) for unit in units]
-    sources = {method: MethodSource.of(method, plan.plugin) for method in trained}
-    for outcome in Run(work, trained, sources, zoo, Store(plan.results), workers=workers):
-        yield outcome.error or str(outcome)
+    zoo = Zoo.open(task, plan.zoo_folder(task))
+    sources, trained, faults = {}, {}, {}
+    for method in dict.fromkeys(unit.method for unit in units if unit.method):
+        try:
+            sources[method] = MethodSource.of(method, plan.plugin)
+            trained[method] = _obtain(sources[method], zoo, seed)
+        except NnbenchError as error:
+            faults[method] = error
+    for unit in units:
+        if unit.method in faults:
+            yield unit.name, faults[unit.method]
+    good = [unit for unit in units if unit.method in trained]
+    work = [sweep.result(unit, trained[unit.method or ""].sha256) for unit in good]
+    run = Run(work, trained, sources, zoo, Store(plan.results), workers=workers)
+    for unit, outcome in zip(good, run, strict=True):
+        yield unit.name, outcome.error or str(outcome)
 
 
 def _train(sweep: Sweep, unit: SweepUnit, workers: int | None) -> None:
-    from nnbench.harness.trained import obtain
     from nnbench.registry import MethodSource
-    from nnbench.store.checkpoints import find
     from nnbench.tasks.zoo.zoo import Zoo
 
     assert unit.method is not None and unit.seed is not None
     zoo = Zoo.open(unit.task, sweep.plan.zoo_folder(unit.task))
+    _obtain(MethodSource.of(unit.method, sweep.plan.plugin), zoo, unit.seed)
+
+
+def _obtain(source: "MethodSource", zoo: "Zoo", seed: int) -> "Trained":
+    """The trained method, trained now where it is not; a method that learns nothing takes a moment."""
+    from nnbench.harness.trained import obtain
+    from nnbench.store.checkpoints import find
+
     try:
-        obtain(MethodSource.of(unit.method, sweep.plan.plugin), zoo, unit.seed)
+        return obtain(source, zoo, seed)
     except OSError:  # another process that finishes the same training removes what it kept while under way
-        if find(unit.method, unit.task, zoo.sha256, unit.seed, sweep.codes.get(unit.method)) is None:
+        found = find(source.name, zoo.task.name, zoo.sha256, seed, source.code_sha256)
+        if found is None:
             raise
+        return found
 
 
 def _make_ghn(sweep: Sweep, unit: SweepUnit, workers: int | None) -> None:

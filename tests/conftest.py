@@ -80,7 +80,7 @@ def slurm() -> Iterator[None]:
     directory = tempfile.mkdtemp(prefix="slm-", dir="/tmp")  # short: paths of unix sockets are limited
     for name in [name for name in os.environ if name.startswith(("SLURM_", "SBATCH_", "SRUN_"))]:
         del os.environ[name]  # never the cluster that these tests may be running on
-    environment = dict(os.environ, LSLURM_CPUS="4", LSLURM_MEM="8000", LSLURM_WATCH=str(os.getpid()))
+    environment = dict(os.environ, LSLURM_CPUS="4", LSLURM_MEM="8000", LSLURM_ARRAY="3", LSLURM_WATCH=str(os.getpid()))
     started = subprocess.run([SLURM, "start", directory], env=environment, capture_output=True, text=True)
     try:
         if started.returncode != 0:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from nnbench.harness.abilities import Finding, examine
+from nnbench.harness.abilities import Finding, describe_memory, examine
 
 
 def test_physics_on_the_cpu_works_and_every_finding_says_something(
@@ -17,6 +17,7 @@ def test_physics_on_the_cpu_works_and_every_finding_says_something(
     findings = {finding.ability: finding for finding in examine()}
     assert list(findings) == [
         "physics on CPU",
+        "memory",
         "GPU",
         "rendering",
         "bfloat16",
@@ -24,8 +25,17 @@ def test_physics_on_the_cpu_works_and_every_finding_says_something(
         "SLURM",
     ]
     assert findings["physics on CPU"].works
+    assert 0.1 < float(findings["memory"].detail.split()[3]) < 2  # GB of a worker
     assert all(finding.detail for finding in findings.values())
     assert not findings["SLURM"].works and "cannot reach slurmctld" in findings["SLURM"].detail
+
+
+@pytest.mark.parametrize(
+    ("left", "works", "remedy"), [(16, True, "may take 16.0 GB"), (4, False, "--workers 4"), (1, False, "more memory")]
+)
+def test_workers_that_do_not_fit_are_warned_about(left: int, works: bool, remedy: str) -> None:
+    fits, said = describe_memory(2**29, 8, left * 2**30)
+    assert fits == works and said.endswith(remedy) and "0.50 GB" in said
 
 
 def test_a_broken_part_is_a_finding() -> None:

@@ -5,15 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from nnbench.tasks.simulation import processors
+from nnbench.tasks.simulation import cgroups
 from nnbench.tasks.simulation.processors import count_processors
 
 
 @pytest.fixture(autouse=True)
 def no_limits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.delenv("SLURM_CPUS_PER_TASK", raising=False)
-    monkeypatch.setattr(processors, "_OWN_CGROUPS", tmp_path / "cgroup")
-    monkeypatch.setattr(processors, "_CGROUPS", tmp_path)
+    for name in ("SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(cgroups, "_OWN", tmp_path / "cgroup")
+    monkeypatch.setattr(cgroups, "_MOUNT", tmp_path)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(12)))
 
 
@@ -21,8 +22,9 @@ def test_the_mask_counts() -> None:
     assert count_processors() == 12
 
 
-def test_the_allocation_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "2")
+@pytest.mark.parametrize("name", ["SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE"])
+def test_the_allocation_counts(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "2")
     assert count_processors() == 2
 
 

@@ -2,11 +2,14 @@
 
 import os
 import random
+import re
 import signal
 import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -14,10 +17,12 @@ import pytest
 from helpers import command
 
 from nnbench.slurm import dispatch
+from nnbench.slurm.cluster import alive, longest_array
 from nnbench.slurm.dispatch import Cluster
 from nnbench.slurm.profile import Profile, Resources
+from nnbench.slurm.records import SweepError
 from nnbench.slurm.status import describe_status
-from nnbench.slurm.sweep import Sweep, alive
+from nnbench.slurm.sweep import Sweep
 from nnbench.store.store import Store
 
 pytestmark = pytest.mark.slow
@@ -115,6 +120,12 @@ def _wait(sweep: Sweep, meanwhile: Callable[[], object] = lambda: None) -> None:
         time.sleep(0.5)
 
 
+def _install(program: Path, script: str) -> None:
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+
+
 def _open(text: str) -> Sweep:
     Path("mine.toml").write_text(text)
     return Sweep.open(Path("mine.toml"))
@@ -128,14 +139,13 @@ def test_rows_are_those_of_plain_runs_and_a_resubmission_does_nothing(
     cluster: Cluster, here: Path, expected: Store
 ) -> None:
     sweep = _open(PLAN)
-    assert _submit(sweep, cluster) == 7
+    assert _submit(sweep, cluster) == 5
     _wait(sweep)
     assert Store(sweep.plan.results).rows().equals(expected.rows()), _logs(sweep)
     assert "Table 2" in sweep.tables_file.read_text()
     assert sweep.done() == {unit.name for unit in sweep.units}
     assert _submit(sweep, cluster) == 0 and not alive(sweep.jobs())
     assert [line.split() for line in describe_status(sweep)][1:] == [
-        ["train", "2", "0", "0", "0", "0"],
         ["run", "4", "0", "0", "0", "0"],
         ["table", "1", "0", "0", "0", "0"],
     ]
@@ -160,20 +170,30 @@ def test_a_failed_unit_is_named_and_done_again_only_when_asked(cluster: Cluster,
     assert sweep.done() == {unit.name for unit in sweep.units} and len(Store(sweep.plan.results).keys()) == 2
 
 
-def test_stages_wait_for_one_another_and_units_share_an_array(slurm: None, here: Path) -> None:
-    sweep = _open(PLAN)
+def test_stages_wait_and_arrays_are_as_long_as_the_cluster_allows_without_accounting(
+    slurm: None, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _install(here / "bin" / "sacct", f"touch {here}/asked; echo 'Slurm accounting storage is disabled' >&2; exit 1")
+    monkeypatch.setenv("PATH", str(here / "bin"), prepend=":")
+    sweep = _open(PLAN + '[[train]]\nmethod = ["nearest", "random"]\ntask = ["PickCube-v1"]\n')
     profile = _profile()
-    train, run, table = dispatch.pack(dispatch.to_do(sweep, retry_failed=False), profile)
-    run = dispatch.Array(run.stage, tuple((unit,) for job in run.jobs for unit in job), run.resources)
-    printed = list(dispatch.submit(sweep, [train, run, table], profile, "slurm"))
+    assert longest_array() == 3  # as slurm.conf says
+    units = [
+        replace(unit, hours=1.0) if unit.stage == "run" else unit  # each in a job of its own
+        for unit in dispatch.to_do(sweep, retry_failed=False)
+    ]
+    too_long = dispatch.pack([unit for unit in units if unit.stage == "run"], profile)
+    with pytest.raises(SweepError, match="run: SLURM refuses: .*[Ii]nvalid job array"):
+        list(dispatch.submit(sweep, too_long, profile, "slurm"))
+    printed = list(dispatch.submit(sweep, dispatch.pack(units, profile, longest_array()), profile, "slurm"))
+    train, run, _, table = printed
     jobs = {job.units: job.id for job in sweep.jobs()}
-    array = {job.split("_")[0] for units, job in jobs.items() if units[0].startswith("run/")}
-    assert len(array) == 1 and len(jobs) == 7
-    (number,) = array
-    assert f"run: 4 jobs submitted as {number}, after " in printed[1] and number in printed[2].split("after ")[1]
+    numbers = [job.split("_")[0] for units, job in jobs.items() if units[0].startswith("run/")]
+    number, rest = dict.fromkeys(numbers)
+    assert Counter(numbers) == {number: 3, rest: 1} and len(jobs) == 7
+    assert f"run: 3 jobs submitted as {number}, after " in run and {number, rest} < {*re.findall(r"\d+", table)}
     shown = subprocess.run(["scontrol", "show", "job", number], capture_output=True, text=True, check=True).stdout
-    first = jobs[tuple(unit.name for unit in train.jobs[0])]
-    assert f"Dependency=afterany:{first.split('_')[0]}" in shown and "ArrayTaskThrottle=2" in shown
+    assert f"Dependency=afterany:{train.split()[-1]}" in shown and "ArrayTaskThrottle=2" in shown
     assert dispatch.to_do(sweep, retry_failed=False) == []  # all of it is under way
     begun: list[str] = []
 
@@ -185,6 +205,57 @@ def test_stages_wait_for_one_another_and_units_share_an_array(slurm: None, here:
 
     _wait(sweep, order)
     assert begun == ["train", "run", "table"] and sweep.done() == {unit.name for unit in sweep.units}, _logs(sweep)
+    assert not Path("asked").exists()  # nobody asked sacct, neither here nor in a job
+
+
+def test_a_method_that_is_edited_while_its_job_waits_fails_by_name(slurm: None, here: Path) -> None:
+    Path("mine.py").write_text(OWN)
+    sweep = _open(OWN_PLAN.replace('["mine"]', '["mine", "random"]').replace("tables = [2]", ""))
+    profile = _profile()
+    profile = replace(profile, setup=("touch waiting", "while [ ! -e edited ]; do sleep 0.1; done"))
+    _submit(sweep, "slurm", profile=profile)
+    Path("mine.py").write_text(OWN + "# edited\n")
+    Path("edited").touch()
+    _wait(sweep)
+    assert {name: failure.error for name, failure in sweep.failures().items()} == {
+        f"run/mine/PickCube-v1/s0/{arch}": "method mine: its code was edited after this job was submitted; submit the "
+        "sweep again"
+        for arch in ARCHS.split(",")
+    }, _logs(sweep)
+    assert {name for name in _open(Path("mine.toml").read_text()).done() if "random" in name} == {
+        f"run/random/PickCube-v1/s0/{arch}" for arch in ARCHS.split(",")
+    }
+
+
+@pytest.mark.parametrize("ruin", ["plan", "plugin"])
+def test_a_job_without_its_plan_or_plugin_fails_its_units_by_name(
+    here: Path, monkeypatch: pytest.MonkeyPatch, ruin: str
+) -> None:
+    Path("mine.py").write_text(OWN)
+    sweep = _open(OWN_PLAN)
+    kept = sweep.keep_plan()
+
+    def keep_and_ruin(sweep: Sweep) -> Path:
+        if ruin == "plan":
+            kept.write_bytes(kept.read_bytes()[:-9])
+        else:
+            Path("mine.py").unlink()
+        return kept
+
+    monkeypatch.setattr(Sweep, "keep_plan", keep_and_ruin)
+    _submit(sweep, "debug")
+    expected = (
+        f"{kept}: the copy of the plan is missing or damaged; " if ruin == "plan" else "mine.py: expected a Python"
+    )
+    failures = sweep.failures()
+    assert failures.keys() == {unit.name for unit in sweep.units}
+    assert all(expected in failure.error for failure in failures.values())
+
+
+def test_a_job_of_two_processors_has_two_workers(slurm: None, here: Path) -> None:
+    ask = "from nnbench.tasks.simulation.processors import count_processors; print(count_processors())"
+    job = ["srun", "--quiet", "--ntasks=1", "--cpus-per-task=2", "--mem=500", sys.executable, "-c", ask]
+    assert subprocess.run(job, capture_output=True, text=True, check=True).stdout.split() == ["2"]
 
 
 def test_a_training_at_its_time_limit_is_queued_again_and_goes_on(slurm: None, here: Path) -> None:

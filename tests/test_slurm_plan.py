@@ -24,13 +24,15 @@ RUN = "[[run]]\nmethod = ['ghn', 'nnit']\ntask = ['PickCube-v1']\n"
 def test_units_come_once_and_after_what_they_need(tmp_path: Path) -> None:
     text = RUN + "seed = [0, 1]\n" + RUN + "[[train]]\nmethod = ['nnit']\ntask = ['PickCube-v1']\nhours = 3\n"
     units = expand(load_plan(_plan(tmp_path, "tables = [2]\n" + text)))
-    assert Counter(unit.stage for unit in units) == {"train": 4, "run": 32, "table": 1}
+    assert Counter(unit.stage for unit in units) == {"train": 2, "run": 32, "table": 1}
     seen: set[str] = set()
     for unit in units:
         assert unit.name not in seen and seen.issuperset(unit.needs)
         seen.add(unit.name)
     assert [unit.hours for unit in units if unit.name == "train/nnit/PickCube-v1/s0"] == [3]
-    assert "run/nnit/PickCube-v1/s1/16-16-16-32" in seen
+    needs = {unit.name: unit.needs for unit in units}
+    assert needs["run/nnit/PickCube-v1/s1/16-16-16-32"] == ("train/nnit/PickCube-v1/s1",)
+    assert needs["run/ghn/PickCube-v1/s1/16-16-16-32"] == ()  # what learns nothing is not trained
     assert len(units[-1].needs) == 32
 
 
@@ -51,8 +53,8 @@ def test_the_plans_and_the_profile_of_the_pages_can_be_read(tmp_path: Path) -> N
     root = Path(__file__).parent.parent
     pages = (root / "README.md").read_text() + (root / "docs/sweeps.md").read_text()
     short, plan, profile = (block.split("```")[0] for block in pages.split("```toml\n")[1:])
-    assert len(expand(load_plan(_plan(tmp_path, short)))) == 3 + 3 * 8
-    assert len(expand(load_plan(_plan(tmp_path, plan)))) == 3 + 3 * 8 + 1
+    assert len(expand(load_plan(_plan(tmp_path, short)))) == 1 + 3 * 8
+    assert len(expand(load_plan(_plan(tmp_path, plan)))) == 1 + 3 * 8 + 1
     (tmp_path / "cluster.toml").write_text(profile)
     assert load_profile(str(tmp_path / "cluster.toml")).training.gpus == 1
 

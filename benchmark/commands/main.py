@@ -1,5 +1,6 @@
 """The command `nnbench`. Nothing heavy is imported before a command needs it."""
 
+import signal
 import sys
 from collections.abc import Callable
 
@@ -50,13 +51,24 @@ _app.command(_zoo, name="zoo", help="The policies that generators learn from.")
 _app.command(_bench, name="bench", help="How fast this machine is.")
 
 
+class _ToldToEnd(KeyboardInterrupt):
+    """SIGTERM, which batch systems send before they kill."""
+
+
+def _end(number: int, frame: object) -> None:
+    raise _ToldToEnd
+
+
 def main() -> None:
-    """Console script. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    """Console script. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted, 143 told to end."""
     try:
+        signal.signal(signal.SIGTERM, _end)
         _app.cli(prog="nnbench", description="Do weight generators write robot policies that work?")
-    except KeyboardInterrupt:
-        print("nnbench: interrupted; the same command goes on from what is stored", file=sys.stderr)
-        sys.exit(130)
+    except KeyboardInterrupt as error:
+        told = isinstance(error, _ToldToEnd)
+        how = "told to end" if told else "interrupted"
+        print(f"nnbench: {how}; the same command goes on from what is stored", file=sys.stderr)
+        sys.exit(143 if told else 130)
     except NnbenchError as error:
         print(f"nnbench: {error}", file=sys.stderr)
         sys.exit(1)

@@ -26,16 +26,19 @@ def sweep(
         retry_failed: Do failed units once more too.
     """
     from nnbench.slurm import dispatch
+    from nnbench.slurm.cluster import USUAL_ARRAY, longest_array
     from nnbench.slurm.profile import load_profile
+    from nnbench.slurm.records import SweepError
     from nnbench.slurm.status import describe_status
-    from nnbench.slurm.sweep import Sweep, SweepError
+    from nnbench.slurm.sweep import Sweep
 
     opened = Sweep.open(plan)
     chosen = cluster if dry_run and cluster else dispatch.choose_cluster(cluster)
     resources = load_profile(profile or ("cpu" if chosen == "slurm" else "local"))
     units = dispatch.to_do(opened, retry_failed=retry_failed)
-    arrays, problems = dispatch.pack(units, resources), dispatch.check(opened, units)
-    print("\n".join(dispatch.describe(opened, arrays, chosen)) if units else "nothing to do")
+    longest = longest_array() if chosen == "slurm" else USUAL_ARRAY
+    arrays, problems = dispatch.pack(units, resources, longest), dispatch.check(opened, units)
+    print("\n".join(dispatch.describe(arrays, chosen, resources.parallel)) if units else "nothing to do")
     if dry_run:
         print("".join(f"not yet: {problem}\n" for problem in problems), end="")
         return

@@ -11,6 +11,11 @@ Check = Callable[[], tuple[bool, str]]
 """Tries one ability: whether it works, and what was found."""
 
 
+_GB = 2**30
+_OTHERS = int(1.5 * _GB)
+"""What nnbench and the process of a method hold while `nnbench run` measures NNiT."""
+
+
 @dataclass(frozen=True)
 class Finding:
     """One ability of the machine, found or missing."""
@@ -38,9 +43,37 @@ def _cpu_physics() -> tuple[bool, str]:
     return (
         True,
         f"{task.name} steps; one scene makes {rate:,.0f} control steps/s on one processor. This process may use "
-        f"{count_processors()} of {os.cpu_count()}, and as many workers start by default; each takes about half a "
-        "gigabyte of memory",
+        f"{count_processors()} of {os.cpu_count()}, and as many workers start by default",
     )
+
+
+def _memory() -> tuple[bool, str]:
+    import numpy as np
+
+    from nnbench.tasks.registry import load_task
+    from nnbench.tasks.simulation.memory import memory_left
+    from nnbench.tasks.simulation.processors import count_processors
+    from nnbench.tasks.simulation.speed import wild_actor
+    from nnbench.tasks.simulation.workers import SCENES_PER_WORKER, Rollout, Simulator
+
+    task, workers, left = load_task("PickCube-v1"), count_processors(), memory_left()
+    with Simulator(task, 1) as simulator:
+        simulator.episodes([Rollout(wild_actor(task, 0), np.arange(SCENES_PER_WORKER))])
+        each = simulator.peak_memory()
+    return describe_memory(each, workers, left)
+
+
+def describe_memory(each: int, workers: int, left: int) -> tuple[bool, str]:
+    """Whether so many workers fit beside nnbench and a method, and a sentence on it; all in bytes."""
+    found = (
+        f"a worker took {each / _GB:.2f} GB, nnbench and a method take about {_OTHERS / _GB:.1f} GB besides: "
+        f"{(_OTHERS + workers * each) / _GB:.1f} GB with {workers} workers. This process may take {left / _GB:.1f} GB"
+    )
+    if _OTHERS + workers * each <= left:
+        return True, found
+    fitting = (left - _OTHERS) // each
+    remedy = f"run with --workers {fitting}" if fitting >= 1 else "ask for more memory"
+    return False, f"{found}, so processes will be killed: {remedy}"
 
 
 def _gpu() -> tuple[bool, str]:
@@ -107,6 +140,7 @@ def _last_line(text: str) -> str:
 
 CHECKS: dict[str, Check] = {
     "physics on CPU": _cpu_physics,
+    "memory": _memory,
     "GPU": _gpu,
     "rendering": _rendering,
     "bfloat16": _bfloat16,

@@ -5,34 +5,24 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-_CGROUPS = Path("/sys/fs/cgroup")
-_OWN_CGROUPS = Path("/proc/self/cgroup")
+from nnbench.tasks.simulation.cgroups import groups
+
+_ALLOCATED = ("SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE")
 
 
 def count_processors() -> int:
     """The least of what affinity mask, cgroup quota and SLURM's allocation leave to this process; 1 at least."""
-    limits = [len(os.sched_getaffinity(0)), *_quotas(_OWN_CGROUPS, _CGROUPS)]
-    with suppress(ValueError):
-        limits.append(int(os.environ.get("SLURM_CPUS_PER_TASK", "")))
+    limits = [len(os.sched_getaffinity(0))]
+    for group in groups("cpu"):
+        limits += _quota(group)
+    for name in _ALLOCATED:
+        with suppress(ValueError):
+            limits.append(int(os.environ.get(name, "")))
     return max(1, min(limits))
 
 
-def _quotas(own: Path, root: Path) -> Iterator[int]:
-    """Whole processors that each cgroup above this process allows; version 2 and version 1."""
-    with suppress(OSError):
-        for line in own.read_text().splitlines():
-            _, controllers, path = line.split(":", 2)
-            if controllers and "cpu" not in controllers.split(","):
-                continue
-            mount = root / controllers if controllers else root
-            folder = mount / path.lstrip("/")
-            for group in (folder, *folder.parents):
-                if mount not in (group, *group.parents):
-                    break
-                yield from _quota(group)
-
-
 def _quota(group: Path) -> Iterator[int]:
+    """Whole processors that a group allows."""
     with suppress(OSError, ValueError):
         quota, period = (group / "cpu.max").read_text().split()
         yield -(-int(quota) // int(period))  # `max` is no number: no quota

@@ -19,6 +19,7 @@ from nnbench.errors import InputError
 from nnbench.tasks.registry import load_task
 from nnbench.tasks.simulation.engine import Engine, SimulationError
 from nnbench.tasks.simulation.episodes import Episodes
+from nnbench.tasks.simulation.memory import peak_memory
 from nnbench.tasks.simulation.processors import count_processors
 from nnbench.tasks.task import Actor, Task
 
@@ -125,6 +126,11 @@ class Simulator:
     def initial_states(self, seeds: Sequence[int]) -> np.ndarray:
         """Initial states of the bodies after `env.reset(seed=s)`; rows as in `Engine.capture_initial_states`."""
         return self._pool.schedule(_initial_states_of, (list(seeds),)).result()
+
+    def peak_memory(self) -> int:
+        """The most bytes that one of the workers held so far; of several, some worker's."""
+        peak: int = self._pool.schedule(peak_memory).result()
+        return peak
 
     def _hand_out(self, queue: "_Queue") -> None:
         """Give the workers units until one unit waits behind those that are being worked on."""
