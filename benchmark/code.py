@@ -106,7 +106,7 @@ def _imported(text: str, file: Path) -> Iterator[str]:
     """The names of all modules that a text may import; `from a import b` names a and a.b."""
     try:
         tree = ast.parse(text)
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return  # it cannot be imported either, and whoever tries says so
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from nnbench.errors import describe_error
 from nnbench.tasks.pick_cube import PICK_CUBE
 from nnbench.tasks.push_cube import PUSH_CUBE
 from nnbench.tasks.stack_cube_easy import STACK_CUBE_EASY
@@ -50,9 +51,11 @@ def _load_file(path: Path) -> Task:
         sys.modules[name] = module
         try:
             spec.loader.exec_module(module)
-        except Exception as error:
+        except BaseException as error:  # also sys.exit, which would end nnbench as if all were done
             del sys.modules[name]
-            raise TaskError(f"{path}: running it failed ({type(error).__name__}: {error}); correct the file") from error
+            if isinstance(error, KeyboardInterrupt):
+                raise
+            raise TaskError(f"{path}: running it failed ({describe_error(error)}); correct the file") from error
     task = getattr(sys.modules[name], "TASK", None)
     if not isinstance(task, Task):
         raise TaskError(f"{path}: defines no task; expected `TASK = Task(...)` in it")

@@ -52,7 +52,7 @@ def _one_line(box: str) -> str:
     body, _, remedy = "\n".join(rows[1:-1]).partition("For full helptext, ")
     body = " ".join("\n".join(row or ";" for row in body.partition("Argument helptext")[0].split("\n")).split())
     for wrong, expected in _EXPECTED:
-        if found := re.match(rf"Error parsing (\S+):.*{wrong}", body):
+        if found := re.search(rf"Error parsing (\S+):.*{wrong}", body):
             body = f"{found[1]} {found[2]}: expected {expected}"
     help_command = " ".join(remedy.split()).removeprefix("run:").removeprefix("run").removeprefix("see").strip()
     return f"{body.replace(' ;', ';').strip(' ;.')}; `{help_command}` explains"

@@ -44,6 +44,18 @@ class Rollout:
     record: bool = False
 
 
+def check_workers(workers: int | None) -> None:
+    """Raises InputError for a number of workers that cannot be, or that this machine is too small for."""
+    most = _MOST * count_processors()
+    if workers is not None and workers < 1:
+        raise InputError(f"workers={workers}: expected at least 1")
+    if workers is not None and workers > most:
+        raise InputError(
+            f"workers={workers}: expected at most {most}; this process may use {count_processors()} processors, and "
+            "each worker takes half a gigabyte of memory"
+        )
+
+
 class Simulator:
     """Worker processes that roll out policies in one task; use it as a context manager.
 
@@ -55,17 +67,9 @@ class Simulator:
     """
 
     def __init__(self, task: Task, workers: int | None = None, *, hang_s: float = HANG_S) -> None:
-        processors = count_processors()
-        workers = workers if workers is not None else processors
-        if workers < 1:
-            raise InputError(f"workers={workers}: expected at least 1")
-        if workers > _MOST * processors:
-            raise InputError(
-                f"workers={workers}: expected at most {_MOST * processors}; this process may use {processors} "
-                "processors, and each worker takes half a gigabyte of memory"
-            )
+        check_workers(workers)
         self.task = task
-        self.workers = workers
+        self.workers = workers if workers is not None else count_processors()
         self._hang_s = hang_s
         self._pool = self._start()
 
