@@ -12,8 +12,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
-from nnbench.discovery import Location, find_methods, find_source
+from nnbench.discovery import Location, find_methods
 from nnbench.errors import NnbenchError, describe_error
+from nnbench.sources import find_source
 
 Role = Literal["generator", "baseline", "source"]
 Reading = Literal["weights", "states", "expert", "hypernetworks"]

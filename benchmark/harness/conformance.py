@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from nnbench.api import Autoencoder, Generator, JointGenerator, TrainingSet
-from nnbench.discovery import Location, find_methods, find_source
+from nnbench.discovery import Location, find_methods
 from nnbench.errors import NnbenchError, describe_error
 from nnbench.facts import FIELDS, Facts, FactsError, read_facts
 from nnbench.harness.isolation import (
@@ -31,6 +31,7 @@ from nnbench.harness.isolation import (
 )
 from nnbench.harness.novelty import nearest_by_weights
 from nnbench.harness.process import MethodError
+from nnbench.sources import find_source
 from nnbench.tasks.pick_cube import PICK_CUBE
 from nnbench.tasks.policies.architectures import Architecture, load_splits
 from nnbench.tasks.policies.mlp import Weights, nearest_neighbours, random_policy, weights_sha256

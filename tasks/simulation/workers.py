@@ -84,7 +84,7 @@ class Simulator:
             self.workers,
             context=multiprocessing.get_context("spawn"),
             initializer=_start_worker,
-            initargs=(self.task.source,),
+            initargs=(self.task.source, self.task.code_sha256),
         )
         pool.schedule(os.getpid)  # the workers start now, while the caller prepares their work
         return pool
@@ -222,13 +222,16 @@ _initial_states: dict[int, np.ndarray] = {}
 """The initial state of every episode seed that this worker has met. A reset by ManiSkill costs 5 ms."""
 
 
-def _start_worker(task_source: str) -> None:
+def _start_worker(task_source: str, code_sha256: str | None) -> None:
     from threadpoolctl import threadpool_limits
 
     end_with_parent()
     threadpool_limits(1)  # one process per core: more threads would only wait for one another
     global _engine
-    _engine = Engine(load_task(task_source), SCENES_PER_WORKER)
+    task = load_task(task_source)
+    if task.code_sha256 != code_sha256:
+        raise InputError(f"{task_source}: was edited while its episodes were simulated; run the same command again")
+    _engine = Engine(task, SCENES_PER_WORKER)
 
 
 def end_with_parent() -> None:

@@ -65,6 +65,11 @@ def verify(directory: Path, task: Task) -> dict[str, Any]:
         raise ZooError(f"{path}: built for another split of the architectures; build the zoo anew")
     if standardiser != task.standardiser.sha256:
         raise ZooError(f"{path}: its policies read observations standardised by other constants; build the zoo anew")
+    if manifest.get("task_code_sha256") != task.code_sha256:
+        raise ZooError(
+            f"{path}: built by other code of {task.name} than {task.file or 'what ships'} is now; restore the task's "
+            "file, or build the zoo anew"
+        )
     for file in {*FILES, *recorded}:
         if not (directory / file).exists() or file_sha256(directory / file) != recorded.get(file):
             raise ZooError(f"{directory / file}: missing or changed since the zoo was built; restore it or build anew")
