@@ -1,28 +1,21 @@
 """The identity of a method's code, so that rows and checkpoints of other code are never taken for its own.
 
-Code is the file that holds the class and every module that it imports, directly or through others, unless that module
-is Python's, nnbench's or an installed package's. Of an installed method its own package counts too, with its version.
-What is imported under a name that only the running program knows is not followed.
+Code is that of the file that holds the class, as `nnbench.sources` has it. Of an installed method its own package
+counts too, with its version.
 """
 
-import ast
-import hashlib
 import importlib.metadata
 import inspect
 import sys
-import sysconfig
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import CodeType
 from typing import Any
 
-from nnbench.discovery import Location, find_source
+from nnbench.discovery import Location
 from nnbench.errors import InputError
 from nnbench.facts import read_facts
-
-_INSTALLED = tuple(
-    {Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-)
+from nnbench.sources import INSTALLED, digest, find_source, hash_file, is_below, read_texts
 
 
 def hash_code(location: Location) -> str | None:
@@ -32,14 +25,10 @@ def hash_code(location: Location) -> str | None:
     """
     if location.ships:
         version = read_facts(location).version
-        return None if version == 1 else _digest([f"version {version}"])
+        return None if version == 1 else digest([f"version {version}"])
     if isinstance(location.module, Path):
-        return _hash_file(location.module)
+        return hash_file(location.module)
     return _hash_installed(location.module)
-
-
-def _hash_file(path: Path) -> str:
-    return _digest(_texts(path, lambda found: not _is_below(found, _INSTALLED)))
 
 
 def _hash_installed(module: str) -> str | None:
@@ -49,10 +38,10 @@ def _hash_installed(module: str) -> str | None:
     top = module.partition(".")[0]
     root = find_source(top)
     own = (root.parent,) if root is not None and root.name == "__init__.py" else (path,)
-    texts = _texts(path, lambda found: _is_below(found, own) or not _is_below(found, _INSTALLED))
+    texts = read_texts(path, lambda found: is_below(found, own) or not is_below(found, INSTALLED))
     distributions = importlib.metadata.packages_distributions().get(top, [])
     versions = [f"{name} {importlib.metadata.version(name)}" for name in distributions]
-    return _digest([*texts, *versions])
+    return digest([*texts, *versions])
 
 
 def hash_class(method: type) -> str | None:
@@ -65,76 +54,11 @@ def hash_class(method: type) -> str | None:
     texts: list[str] = []
     for part in own:
         file = getattr(sys.modules.get(part.__module__), "__file__", None)
-        if file is not None and Path(file).suffix == ".py" and _is_below(Path(file), _INSTALLED):
+        if file is not None and Path(file).suffix == ".py" and is_below(Path(file), INSTALLED):
             continue  # a base from an installed package
-        texts += [_hash_file(Path(file))] if file is not None and Path(file).suffix == ".py" else []
+        texts += [hash_file(Path(file))] if file is not None and Path(file).suffix == ".py" else []
         texts += [*_source_texts(part, set())]
-    return _digest(texts) if own else None
-
-
-def _digest(texts: list[str]) -> str:
-    return hashlib.sha256("\n".join(texts).encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _is_below(path: Path, folders: tuple[Path, ...]) -> bool:
-    resolved = path.resolve()
-    return any(resolved == folder.resolve() or folder.resolve() in resolved.parents for folder in folders)
-
-
-def _texts(path: Path, own: Callable[[Path], bool]) -> list[str]:
-    """The texts of a file and of all own files that it imports, each once."""
-    found: dict[Path, str] = {}
-    waiting = [path.resolve()]
-    while waiting:
-        file = waiting.pop()
-        if file in found:
-            continue
-        try:
-            found[file] = file.read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{file}: no readable Python file ({error})") from error
-        for module in _imported(found[file], file):
-            if module.split(".")[0] == "nnbench":
-                continue
-            source = _beside(module, file) or (None if module.startswith(".") else find_source(module))
-            if source is not None and own(source):
-                waiting.append(source.resolve())
-    return [found[file] for file in sorted(found)]
-
-
-def _imported(text: str, file: Path) -> Iterator[str]:
-    """The names of all modules that a text may import; `from a import b` names a and a.b."""
-    try:
-        tree = ast.parse(text)
-    except (SyntaxError, ValueError):
-        return  # it cannot be imported either, and whoever tries says so
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            prefix = "." * node.level + (node.module or "")
-            names = [
-                prefix,
-                *(f"{prefix}.{alias.name}" if prefix.strip(".") else prefix + alias.name for alias in node.names),
-            ]
-        else:
-            continue
-        for name in names:
-            if name.strip("."):
-                yield name
-                parent = name.rpartition(".")[0]
-                if parent.strip("."):
-                    yield parent  # importing a.b runs a
-
-
-def _beside(module: str, file: Path) -> Path | None:
-    """The file of a module beside another file; leading dots are as in `from ..a import b`."""
-    name = module.lstrip(".")
-    folder = file.parent
-    for _ in range(len(module) - len(name) - 1):
-        folder = folder.parent
-    stem = folder.joinpath(*name.split("."))
-    return next((path for path in (stem.with_suffix(".py"), stem / "__init__.py") if path.is_file()), None)
+    return digest(texts) if own else None
 
 
 def _ships(part: type) -> bool:

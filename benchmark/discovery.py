@@ -6,14 +6,13 @@ The group of the entry points is `nnbench.methods`; the value of one is the modu
 
 import importlib.metadata
 import pkgutil
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import nnbench.methods
 from nnbench.errors import NnbenchError
+from nnbench.sources import find_spec
 
 _GROUP = "nnbench.methods"
 
@@ -63,29 +62,6 @@ def find_methods(plugins: Sequence[Path] = ()) -> list[Location]:
     )
 
 
-def find_source(module: str | Path) -> Path | None:
-    """The Python file of a module, found as an import would find it, but not run. None where there is none."""
-    if isinstance(module, Path):
-        return module
-    spec = _find_spec(module)
-    return Path(spec.origin) if spec is not None and spec.origin and spec.origin.endswith(".py") else None
-
-
-def _find_spec(module: str) -> ModuleSpec | None:
-    """As `importlib.util.find_spec`, which imports the parents of a module."""
-    parent = module.rpartition(".")[0]
-    folders = None
-    if parent:
-        folders = getattr(sys.modules.get(parent), "__path__", None)
-        if folders is None:
-            spec = _find_spec(parent)
-            folders = spec and spec.submodule_search_locations
-        if folders is None:
-            return None  # the parent is missing or no package
-    found = (finder.find_spec(module, folders) for finder in sys.meta_path)
-    return next((spec for spec in found if spec is not None), None)
-
-
 def _methods_folder() -> Iterator[Location]:
     for folder in nnbench.methods.__path__:
         for info in pkgutil.iter_modules([folder]):
@@ -113,6 +89,6 @@ def _examine(location: Location, taken: dict[str, Location], names: list[str]) -
         problem = f"the name is taken by {taken[location.name].where}; uninstall the package or ask for another name"
     elif names.count(location.name) > 1:
         problem = "several installed packages use this name; uninstall all but one"
-    elif _find_spec(str(location.module)) is None:
+    elif find_spec(str(location.module)) is None:
         problem = f"there is no module {location.module}; install the package again, or uninstall it"
     return replace(location, problem=problem)

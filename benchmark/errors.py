@@ -10,3 +10,12 @@ class NnbenchError(Exception):
 
 class InputError(NnbenchError, ValueError):
     """An argument or option that cannot be."""
+
+
+def describe_error(error: BaseException) -> str:
+    """Type and message of any exception in one line, also of one that cannot be printed."""
+    try:
+        text = " ".join(str(error).split())
+    except BaseException as inner:
+        text = f"(its message cannot be printed: {type(inner).__name__})"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -5,17 +5,21 @@ source; `nnbench.harness.conformance` asserts that Python sees the same ones.
 """
 
 import ast
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
-from nnbench.discovery import Location, find_methods, find_source
-from nnbench.errors import NnbenchError
+from nnbench.discovery import Location, find_methods
+from nnbench.errors import NnbenchError, describe_error
+from nnbench.sources import find_source
 
 Role = Literal["generator", "baseline", "source"]
 Reading = Literal["weights", "states", "expert", "hypernetworks"]
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 class FactsError(NnbenchError, ValueError):
@@ -44,6 +48,11 @@ class Facts:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
             raise FactsError(f"a method's name is {self.name!r}, expected a string")
+        if not _NAME.fullmatch(self.name):
+            raise FactsError(
+                f"a method's name is {self.name!r}, which names files; expected letters, digits, '-', '_' and '.', "
+                "beginning with a letter or digit"
+            )
         rules = {
             "role": (self.role in get_args(Role), f"one of {', '.join(get_args(Role))}"),
             "variant_of": (
@@ -134,8 +143,8 @@ def read_facts(location: Location) -> Facts:
     """The facts of a method as its source states them. Raises FactsError."""
     try:
         values = _literals(location.module, location.attribute)
-    except (OSError, SyntaxError, ValueError, RecursionError) as error:
-        raise FactsError(f"{location.where}: the facts cannot be read: {' '.join(str(error).split())}") from error
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise FactsError(f"{location.where}: the facts cannot be read: {describe_error(error)}") from error
     if values is None:
         raise FactsError(f"{location.where}: no class {location.attribute}")
     return Facts(**{"name": location.name, **values})
@@ -148,7 +157,7 @@ def read_summary(location: Location) -> str:
         return ""
     try:
         module = _parse(path)
-    except (OSError, SyntaxError, ValueError):
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
         return ""
     documented: list[ast.Module | ast.ClassDef] = [module]
     documented += [node for node in module.body if isinstance(node, ast.ClassDef) and node.name == location.attribute]

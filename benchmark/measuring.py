@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nnbench.analysis.round_trips import average
 from nnbench.errors import InputError
-from nnbench.folders import RESULTS
+from nnbench.folders import RESULTS, require_usable
 from nnbench.harness.checking import CheckResult, run_checks
 from nnbench.harness.isolation import Isolated, describe
 from nnbench.harness.process import MethodError
@@ -17,10 +17,10 @@ from nnbench.harness.roundtrip import Reconstruction, RoundTrip, measure
 from nnbench.harness.trained import obtain
 from nnbench.preparing import MethodName, Run, check_numbers, prepare, sources_of
 from nnbench.presentation.tables.zoo import round_trip_table
-from nnbench.protocol import Protocol
+from nnbench.protocol import FIRST_EVALUATION_SEED, Protocol
 from nnbench.reading import Tables
 from nnbench.registry import MethodSource
-from nnbench.store.checkpoints import Trained
+from nnbench.store.checkpoints import TRAINED, Trained
 from nnbench.store.roundtrip import read_roundtrips
 from nnbench.tasks.policies.architectures import Architecture, architectures_of
 from nnbench.tasks.simulation.workers import Simulator
@@ -153,9 +153,11 @@ def roundtrip(
     for name, source in sources.items():
         if not describe(source).autoencoder:
             raise InputError(f"method {name} does not encode policies (no `reconstruct`)")
-    if episodes < 1:
-        raise InputError(f"--episodes {episodes}: expected at least 1")
     chosen, opened = architectures_of("seen", archs), open_zoo(task, zoo)
+    if not 1 <= episodes <= (most := FIRST_EVALUATION_SEED - opened.task.filter.first_seed):
+        raise InputError(f"--episodes {episodes}: expected 1 to {most}")
+    for folder in (Path(results), TRAINED):
+        require_usable(folder)
     trained = {name: obtain(source, opened, seed) for name, source in sources.items()}
     return RoundTrips(trained, sources, opened, chosen, episodes, seed, Path(results), workers)
 
@@ -176,6 +178,7 @@ def train(
     """
     (source,) = sources_of([method], plugins).values()
     check_numbers(seed)
+    require_usable(TRAINED)
     return obtain(source, open_zoo(task, zoo), seed, retrain=retrain)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from nnbench.api import Generator
 from nnbench.errors import InputError, NnbenchError
 from nnbench.facts import Facts
+from nnbench.folders import require_usable
 from nnbench.harness.isolation import Abilities, describe
 from nnbench.harness.outcome import Outcome
 from nnbench.harness.process import MethodError
@@ -15,9 +16,10 @@ from nnbench.harness.trained import obtain
 from nnbench.harness.units import check_simulated, run_units
 from nnbench.protocol import JOINT, Protocol, Unit, architectures_asked, named_protocol
 from nnbench.registry import MethodSource, RegistryError
-from nnbench.store.checkpoints import Trained, find
+from nnbench.store.checkpoints import TRAINED, Trained, find
 from nnbench.store.store import Store
 from nnbench.tasks.policies.architectures import Architecture
+from nnbench.tasks.simulation.workers import check_workers
 from nnbench.tasks.zoo.zoo import Zoo
 from nnbench.zoos import ZooFolder, open_zoo
 
@@ -141,6 +143,8 @@ def prepare(
     check_numbers(seed, workers)
     protocol, opened = protocol if isinstance(protocol, Protocol) else named_protocol(protocol), open_zoo(task, zoo)
     check_simulated(protocol, opened.task)
+    for folder in (Path(results), TRAINED):
+        require_usable(folder)
     abilities: dict[str, Abilities] = {}
     faults: dict[str, NnbenchError] = {}
     for name, source in sources.items():
@@ -181,8 +185,7 @@ def check_numbers(seed: int, workers: int | None = None) -> None:
     """Raises InputError."""
     if not 0 <= seed < 2**31:
         raise InputError(f"--seed {seed}: expected 0 to {2**31 - 1}")
-    if workers is not None and workers < 1:
-        raise InputError(f"--workers {workers}: expected at least 1")
+    check_workers(workers)
 
 
 def _check_split(facts: Facts, abilities: Abilities, split: str) -> None:

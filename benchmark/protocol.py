@@ -22,6 +22,9 @@ FIRST_EVALUATION_SEED = 1_000_000
 JOINT = "joint"
 """Stands for the architecture where the method chooses it; also the name of the split."""
 
+_MOST, _MOST_SAMPLES = 1_000_000, 2**15 - 1
+"""Of episodes, and of samples, which rows number in 16 bits."""
+
 _FILE_NAME_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -51,9 +54,14 @@ class Protocol:
 
     def __post_init__(self) -> None:
         counts = ("samples", "top", "selection_episodes", "screening_episodes", "test_episodes")
+        numbers = ("version", *counts, "horizon", "selection_seed_start", "test_seed_start")
+        for name in numbers:
+            if type(value := getattr(self, name)) is not int:
+                raise InputError(f"protocol: {name}={value!r}, expected a whole number")
         for name in ("version", *counts, "horizon"):
-            if getattr(self, name) < 1:
-                raise InputError(f"protocol: {name}={getattr(self, name)}, expected at least 1")
+            if not 1 <= getattr(self, name) <= (most := _MOST_SAMPLES if name in ("samples", "top") else _MOST):
+                expected = "at least 1" if getattr(self, name) < 1 else f"at most {most:,}"
+                raise InputError(f"protocol: {name}={getattr(self, name)}, expected {expected}")
         if self.top > self.samples:
             raise InputError(f"protocol: top={self.top} of samples={self.samples}, expected top <= samples")
         if self.screening_episodes > self.selection_episodes:
@@ -67,6 +75,8 @@ class Protocol:
                     f"protocol: {name}={getattr(self, name)}, expected {FIRST_EVALUATION_SEED} or more: "
                     "training uses the seeds below"
                 )
+            if getattr(self, name) >= 2**31 - _MOST:
+                raise InputError(f"protocol: {name}={getattr(self, name)}, expected less than {2**31 - _MOST:,}")
         selection, test = self.selection_seeds, self.test_seeds
         if selection.start < test.stop and test.start < selection.stop:
             raise InputError(

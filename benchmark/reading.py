@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Literal
 from nnbench.analysis.places import Layer
 from nnbench.analysis.results import Results
 from nnbench.errors import InputError
-from nnbench.folders import REFERENCE, RESULTS
+from nnbench.facts import find_facts
+from nnbench.folders import REFERENCE, RESULTS, require_free
 from nnbench.protocol import PROTOCOLS, Protocol
 from nnbench.store.store import Store
-from nnbench.tasks.files import require_folder, write_atomically
+from nnbench.tasks.files import write_atomically
 from nnbench.tasks.registry import expand_tasks, load_task
 from nnbench.zoos import ZooFolder, zoo_folder
 
@@ -140,11 +141,11 @@ def report(
 ) -> Path:
     """Write one HTML page of a folder of results, and return its path. Arguments are those of `open_shown`.
 
-    Raises WriteError where the folder of `out` is missing or cannot be written to.
+    Raises InputError where `out` cannot be written.
     """
     from nnbench.presentation.report import page
 
-    require_folder(Path(out))
+    require_free(Path(out))
     text = page(open_shown(task, results=results, zoo=zoo, plugins=plugins, protocol=protocol))
     write_atomically(Path(out), partial(_write_text, text))
     return Path(out)
@@ -180,6 +181,9 @@ def open_results(
     for folder in (results, zoo):
         if folder is not None and not Path(folder).exists():
             raise InputError(f"{folder}: no such folder; leave it out for what ships with nnbench")
+    if results is not None and Path(results).is_dir() and not any(Path(results).iterdir()):
+        raise InputError(f"{results}: holds no results; `nnbench run` makes some, or leave it out for what ships")
+    find_facts([Path(path) for path in plugins])  # a plugin that cannot be read is refused, also where none is needed
     tasks = [load_task(one) for one in expand_tasks(task)]
     zoos = {one.name: folder for one in tasks if (folder := zoo_folder(one.source, zoo)) is not None}
     return Results.open(Path(results or RESULTS), tasks, protocol, zoos, [Path(path) for path in plugins])

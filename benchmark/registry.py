@@ -19,7 +19,7 @@ import cloudpickle
 from nnbench.api import Generator
 from nnbench.code import hash_class, hash_code
 from nnbench.discovery import Location, RegistryError, find_methods
-from nnbench.errors import InputError
+from nnbench.errors import InputError, describe_error
 from nnbench.facts import Facts, FactsError, read_facts
 
 _REQUIRED = tuple(
@@ -58,7 +58,9 @@ class MethodSource:
         if isinstance(method, str):
             plugins = tuple(path.absolute() for path in plugins)
             location = _find(method, plugins)
-            return cls(read_facts(location), plugins, None, hash_code(location), location.ships)
+            facts = read_facts(location)
+            _check_name(location, facts.name)
+            return cls(facts, plugins, None, hash_code(location), location.ships)
         checked = check_contract(method, f"class {method.__qualname__}")
         ships = checked.__module__.startswith("nnbench.")
         return cls(Facts.of(checked), (), _pickle(checked), hash_class(checked), ships)
@@ -98,17 +100,19 @@ def load_method(name: str, plugins: Sequence[Path] = ()) -> type[Generator]:
         cause = f"module {error.name!r} is not installed" if isinstance(error, ModuleNotFoundError) else error
         raise RegistryError(f"method {location.name!r} ({location.where}) cannot be imported: {cause}") from error
     except BaseException as error:  # what runs at import is the method's own
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        reason = describe_error(error)
         raise RegistryError(f"method {location.name!r} ({location.where}) cannot be imported: {reason}") from error
     method = getattr(module, location.attribute, None)
     if not isinstance(method, type):
         raise RegistryError(f"{location.where}: no class {location.attribute}; {_REMEDY}")
     checked = check_contract(method, f"{location.where}: class {location.attribute}")
-    if checked.name != location.name:
-        raise RegistryError(
-            f"{location.where}: listed as {location.name!r} but its name is {checked.name!r}; make them equal"
-        )
+    _check_name(location, checked.name)
     return checked
+
+
+def _check_name(location: Location, name: str) -> None:
+    if name != location.name:
+        raise RegistryError(f"{location.where}: listed as {location.name!r} but its name is {name!r}; make them equal")
 
 
 def check_contract(method: type, who: str) -> type[Generator]:

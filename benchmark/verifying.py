@@ -13,7 +13,7 @@ from nnbench.protocol import Unit, protocol_name
 from nnbench.store.folder import Folder, Manifest
 from nnbench.store.weights import has_tested
 from nnbench.tasks.registry import TASKS
-from nnbench.tasks.simulation.workers import Simulator
+from nnbench.tasks.simulation.workers import Simulator, check_workers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +64,7 @@ def verify(
         raise InputError("no archive is named; `nnbench publish FOLDER` writes them")
     if rollouts < 0:
         raise InputError(f"--rollouts {rollouts}: expected 0 or more")
-    if workers is not None and workers < 1:
-        raise InputError(f"--workers {workers}: expected at least 1")
+    check_workers(workers)
     return _verify([source for path in paths for source in _sources(Path(path))], rollouts, seed, workers)
 
 

@@ -9,7 +9,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from nnbench.errors import InputError, NnbenchError
+from nnbench.errors import InputError, NnbenchError, describe_error
 
 T = TypeVar("T")
 
@@ -24,9 +24,11 @@ def read_configuration(path: Path, kind: type[T], complete: Callable[[Any], Any]
     `complete` may write out what the file says in short. Raises ConfigurationError.
     """
     try:
-        table = tomllib.loads(path.read_text())
+        table = tomllib.loads(path.read_text("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path}: no TOML: {error}") from error
+    except (RecursionError, ValueError) as error:  # numbers of thousands of digits, too
+        raise ConfigurationError(f"{path}: no TOML that can be read: {describe_error(error)}") from error
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read ({error.strerror})") from error
     try:

@@ -3,13 +3,14 @@
 A unit is done when its output is there, whoever made it. So an interrupted sweep goes on by asking for the same plan.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from nnbench.folders import RESULTS, RUNS
+from nnbench.errors import InputError
+from nnbench.folders import RESULTS, RUNS, require_usable
 from nnbench.protocol import Protocol, named_protocol
 from nnbench.slurm.configuration import ConfigurationError, read_configuration
 from nnbench.tasks.policies.architectures import Architecture, architecture_name
@@ -31,6 +32,28 @@ _HOURS_PER_UPDATE = 0.1 / 3600
 _NOVELTY_HOURS_PER_SAMPLE = 0.1 / 3600
 _ALIGNMENT_HOURS = 1.0
 
+_MOST_HOURS = 24 * 365
+_MOST_HYPERNETWORKS = 10_000
+
+
+def _require_between(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:  # so that NaN is refused
+        raise InputError(f"{name} = {value}, expected {low:g} to {high:g}")
+
+
+def _require_named(name: str, values: Sequence[object]) -> None:
+    if not values:
+        raise InputError(f"{name} = [], expected at least one")
+    if len(set(values)) < len(values):
+        raise InputError(f"{name} = {list(values)}, expected each only once")
+
+
+def _require_trainings(methods: Sequence[str], tasks: Sequence[str], seeds: Sequence[int]) -> None:
+    for name, values in (("method", methods), ("task", tasks), ("seed", seeds)):
+        _require_named(name, values)
+    for seed in seeds:
+        _require_between("seed", seed, 0, 2**31 - 1)
+
 
 @dataclass(frozen=True, kw_only=True)
 class ZooPlan:
@@ -44,13 +67,20 @@ class ZooPlan:
     held_out: bool = False
     """Let the hypernetworks learn the held-out architectures too."""
 
+    def __post_init__(self) -> None:
+        _require_named("task", self.task)
+        if self.hypernetworks is not None:
+            _require_between("hypernetworks", self.hypernetworks, 1, _MOST_HYPERNETWORKS)
+
     def numbers(self, task: str) -> "tuple[int, DistillationConfig]":
         """How many hypernetworks, and how they are trained."""
         from nnbench.tasks.registry import load_task
         from nnbench.tasks.zoo.presets import preset
 
         count, config = preset(self.preset, load_task(task))
-        return self.hypernetworks or count, replace(config, architectures="space" if self.held_out else "train")
+        return count if self.hypernetworks is None else self.hypernetworks, replace(
+            config, architectures="space" if self.held_out else "train"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +92,10 @@ class TrainPlan:
     seed: tuple[int, ...] = (0,)
     hours: float = 0.02
     """Of one training, with the profile's resources."""
+
+    def __post_init__(self) -> None:
+        _require_trainings(self.method, self.task, self.seed)
+        _require_between("hours", self.hours, 0, _MOST_HOURS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +111,10 @@ class RunPlan:
     """Only these of the split, with commas between; `all` with `seen` for the 64 training ones."""
     generation_hours: float = 0.0
     """What a method takes to write the samples of one architecture, with the profile's resources."""
+
+    def __post_init__(self) -> None:
+        _require_trainings(self.method, self.task, self.seed)
+        _require_between("generation_hours", self.generation_hours, 0, _MOST_HOURS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +132,9 @@ class Plan:
     plugin: tuple[Path, ...] = ()
     """Python files with further methods."""
     results: Path = RESULTS
+
+    def __post_init__(self) -> None:
+        require_usable(self.results)
 
     @property
     def tasks(self) -> tuple[str, ...]:

@@ -12,6 +12,12 @@ EARLY_S = 60
 """SLURM sends the signal before the time limit up to this much too early."""
 
 
+def require_word(name: str, value: str | None) -> None:
+    """Raise InputError for text that is no one word of printable signs: SLURM would read something else."""
+    if value is not None and (not value or not value.isprintable() or " " in value):
+        raise InputError(f"{name} = {value!r}, expected one word")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Resources:
     """What a job asks for. Raises InputError for what no job can have."""
@@ -30,10 +36,16 @@ class Resources:
     """Units are packed into a job until their estimates sum up to this."""
 
     def __post_init__(self) -> None:
-        for name in ("minutes", "pack_minutes", "cpus"):
+        ranges = {"minutes": (1, 10**7), "pack_minutes": (1, 10**7), "cpus": (1, 10**5), "gpus": (0, 10**4)}
+        for name, (low, high) in ranges.items():
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InputError(f"{name} = {value}, expected at least 1")
+            if value is not None and not low <= value <= high:
+                expected = f"at least {low}" if value < low else f"at most {high}"
+                raise InputError(f"{name} = {value}, expected {expected}")
+        if self.memory_gb is not None and not 0 < self.memory_gb <= 10**6:  # so that NaN is refused
+            raise InputError(f"memory_gb = {self.memory_gb}, expected more than 0, at most {10**6}")
+        for name in ("gres", "partition", "qos"):
+            require_word(name, getattr(self, name))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +67,12 @@ class Profile:
     """How long before its time limit a job is told to stop."""
 
     def __post_init__(self) -> None:
-        if self.parallel < 1:
-            raise InputError(f"parallel = {self.parallel}, expected at least 1")
+        for name, low, high in (("parallel", 1, 10**6), ("requeues", 0, 10**4), ("signal_s", 0, 10**6)):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                expected = f"at least {low}" if value < low else f"at most {high}"
+                raise InputError(f"{name} = {value}, expected {expected}")
+        require_word("account", self.account)
         for name in ("training", "rollouts"):
             minutes = getattr(self, name).minutes
             if minutes * 60 <= self.signal_s + EARLY_S:
@@ -69,9 +85,9 @@ class Profile:
 def load_profile(name: str) -> Profile:
     """A profile that ships, by name, or a file. Raises ConfigurationError."""
     path = SHIPPED / f"{name}.toml"
-    if not path.exists():
+    if not path.is_file():
         path = Path(name)
-    if not path.exists():
+    if not path.is_file():
         known = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.toml")))
         raise ConfigurationError(f"unknown profile {name!r}: expected one of {known}, or a TOML file")
     return read_configuration(path, Profile)

@@ -6,6 +6,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from nnbench.errors import describe_error
+from nnbench.sources import hash_file
 from nnbench.tasks.pick_cube import PICK_CUBE
 from nnbench.tasks.push_cube import PUSH_CUBE
 from nnbench.tasks.stack_cube_easy import STACK_CUBE_EASY
@@ -19,7 +21,7 @@ def load_task(source: str) -> Task:
     """The task of an environment id that ships, or the `TASK` that a Python file defines.
 
     A process runs the file once, and again after a change. Raises TaskError for a name that does not ship, and for a
-    file that is missing, fails, or defines no task of its own.
+    file that is missing, fails, or defines no task of its own, and InputError for one that is no text.
     """
     if source in TASKS:
         return TASKS[source]
@@ -38,24 +40,29 @@ def expand_tasks(source: str) -> list[str]:
 
 def _load_file(path: Path) -> Task:
     try:
-        content = path.read_bytes()
+        path.read_bytes()
     except OSError as error:
         raise TaskError(f"{path}: cannot be read ({error.strerror or error}); check the path of the task") from error
+    code_sha256 = hash_file(path)
     # The name is the same in every process, so that what the file defines can be pickled.
-    name = f"nnbench_task_{hashlib.sha256(bytes(path) + content).hexdigest()[:16]}"
+    name = f"nnbench_task_{hashlib.sha256(bytes(path) + code_sha256.encode()).hexdigest()[:16]}"
     if name not in sys.modules:
+        if (folder := str(path.parent)) not in sys.path:
+            sys.path.append(folder)  # a task may import modules beside it
         spec = importlib.util.spec_from_file_location(name, path)
         assert spec is not None and spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
         try:
             spec.loader.exec_module(module)
-        except Exception as error:
+        except BaseException as error:  # also sys.exit, which would end nnbench as if all were done
             del sys.modules[name]
-            raise TaskError(f"{path}: running it failed ({type(error).__name__}: {error}); correct the file") from error
+            if isinstance(error, KeyboardInterrupt):
+                raise
+            raise TaskError(f"{path}: running it failed ({describe_error(error)}); correct the file") from error
     task = getattr(sys.modules[name], "TASK", None)
     if not isinstance(task, Task):
         raise TaskError(f"{path}: defines no task; expected `TASK = Task(...)` in it")
     if task.name in TASKS:
         raise TaskError(f"{path}: {task.name} is the name of a task that ships; give the task another name")
-    return replace(task, file=path)
+    return replace(task, file=path, code_sha256=code_sha256)

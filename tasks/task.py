@@ -112,6 +112,8 @@ class Task:
     """What the NNiT paper printed for this task: the number of its table to the rows there, in its order."""
     file: Path | None = None
     """The Python file that defines a task which does not ship; `load_task` sets it."""
+    code_sha256: str | None = None
+    """Identity of that file's code and of what it imports; `load_task` sets it too."""
 
     @property
     def source(self) -> str:

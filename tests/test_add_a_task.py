@@ -15,7 +15,7 @@ from nnbench.tasks.simulation.workers import Simulator
 from nnbench.tasks.task import Actor, Filter
 from nnbench.tasks.zoo.build import build_zoo
 from nnbench.tasks.zoo.expert import describe_standardiser, load_expert, measure_observations, train_expert
-from nnbench.tasks.zoo.manifest import SHIPPED
+from nnbench.tasks.zoo.manifest import SHIPPED, ZooError
 from nnbench.tasks.zoo.ppo import ExpertConfig
 from nnbench.tasks.zoo.presets import DistillationConfig
 
@@ -86,6 +86,13 @@ def test_from_expert_to_a_run(file: Path, tiny_numbers: tuple[DistillationConfig
         )
     )
     assert [outcome.error for outcome in outcomes] == [None]
+    text = file.read_text()
+    file.write_text(text + "# edited\n")
+    with pytest.raises(ZooError, match="built by other code of PullCube-v1"):
+        nnbench.run("nearest", task=str(file), zoo=tmp_path / "zoo", results=tmp_path / "results")
+    with Simulator(load_task(str(file)), 2) as simulator, pytest.raises(ZooError, match="other numbers or code"):
+        build_zoo(simulator, expert, tmp_path / "work", folder, [0, 1], *tiny_numbers)
+    file.write_text(text)
     rows = nnbench.load_results(tmp_path / "results")
     assert set(rows["task"]) == {"PullCube-v1"} and set(rows["arch"]) == {"32-32-16-64"}
     tables = nnbench.tables(["2"], task=str(file), results=tmp_path / "results", zoo=tmp_path / "zoo")

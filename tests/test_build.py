@@ -89,5 +89,5 @@ def test_work_of_other_numbers_is_refused(
     simulator: Simulator, tiny_zoo: Path, tiny_numbers: tuple[DistillationConfig, Filter]
 ) -> None:
     other = replace(tiny_numbers[0], seed=1)
-    with pytest.raises(ZooError, match="work: holds work of another expert or with other numbers; delete it"):
+    with pytest.raises(ZooError, match="work: holds work of another expert or with other numbers or code; delete it"):
         build_zoo(simulator, EXPERT, tiny_zoo.parent / "work", tiny_zoo.parent / "zoo", [0, 1], other, tiny_numbers[1])

@@ -43,13 +43,14 @@ _TASKS = "nnbench.tasks"
 _BELOW = {
     "nnbench.errors": [],
     "nnbench.results": [],
-    "nnbench.folders": [],
+    "nnbench.folders": ["nnbench.errors"],
     "nnbench.methods._machine": [],
     _TASKS: ["nnbench.errors"],  # task, files, policies, and the tasks that ship
-    f"{_TASKS}.registry": [_TASKS],
+    "nnbench.sources": ["nnbench.errors"],
+    f"{_TASKS}.registry": [_TASKS, "nnbench.sources"],
     f"{_TASKS}.simulation": [f"{_TASKS}.registry"],
     f"{_TASKS}.zoo": [f"{_TASKS}.simulation"],
-    "nnbench.discovery": ["nnbench.errors"],
+    "nnbench.discovery": ["nnbench.sources"],
     "nnbench.facts": ["nnbench.discovery"],
     "nnbench.api": [f"{_TASKS}.zoo", "nnbench.facts"],
     "nnbench.methods": ["nnbench.api", "nnbench.methods._machine"],

@@ -1,3 +1,5 @@
+import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +9,8 @@ import pytest
 from nnbench.tasks.registry import TASKS, load_task
 from nnbench.tasks.simulation.workers import Simulator
 from nnbench.tasks.task import Filter, TaskError
+from nnbench.tasks.zoo.build import code_of_file
+from nnbench.tasks.zoo.manifest import SHIPPED, ZooError, verify
 
 FILE = """
 from dataclasses import replace
@@ -42,6 +46,33 @@ def test_a_changed_file_is_run_again(file: Path) -> None:
     assert load_task(str(file)).horizon == 50
     file.write_text(FILE.replace('name="Mine-v1"', 'name="Mine-v1", horizon=40'))
     assert load_task(str(file)).horizon == 40
+
+
+def test_its_code_is_the_file_and_what_it_imports(file: Path) -> None:
+    (file.parent / "numbers_of_mine.py").write_text("HORIZON = 50\n")
+    file.write_text("from numbers_of_mine import HORIZON\n" + FILE)
+    first = load_task(str(file)).code_sha256
+    assert first is not None and first == load_task(str(file)).code_sha256
+    (file.parent / "numbers_of_mine.py").write_text("HORIZON = 49\n")
+    second = load_task(str(file)).code_sha256
+    file.write_text(file.read_text() + "# edited\n")
+    assert len({first, second, load_task(str(file)).code_sha256}) == 3
+    assert all(task.code_sha256 is None for task in TASKS.values())
+
+
+def test_a_zoo_of_other_code_of_the_task_is_refused(file: Path, tmp_path: Path) -> None:
+    file.write_text(FILE.replace("standardised_by=None, ", ""))
+    task, zoo = load_task(str(file)), tmp_path / "zoo"
+    shutil.copytree(SHIPPED / "PushCube-v1", zoo)
+    stated = json.loads((zoo / "manifest.json").read_text()) | {"task": "Mine-v1"}
+    (zoo / "manifest.json").write_text(json.dumps(stated | code_of_file(task)))
+    verify(zoo, task)
+    file.write_text(file.read_text() + "# edited\n")
+    with pytest.raises(ZooError, match=f"built by other code of Mine-v1 than {file.resolve()} is now; restore"):
+        verify(zoo, load_task(str(file)))
+    (zoo / "manifest.json").write_text(json.dumps(stated))  # it does not say by which
+    with pytest.raises(ZooError, match="built by other code of Mine-v1"):
+        verify(zoo, load_task(str(file)))
 
 
 def test_a_new_task_has_a_filter_and_says_how_to_get_a_standardiser(file: Path) -> None:

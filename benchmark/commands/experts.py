@@ -4,7 +4,7 @@ from pathlib import Path
 
 from nnbench.commands.films import OUT, shoot
 from nnbench.commands.options import TASK, print_json
-from nnbench.folders import RUNS
+from nnbench.folders import RUNS, require_usable
 
 
 def train(
@@ -41,6 +41,7 @@ def train(
     from nnbench.tasks.zoo.ppo import ExpertConfig
 
     begin = load_expert(start) if start else None
+    require_usable(out)
     config = ExpertConfig(
         steps=steps, seed=seed, taught_std=std, learning_rate=learning_rate, gamma=gamma, lessons=lessons
     )
@@ -84,8 +85,9 @@ def observations(task: str = TASK, expert: Path | None = None, workers: int | No
     from nnbench.tasks.zoo.expert import describe_standardiser, load_expert, measure_observations
 
     path = expert or _shipped(task)
+    loaded = load_expert(path)
     with Simulator(load_task(task), workers) as simulator:
-        found = measure_observations(simulator, load_expert(path))
+        found = measure_observations(simulator, loaded)
     print(describe_standardiser(found, path))
 
 

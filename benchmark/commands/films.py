@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from nnbench.commands.options import TASK, Split
-from nnbench.folders import RESULTS, RUNS
+from nnbench.folders import RESULTS, RUNS, require_usable
 
 if TYPE_CHECKING:
     from nnbench.presentation.film import Subject
@@ -76,5 +76,6 @@ def shoot(task: str, subjects: "Sequence[Subject]", title: str, what: str, stem:
     """Roll out, take pictures and write `stem`.png and `stem`.mp4."""
     from nnbench.presentation.film.filming import write_films
 
+    require_usable(stem.parent)
     for line in write_films(task, subjects, title, what, stem):
         print(line)

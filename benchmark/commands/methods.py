@@ -64,7 +64,11 @@ def train(
         print(f"{method}: {trained.folder}" + (", trained before; --retrain trains it anew" if there else ""))
 
 
-def check(method: Annotated[str, tyro.conf.Positional], plugin: tuple[Path, ...] = (), json: bool = False) -> None:
+def check(
+    method: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="METHOD")],
+    plugin: tuple[Path, ...] = (),
+    json: bool = False,
+) -> None:
     """Examine whether a method keeps the contract, on a toy zoo, in under a minute. Exit code 1 where it does not.
 
     Args:

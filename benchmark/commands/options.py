@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from nnbench.errors import InputError
+from nnbench.folders import RESULTS
 from nnbench.protocol import Protocol, named_protocol
 
 if TYPE_CHECKING:
     from nnbench.presentation.text import Format
     from nnbench.reading import Tables
+    from nnbench.store.store import Store
 
 TASK = "PickCube-v1"
 
@@ -47,6 +50,18 @@ class Scale:
 
 
 SCALE = Scale()
+
+
+def opened_store(results: Path, *, units: bool = False) -> "Store":
+    """A folder of results. Raises InputError where one that is named is not there, and, with `units`, holds none."""
+    from nnbench.store.store import Store
+
+    if not results.is_dir() and (units or results != RESULTS):
+        raise InputError(f"{results}: no such folder; name one that `nnbench run` wrote to")
+    store = Store(results)
+    if units and not store.keys():
+        raise InputError(f"{results}: holds no finished unit; `nnbench run` makes some")
+    return store
 
 
 def print_json(value: Any) -> None:

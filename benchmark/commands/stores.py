@@ -5,8 +5,8 @@ from typing import Annotated
 
 import tyro
 
-from nnbench.commands.options import print_json
-from nnbench.folders import RESULTS
+from nnbench.commands.options import opened_store, print_json
+from nnbench.folders import RESULTS, require_usable
 
 
 def merge(
@@ -22,11 +22,15 @@ def merge(
     from nnbench.errors import InputError
     from nnbench.store.store import Store
 
+    if not folders:
+        raise InputError("no folder is named; name those that `nnbench run` wrote to")
+    require_usable(results)
+    stores = {folder: opened_store(folder, units=True) for folder in folders}
     counts = {}
-    for folder in folders:
-        if not folder.is_dir():
-            raise InputError(f"{folder}: no such folder; name folders that `nnbench run` wrote to")
-        new, known = Store(results).merge(Store(folder))
+    for folder, store in stores.items():
+        if folder.resolve() == results.resolve():
+            raise InputError(f"{folder}: is the folder that units are copied to; name another")
+        new, known = Store(results).merge(store)
         counts[str(folder)] = {"new": new, "known": known}
         if not json:
             print(f"{folder}: {new} units copied, {known} were there already")
@@ -47,9 +51,8 @@ def publish(
         weights: Pack the weights of the tested networks too, so that `nnbench verify` can roll them out again.
         json: Print the counts as JSON.
     """
-    from nnbench.store.store import Store
-
-    new, known = Store(results).publish(out, weights=weights)
+    require_usable(out)
+    new, known = opened_store(results, units=True).publish(out, weights=weights)
     if json:
         print_json({"new": new, "known": known})
     else:
@@ -112,10 +115,9 @@ def rescore(results: Path = RESULTS, zoo: Path | None = None) -> None:
     from nnbench.harness import evaluation
     from nnbench.harness.novelty import Novelty
     from nnbench.protocol import Unit
-    from nnbench.store.store import Store
     from nnbench.zoos import open_zoo
 
-    store = Store(results)
+    store = opened_store(results, units=True)
     units = [Unit.from_fields(manifest["unit"]) for manifest in store.manifests()]
     novelties = {task: Novelty(open_zoo(task, zoo)) for task in {unit.task for unit in units}}
     for unit in tqdm(units, unit="unit", disable=None):

@@ -1,16 +1,17 @@
 """`nnbench sweep` and `nnbench status`: plans of many units."""
 
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
-from nnbench.commands.options import print_json
+from nnbench.commands.options import opened_store, print_json
 from nnbench.folders import RESULTS
 
 
 def sweep(
-    plan: Annotated[Path, tyro.conf.Positional],
+    plan: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="PLAN")],
     cluster: Literal["slurm", "local", "debug"] | None = None,
     profile: str | None = None,
     dry_run: bool = False,
@@ -34,7 +35,7 @@ def sweep(
 
     opened = Sweep.open(plan)
     chosen = cluster if dry_run and cluster else dispatch.choose_cluster(cluster)
-    resources = load_profile(profile or ("cpu" if chosen == "slurm" else "local"))
+    resources = load_profile(("cpu" if chosen == "slurm" else "local") if profile is None else profile)
     units = dispatch.to_do(opened, retry_failed=retry_failed)
     longest = longest_array() if chosen == "slurm" else USUAL_ARRAY
     arrays, problems = dispatch.pack(units, resources, longest), dispatch.check(opened, units)
@@ -43,7 +44,10 @@ def sweep(
         print("".join(f"not yet: {problem}\n" for problem in problems), end="")
         return
     if problems:
-        raise SweepError("\nnnbench: ".join(problems))
+        *others, last = problems
+        for problem in others:
+            print(f"nnbench: {problem}", file=sys.stderr)
+        raise SweepError(last)
     for line in dispatch.submit(opened, arrays, resources, chosen):
         print(line, flush=True)
     print("\n".join(describe_status(opened)))
@@ -78,9 +82,8 @@ def _print_folder(results: Path, json: bool) -> None:
     from collections import Counter
 
     from nnbench.protocol import Unit
-    from nnbench.store.store import Store
 
-    store = Store(results)
+    store = opened_store(results)
     units = [Unit.from_fields(manifest["unit"]) for manifest in store.manifests()]
     finished = Counter((unit.protocol.short, unit.task, unit.method, unit.generator_seed) for unit in units)
     if json:

@@ -2,12 +2,15 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from nnbench.commands.options import TASK, Partition, TableName, print_tables
 from nnbench.folders import RESULTS
+
+if TYPE_CHECKING:
+    from nnbench.tasks.policies.architectures import Architecture
 
 
 def table(
@@ -112,21 +115,34 @@ def figure(
         protocol: paper, quick, or the first digits of a protocol's hash, where the folder has rows of several.
     """
     from nnbench.errors import InputError
-    from nnbench.presentation.figures import OF_METHODS, draw, draw_methods, save
+    from nnbench.folders import require_free
+    from nnbench.presentation.figures import OF_METHODS, draw, draw_methods, require_kind, save
     from nnbench.reading import open_shown
-    from nnbench.tasks.policies.architectures import parse_architecture
 
     of_methods = name in OF_METHODS
     for option, given in (("--archs", archs), ("--method", method)) if of_methods else (("--methods", methods),):
         if given:
             raise InputError(f"figure {name} takes no {option}; leave it out")
+    path = out if out is not None else Path(f"figure-{name}.png")
+    require_kind(path)
+    require_free(path)
     asked = task or ("all" if of_methods else TASK)
     opened = open_shown(asked, results=results, zoo=zoo, protocol=protocol)
     if of_methods:
         drawing = draw_methods(name, opened, methods)
     else:
-        chosen = [parse_architecture(part) for part in archs.split(",")] if archs else []
+        chosen = [_parse_policy(part) for part in archs.split(",")] if archs is not None else []
         drawing = draw(name, opened, opened.tasks[0], chosen, *([method] if method else []))
-    path = out or Path(f"figure-{name}.png")
     save(drawing, path)
     print(f"{path}: {drawing.title}\n{drawing.caption}")
+
+
+def _parse_policy(text: str) -> "Architecture":
+    """Four hidden widths that a policy may have. Raises InputError."""
+    from nnbench.errors import InputError
+    from nnbench.tasks.policies.architectures import MAX_WIDTH, parse_architecture
+
+    arch = parse_architecture(text)
+    if len(arch) != 4 or max(arch) > MAX_WIDTH:
+        raise InputError(f"--archs {text}: expected four hidden widths of 1 to {MAX_WIDTH}, for example 32-32-16-64")
+    return arch

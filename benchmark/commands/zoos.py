@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from nnbench.commands.options import TASK, print_json
-from nnbench.folders import RESULTS, RUNS
+from nnbench.folders import RESULTS, RUNS, require_usable
 
 
 def build(
@@ -39,14 +39,18 @@ def build(
     from nnbench.tasks.simulation.workers import Simulator
     from nnbench.tasks.zoo import presets
     from nnbench.tasks.zoo.build import build_zoo, expert_file
+    from nnbench.tasks.zoo.expert import load_expert
 
     loaded = load_task(task)
     count, config = presets.preset(preset, loaded)
     config = replace(config, architectures="space" if held_out else "train")
-    if hypernetworks is not None and hypernetworks < 1:
-        raise InputError(f"--hypernetworks {hypernetworks}: expected at least 1")
+    if hypernetworks is not None and not 1 <= hypernetworks <= presets.MOST_HYPERNETWORKS:
+        raise InputError(f"--hypernetworks {hypernetworks}: expected at least 1, at most {presets.MOST_HYPERNETWORKS}")
+    for folder in (work, out):
+        require_usable(folder)
+    source = expert or expert_file(RUNS, loaded.name)
+    load_expert(source)  # before anything is started
     with Simulator(loaded, workers) as simulator:
-        source = expert or expert_file(RUNS, loaded.name)
         build_zoo(simulator, source, work / loaded.name, out / loaded.name, range(hypernetworks or count), config)
     verify(task, out, workers=workers, json=json)
 
@@ -63,9 +67,10 @@ def verify(
         workers: Simulation processes, default one per core.
         json: Print what was found as JSON.
     """
+    from nnbench.errors import InputError
     from nnbench.tasks.registry import load_task
     from nnbench.tasks.simulation.workers import Simulator
-    from nnbench.tasks.zoo.manifest import SHIPPED
+    from nnbench.tasks.zoo.manifest import SHIPPED, read_index
     from nnbench.tasks.zoo.manifest import verify as verify_files
     from nnbench.tasks.zoo.validation import roll_out_again
     from nnbench.zoos import zoo_folder
@@ -79,6 +84,9 @@ def verify(
         "training_policies": manifest["policies"],
         "valid_policies": manifest["valid_policies"],
     }
+    listed = len(read_index(directory))
+    if not 0 <= policies <= listed:
+        raise InputError(f"--policies {policies}: expected 0 to {listed}, as many as the zoo has")
     again = None
     if policies > 0:
         with Simulator(loaded, workers) as simulator:
@@ -142,6 +150,8 @@ def alignment(
     from nnbench.tasks.zoo.alignment import AlignmentConfig, compare, summarise
     from nnbench.tasks.zoo.build import expert_file, gather_pool
 
+    for folder in (pool, work, results):
+        require_usable(folder)
     with Simulator(load_task(task), workers) as simulator:
         name = simulator.task.name
         if not (pool / name / "pool.safetensors").exists():

@@ -7,9 +7,10 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from nnbench.errors import describe_error
 from nnbench.harness.conformance import CHECKS, CheckFailed, Subject, distance_to_training
 from nnbench.harness.isolation import PATIENCE_S
-from nnbench.harness.process import MethodError, MethodProcess, describe_error
+from nnbench.harness.process import MethodError, MethodProcess
 from nnbench.registry import MethodSource
 
 

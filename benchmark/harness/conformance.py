@@ -21,8 +21,8 @@ import numpy as np
 import torch
 
 from nnbench.api import Autoencoder, Generator, JointGenerator, TrainingSet
-from nnbench.discovery import Location, find_methods, find_source
-from nnbench.errors import NnbenchError
+from nnbench.discovery import Location, find_methods
+from nnbench.errors import NnbenchError, describe_error
 from nnbench.facts import FIELDS, Facts, FactsError, read_facts
 from nnbench.harness.isolation import (
     ask,
@@ -30,7 +30,8 @@ from nnbench.harness.isolation import (
     unchanged_surroundings,
 )
 from nnbench.harness.novelty import nearest_by_weights
-from nnbench.harness.process import MethodError, describe_error
+from nnbench.harness.process import MethodError
+from nnbench.sources import find_source
 from nnbench.tasks.pick_cube import PICK_CUBE
 from nnbench.tasks.policies.architectures import Architecture, load_splits
 from nnbench.tasks.policies.mlp import Weights, nearest_neighbours, random_policy, weights_sha256

@@ -20,7 +20,8 @@ import torch
 from safetensors.torch import load, save
 
 from nnbench.api import Autoencoder, Generator, JointGenerator, Untrained
-from nnbench.harness.process import MethodError, MethodProcess, describe_error
+from nnbench.errors import describe_error
+from nnbench.harness.process import MethodError, MethodProcess
 from nnbench.registry import MethodSource
 from nnbench.tasks.policies.architectures import MAX_WIDTH, Architecture, architecture_name
 from nnbench.tasks.policies.mlp import InvalidWeights, Weights, check_weights

@@ -15,7 +15,7 @@ from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from typing import Self
 
-from nnbench.errors import NnbenchError
+from nnbench.errors import NnbenchError, describe_error
 from nnbench.tasks.simulation.workers import end_with_parent
 
 _LOOK_S = 0.5
@@ -31,15 +31,6 @@ class MethodError(NnbenchError, RuntimeError):
 
 class ProcessError(NnbenchError, RuntimeError):
     """A process that cannot start, whatever the method."""
-
-
-def describe_error(error: BaseException) -> str:
-    """Type and message of any exception in one line, also of one that cannot be printed."""
-    try:
-        text = " ".join(str(error).split())
-    except BaseException as inner:
-        text = f"(its message cannot be printed: {type(inner).__name__})"
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 class MethodProcess:

@@ -5,6 +5,7 @@ import shutil
 import sys
 import time
 import uuid
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
@@ -76,6 +77,9 @@ def train(source: MethodSource, zoo: Zoo, seed: int) -> Trained:
         _move(unfinished, own)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+        for folder in (progress, own.parent, own.parent.parent):  # a training that kept nothing leaves nothing
+            with suppress(OSError):
+                folder.rmdir()
     shutil.rmtree(progress, ignore_errors=True)
     trained, _ = read_checkpoint(name, task, own, code_sha256)
     return trained

@@ -45,6 +45,18 @@ class Rollout:
     record: bool = False
 
 
+def check_workers(workers: int | None) -> None:
+    """Raises InputError for a number of workers that cannot be, or that this machine is too small for."""
+    most = _MOST * count_processors()
+    if workers is not None and workers < 1:
+        raise InputError(f"workers={workers}: expected at least 1")
+    if workers is not None and workers > most:
+        raise InputError(
+            f"workers={workers}: expected at most {most}; this process may use {count_processors()} processors, and "
+            "each worker takes half a gigabyte of memory"
+        )
+
+
 class Simulator:
     """Worker processes that roll out policies in one task; use it as a context manager.
 
@@ -56,17 +68,9 @@ class Simulator:
     """
 
     def __init__(self, task: Task, workers: int | None = None, *, hang_s: float = HANG_S) -> None:
-        processors = count_processors()
-        workers = workers if workers is not None else processors
-        if workers < 1:
-            raise InputError(f"workers={workers}: expected at least 1")
-        if workers > _MOST * processors:
-            raise InputError(
-                f"workers={workers}: expected at most {_MOST * processors}; this process may use {processors} "
-                "processors, and each worker takes half a gigabyte of memory"
-            )
+        check_workers(workers)
         self.task = task
-        self.workers = workers
+        self.workers = workers if workers is not None else count_processors()
         self._hang_s = hang_s
         self._pool = self._start()
 
@@ -81,7 +85,7 @@ class Simulator:
             self.workers,
             context=multiprocessing.get_context("spawn"),
             initializer=_start_worker,
-            initargs=(self.task.source,),
+            initargs=(self.task.source, self.task.code_sha256),
         )
         pool.schedule(os.getpid)  # the workers start now, while the caller prepares their work
         return pool
@@ -224,13 +228,16 @@ _initial_states: dict[int, np.ndarray] = {}
 """The initial state of every episode seed that this worker has met. A reset by ManiSkill costs 5 ms."""
 
 
-def _start_worker(task_source: str) -> None:
+def _start_worker(task_source: str, code_sha256: str | None) -> None:
     from threadpoolctl import threadpool_limits
 
     end_with_parent()
     threadpool_limits(1)  # one process per core: more threads would only wait for one another
     global _engine
-    _engine = Engine(load_task(task_source), SCENES_PER_WORKER)
+    task = load_task(task_source)
+    if task.code_sha256 != code_sha256:
+        raise InputError(f"{task_source}: was edited while its episodes were simulated; run the same command again")
+    _engine = Engine(task, SCENES_PER_WORKER)
 
 
 def end_with_parent() -> None:

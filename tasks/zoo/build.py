@@ -46,7 +46,7 @@ def build_zoo(
     """From the expert to a zoo in `out`: GHNs, then the validation of what they write.
 
     Finished stages in `work` are kept. The filter is by default the task's. Raises ZooError where `work` was made from
-    another expert or with other numbers.
+    another expert or with other numbers or code.
     """
     task, expert = simulator.task, load_expert(expert_path)
     config, policy_filter = config or DistillationConfig(), policy_filter or task.filter
@@ -73,6 +73,7 @@ def build_zoo(
         "valid_policies": sum(row["valid"] for row in rows),
         "splits_sha256": load_splits().sha256,
         "standardiser_sha256": task.standardiser.sha256,
+        **code_of_file(task),
         "files": {name: file_sha256(out / name) for name in FILES},
         "versions": used_versions(),
     }
@@ -106,8 +107,14 @@ def claim_work(work: Path, task: Task, expert_path: Path, config: DistillationCo
         "expert_sha256": file_sha256(expert_path),
         "standardiser_sha256": task.standardiser.sha256,
         "distillation": asdict(config),
+        **code_of_file(task),
     }
     refuse_other_work(work, made_with)
+
+
+def code_of_file(task: Task) -> dict[str, str]:
+    """What manifests say of the code of a task that a file defines; nothing of one that ships."""
+    return {"task_code_sha256": task.code_sha256} if task.code_sha256 else {}
 
 
 def refuse_other_work(work: Path, made_with: dict[str, Any]) -> None:
@@ -118,7 +125,7 @@ def refuse_other_work(work: Path, made_with: dict[str, Any]) -> None:
         write_json(path, seal(made_with))
     elif not path.exists() or read_manifest(path, f"delete {work}, or choose another --work") != made_with:
         raise ZooError(
-            f"{work}: holds work of another expert or with other numbers; delete it, or choose another --work"
+            f"{work}: holds work of another expert or with other numbers or code; delete it, or choose another --work"
         )
 
 

@@ -94,6 +94,7 @@ class _Training:
         self.average = AveragedModel(self.agent.actor, multi_avg_fn=get_ema_multi_avg_fn(config.averaging))
         self.starts_from_expert = start is not None
         self.identity = json.loads(json.dumps(asdict(config))) | {"start": _fingerprint(start) if start else None}
+        self.identity |= {"task_code": task.code_sha256} if task.code_sha256 else {}
         self.steps_per_iteration = config.episodes * task.horizon
         self.iterations = math.ceil(config.steps / self.steps_per_iteration)
         self.iteration, self.best_score = 0, -math.inf
@@ -110,7 +111,7 @@ class _Training:
         progress = load_training_state(path, self._modules, self.optimizer, self.generator)
         if progress["run"] != self.identity:
             raise TrainingStateError(
-                f"{path}: a training with another configuration or start; delete it to start anew, or train into "
+                f"{path}: a training with another configuration, start or code of the task; delete it to start anew, or train into "
                 "another directory"
             )
         self.iteration, self.best_score = progress["iteration"], progress["best_score"]

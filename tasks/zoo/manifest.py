@@ -70,6 +70,11 @@ def verify(directory: Path, task: Task) -> dict[str, Any]:
         raise ZooError(f"{path}: built for another split of the architectures; build the zoo anew")
     if manifest["standardiser_sha256"] != task.standardiser.sha256:
         raise ZooError(f"{path}: its policies read observations standardised by other constants; build the zoo anew")
+    if manifest.get("task_code_sha256") != task.code_sha256:
+        raise ZooError(
+            f"{path}: built by other code of {task.name} than {task.file or 'what ships'} is now; restore the task's "
+            "file, or build the zoo anew"
+        )
     for file in {*FILES, *manifest["files"]}:
         read_zoo_file(directory, manifest, file, len)
     return manifest

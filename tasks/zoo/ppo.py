@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from nnbench.errors import InputError
 from nnbench.tasks.simulation.episodes import Episodes
 from nnbench.tasks.zoo.actor_critic import ActorCritic
 
@@ -56,6 +57,19 @@ class ExpertConfig:
     critic_iterations: int = 10
     """Iterations at the start in which only the critic learns, where the actor starts from another expert."""
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        ranges: dict[str, tuple[float, float]] = {
+            "steps": (1, 10**12),
+            "seed": (0, 2**31 - 1),
+            "lessons": (0, 10_000),
+            "gamma": (0.0, 1.0),
+            "learning_rate": (1e-9, 1.0),
+            "taught_std": (1e-3, 10.0),
+        }
+        for name, (low, high) in ranges.items():
+            if not low <= getattr(self, name) <= high:  # so that NaN is refused
+                raise InputError(f"expert training: {name}={getattr(self, name)}, expected {low:g} to {high:g}")
 
 
 def update(

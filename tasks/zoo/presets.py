@@ -7,6 +7,9 @@ from nnbench.errors import InputError
 from nnbench.tasks.task import Task
 from nnbench.tasks.zoo.ghn import GHNConfig
 
+MOST_HYPERNETWORKS = 10_000
+"""Far more than the paper's 128, and few enough that their seeds and policies are numbers of a table."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class DaggerConfig:

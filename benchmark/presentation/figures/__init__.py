@@ -7,7 +7,7 @@ from nnbench.analysis.reported import SUBJECT
 from nnbench.analysis.results import Results
 from nnbench.presentation.figures.choice import choose_methods
 from nnbench.presentation.figures.cost import draw_cost
-from nnbench.presentation.figures.drawing import Drawing, FigureError, as_svg, save
+from nnbench.presentation.figures.drawing import Drawing, FigureError, as_svg, require_kind, save
 from nnbench.presentation.figures.magnitudes import WIDEST, draw_hypernetworks, draw_seeds
 from nnbench.presentation.figures.novelty import draw_novelty
 from nnbench.presentation.figures.similarity import draw_selected_pairs, draw_training_pairs
@@ -16,7 +16,17 @@ from nnbench.tasks.policies.architectures import Architecture, parse_architectur
 if TYPE_CHECKING:  # torch takes a second to import, and some figures need none of it
     from nnbench.tasks.zoo.zoo import Zoo
 
-__all__ = ["OF_METHODS", "OF_ONE_TASK", "Drawing", "FigureError", "as_svg", "draw", "draw_methods", "save"]
+__all__ = [
+    "OF_METHODS",
+    "OF_ONE_TASK",
+    "Drawing",
+    "FigureError",
+    "as_svg",
+    "draw",
+    "draw_methods",
+    "require_kind",
+    "save",
+]
 
 OF_ONE_TASK = ("3", "4", "5", "6")
 """What `draw` draws."""

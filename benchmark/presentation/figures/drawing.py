@@ -51,11 +51,17 @@ def save(drawing: Drawing, path: Path) -> None:
 
     Raises FigureError at any other, WriteError where the folder is missing or cannot be written to.
     """
+    kind = require_kind(path)
+    require_folder(path)
+    write_atomically(path, partial(_write, drawing, kind))
+
+
+def require_kind(path: Path) -> str:
+    """The kind of file that its name asks for. Raises FigureError where figures are none of that kind."""
     kind = path.suffix.lower().removeprefix(".")
     if kind not in ("png", "svg", "pdf"):
         raise FigureError(f"{path}: expected a name that ends in .png, .svg or .pdf")
-    require_folder(path)
-    write_atomically(path, partial(_write, drawing, kind))
+    return kind
 
 
 def as_svg(drawing: Drawing) -> bytes:
