@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 from helpers import command
@@ -34,6 +35,8 @@ MINE = """
 from dataclasses import replace
 from nnbench.methods import nnit
 from nnbench.methods.nnit.config import REHEARSAL
+
+nnit.can_validate = lambda training: False  # rollouts on the way take longer than the training itself
 
 class Method(nnit.Method):
     name = "mine"
@@ -89,7 +92,7 @@ def _end_after(arguments: list[str], folder: Path, blow: signal.Signals, work: s
     return ended
 
 
-def _start(arguments: list[str], folder: Path, stderr: "object") -> "subprocess.Popen[bytes]":
+def _start(arguments: list[str], folder: Path, stderr: TextIO) -> "subprocess.Popen[bytes]":
     def interruptible() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts with & ignores it
 
@@ -97,7 +100,7 @@ def _start(arguments: list[str], folder: Path, stderr: "object") -> "subprocess.
         arguments,
         cwd=folder,
         stdout=subprocess.DEVNULL,
-        stderr=stderr,  # type: ignore[arg-type]
+        stderr=stderr,
         start_new_session=True,
         preexec_fn=interruptible,
     )
