@@ -174,7 +174,7 @@ def submit(sweep: Sweep, arrays: Sequence[Array], profile: Profile, cluster: Clu
         moment = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
         folder = sweep.folder / "jobs" / f"{moment}-{array.stage}-{uuid.uuid4().hex[:6]}"
         names = [tuple(unit.name for unit in units) for units in array.jobs]
-        calm_s = array.resources.minutes * 60.0 - profile.signal_s
+        calm_s = profile.calm_s(array.resources)
         work = [Work(plan, sweep.folder, part, array.resources.cpus, sweep.codes, calm_s) for part in names]
         executor = _executor(folder, cluster, profile, array.resources)
         executor.update_parameters(name=f"{sweep.folder.name}-{array.stage}")

@@ -226,12 +226,10 @@ def expand(plan: Plan) -> list[SweepUnit]:
     """All units of a plan, each once, by stage and within one in an order that keeps together what can share a job."""
     zoos = {task: (SweepUnit("zoo", task).name,) if plan.zoo_plan(task) else () for task in plan.tasks}
     untrained = _without_training(plan)
-    needed = [
-        TrainPlan(method=tuple(name for name in run.method if name not in untrained), task=run.task, seed=run.seed)
-        for run in plan.run
-    ]
+    named = [unit for part in plan.train for unit in _train_units(part, part.hours, zoos)]
+    needed = [unit for part in plan.run for unit in _train_units(part, TrainPlan.hours, zoos)]
     trained: dict[str, SweepUnit] = {}
-    for unit in (unit for part in (*plan.train, *needed) for unit in _train_units(part, zoos)):
+    for unit in (*named, *(unit for unit in needed if unit.method not in untrained)):
         trained.setdefault(unit.name, unit)  # a training that is named comes before one that is only needed
     runs = [unit for part in plan.run for unit in _run_units(part, plan.protocol, trained, zoos)]
     units: dict[str, SweepUnit] = {}
@@ -271,11 +269,11 @@ def _without_training(plan: Plan) -> set[str]:
     return {one.name for one in list_methods(plan.plugin) if one.facts is not None and one.facts.role != "generator"}
 
 
-def _train_units(part: TrainPlan, zoos: Mapping[str, tuple[str, ...]]) -> Iterator[SweepUnit]:
+def _train_units(part: TrainPlan | RunPlan, hours: float, zoos: Mapping[str, tuple[str, ...]]) -> Iterator[SweepUnit]:
     for task in part.task:
         for seed in part.seed:
             for method in part.method:
-                yield SweepUnit("train", task, method, seed, needs=zoos[task], hours=part.hours)
+                yield SweepUnit("train", task, method, seed, needs=zoos[task], hours=hours)
 
 
 def _run_units(

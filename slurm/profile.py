@@ -8,7 +8,7 @@ from nnbench.slurm.configuration import ConfigurationError, read_configuration
 
 SHIPPED = Path(__file__).parent / "profiles"
 
-EARLY_S = 60
+_SIGNAL_SLACK_S = 60
 """SLURM sends the signal before the time limit up to this much too early."""
 
 
@@ -75,11 +75,15 @@ class Profile:
         require_word("account", self.account)
         for name in ("training", "rollouts"):
             minutes = getattr(self, name).minutes
-            if minutes * 60 <= self.signal_s + EARLY_S:
+            if minutes * 60 <= self.signal_s + _SIGNAL_SLACK_S:
                 raise InputError(
                     f"{name}: minutes = {minutes} with signal_s = {self.signal_s}, expected a time limit of more than "
-                    f"signal_s + {EARLY_S} s: a job might be told to stop as it starts"
+                    f"signal_s + {_SIGNAL_SLACK_S} s: a job might be told to stop as it starts"
                 )
+
+    def calm_s(self, resources: Resources) -> float:
+        """So many seconds after its start a job may be told to stop for its time limit, and not earlier."""
+        return resources.minutes * 60.0 - self.signal_s - _SIGNAL_SLACK_S
 
 
 def load_profile(name: str) -> Profile:

@@ -22,7 +22,6 @@ from submitit.helpers import Checkpointable
 from nnbench.errors import NnbenchError
 from nnbench.folders import RUNS
 from nnbench.slurm.plan import Plan, SweepUnit, load_plan
-from nnbench.slurm.profile import EARLY_S
 from nnbench.slurm.records import DamagedRecord
 from nnbench.slurm.sweep import Sweep
 from nnbench.tasks.files import file_sha256
@@ -49,7 +48,7 @@ class Work(Checkpointable):
     codes: Mapping[str, str | None]
     """The identity of each method's code when the job was submitted."""
     calm_s: float
-    """Seconds before SLURM tells the job to stop for its time limit; told earlier, it makes way for another job."""
+    """Told to stop before so many seconds, the job has not met its time limit: it makes way for another."""
 
     def __call__(self) -> None:
         """Do the units. What a unit fails of is recorded and not raised, and the others are done."""
@@ -127,7 +126,7 @@ def _judge_time_limit(calm_s: float) -> None:
     handler = getattr(signal.getsignal(JobEnvironment._usr_sig()), "__self__", None)
     if isinstance(handler, SignalHandler):
         began = handler._start_time
-        handler.has_timed_out = lambda: time.time() - began >= calm_s - EARLY_S  # type: ignore[method-assign]
+        handler.has_timed_out = lambda: time.time() - began >= calm_s  # type: ignore[method-assign]
 
 
 class _Ending:

@@ -31,7 +31,7 @@ def test_physics_on_the_cpu_works_and_every_finding_says_something(
 
 
 @pytest.mark.parametrize(
-    ("left", "works", "remedy"), [(16, True, "may take 16.0 GB"), (4, False, "--workers 4"), (1, False, "more memory")]
+    ("left", "works", "remedy"), [(16, True, "may take 16.0 GB"), (4, False, "--workers 5"), (1, False, "more memory")]
 )
 def test_workers_that_do_not_fit_are_warned_about(left: int, works: bool, remedy: str) -> None:
     fits, said = describe_memory(2**29, 8, left * 2**30)

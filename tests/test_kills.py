@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 from helpers import command
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.slow
 FULL = os.environ.get("NNBENCH_SUITE") == "full"
 SEED = 0
 """Of the moments."""
-WORK_S = 4.0
+WORK_S = 3.0
 """A kill comes so long after the work began, or earlier."""
 PROTOCOL = Protocol(samples=8, top=2, selection_episodes=8, screening_episodes=8, test_episodes=8)
 SCALE = ("--n", "8", "--top-k", "2", "--episodes", "8", "--test-episodes", "8", "--workers", "2")
@@ -34,6 +35,8 @@ MINE = """
 from dataclasses import replace
 from nnbench.methods import nnit
 from nnbench.methods.nnit.config import REHEARSAL
+
+nnit.can_validate = lambda training: False  # rollouts on the way take longer than the training itself
 
 class Method(nnit.Method):
     name = "mine"
@@ -89,7 +92,7 @@ def _end_after(arguments: list[str], folder: Path, blow: signal.Signals, work: s
     return ended
 
 
-def _start(arguments: list[str], folder: Path, stderr: "object") -> "subprocess.Popen[bytes]":
+def _start(arguments: list[str], folder: Path, stderr: TextIO) -> "subprocess.Popen[bytes]":
     def interruptible() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts with & ignores it
 
@@ -97,7 +100,7 @@ def _start(arguments: list[str], folder: Path, stderr: "object") -> "subprocess.
         arguments,
         cwd=folder,
         stdout=subprocess.DEVNULL,
-        stderr=stderr,  # type: ignore[arg-type]
+        stderr=stderr,
         start_new_session=True,
         preexec_fn=interruptible,
     )
@@ -148,11 +151,8 @@ def test_a_run_ends_with_the_rows_and_weights_of_an_unbroken_one(
         folder.mkdir()
     monkeypatch.chdir(whole)
     archs = "16-16-16-32"
-    assert all(
-        outcome.error is None
-        for outcome in nnbench.run(["nearest", "random"], archs=archs, protocol=PROTOCOL, workers=2)
-    )
-    arguments = command("run", "--method", "nearest", "random", "--archs", archs, *SCALE)
+    assert all(outcome.error is None for outcome in nnbench.run("random", archs=archs, protocol=PROTOCOL, workers=2))
+    arguments = command("run", "--method", "random", "--archs", archs, *SCALE)
     blows = [signal.SIGINT, signal.SIGTERM, *_kills(2, 15)]
     kill_often(arguments, broken, blows, "results/runs/partial/*/*.parquet", "results/runs/*.*")
     for pattern in ("*.parquet", "*.safetensors"):

@@ -26,6 +26,7 @@ def _prepared(task: str, missing: dict[str, int], untrained: list[str]) -> Any:
         protocol=PROTOCOLS["quick"],
         missing=missing,
         untrained=untrained,
+        workers=2,
     )
 
 
@@ -60,7 +61,7 @@ def test_it_says_first_what_is_about_to_happen(work: list[Any], capsys: pytest.C
     (line,) = capsys.readouterr().err.splitlines()
     assert line == (
         "5 of 8 units to do: nearest, nnit on PickCube-v1, PushCube-v1, split unseen; protocol quick (top 5 of 50 "
-        "samples by 20 episodes, 50 test episodes); training first: nnit on PickCube-v1"
+        "samples by 20 episodes, 50 test episodes); training first: nnit on PickCube-v1; 2 workers"
     )
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from nnbench.folders import RESULTS
 from nnbench.protocol import JOINT, PROTOCOLS, Protocol, architectures_asked, protocol_name
 from nnbench.tasks.policies.architectures import architecture_name
+from nnbench.tasks.simulation.processors import count_processors
 
 if TYPE_CHECKING:
     from nnbench.harness.outcome import Outcome
@@ -35,9 +36,10 @@ class Progress:
         asked = len(work) * len(first.sources) * len(first.archs)
         untrained = [f"{name} on {one.zoo.task.name}" for one in work for name in one.untrained]
         training = f"training first: {', '.join(untrained)}" if untrained else "no training needed"
+        workers = first.workers or count_processors()
         say(
             f"{self._total} of {asked} units to do: {', '.join(first.sources)} on {tasks}, split {split}; "
-            f"{_describe(first.protocol)}; {training}"
+            f"{_describe(first.protocol)}; {training}; {workers} worker{'s' * (workers > 1)}"
         )
 
     def report(self, outcome: "Outcome", store: "Store") -> None:

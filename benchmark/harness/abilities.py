@@ -12,7 +12,7 @@ Check = Callable[[], tuple[bool, str]]
 
 
 _GB = 2**30
-_OTHERS = int(1.5 * _GB)
+_OTHERS = int(1.2 * _GB)
 """What nnbench and the process of a method hold while `nnbench run` measures NNiT."""
 
 
