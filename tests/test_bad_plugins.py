@@ -5,15 +5,34 @@ What `generate` may do wrong is in `test_isolation.py`. By default a few of thes
 
 import os
 import re
+import subprocess
+import sys
 import textwrap
 from pathlib import Path
 
 import pytest
-from helpers import run_command
 
 from nnbench.store.store import Store
 
 FULL = os.environ.get("NNBENCH_SUITE") == "full"
+
+_QUICK = """
+import multiprocessing, sys
+get_context = multiprocessing.get_context
+multiprocessing.get_context = lambda kind=None: get_context("forkserver" if kind == "spawn" else kind)
+multiprocessing.set_forkserver_preload(["nnbench.harness.trained", "nnbench.harness.checking"])
+from nnbench.commands.main import main
+sys.argv[0] = "nnbench"
+if __name__ == "__main__":
+    main()
+"""
+
+
+def run_command(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
+    """`nnbench` with what it printed. Its many processes are forked off one that has imported torch: seconds each."""
+    code = [sys.executable, "-c", _QUICK, *arguments]
+    return subprocess.run(code, cwd=cwd, capture_output=True, text=True, timeout=1800)
+
 
 BODY = """
 import os, sys, threading, time
@@ -251,14 +270,20 @@ def test_an_edited_installed_package_runs_anew_and_a_broken_one_costs_only_its_n
     assert listed.returncode == 0 and listed.stdout.count("cannot be used: ") == 4
 
 
+LEARNS = """
+    def save(self, directory):
+        import torch
+        from safetensors.torch import save_file
+
+        save_file({"a": torch.zeros(2)}, directory / "a.safetensors")
+
+"""
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not FULL, reason="NNBENCH_SUITE=full runs it")
 def test_what_other_code_trained_is_said_to_be(tmp_path: Path) -> None:
-    learns = MINE.replace(
-        "def generate",
-        "def save(self, directory):\n        from safetensors.torch import save_file\n"
-        "        import torch\n        save_file({'a': torch.zeros(2)}, directory / 'a.safetensors')\n\n    def generate",
-    )
+    learns = MINE.replace("    def generate", LEARNS + "    def generate")
     (tmp_path / "mine.py").write_text(learns)
     (tmp_path / "helper_of_mine.py").write_text("def shift(): return 0.0\n")
     asked = ("run", "--method", "mine", "--plugin", str(tmp_path / "mine.py"), *SCALE, "--workers", "1")

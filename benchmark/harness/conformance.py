@@ -27,10 +27,12 @@ from nnbench.facts import FIELDS, Facts, FactsError, read_facts
 from nnbench.harness.isolation import (
     ask,
     ask_reconstruction,
+    require_own,
     unchanged_surroundings,
 )
 from nnbench.harness.novelty import nearest_by_weights
 from nnbench.harness.process import MethodError
+from nnbench.harness.saved import count_parameters, files_saved
 from nnbench.sources import find_source
 from nnbench.tasks.pick_cube import PICK_CUBE
 from nnbench.tasks.policies.architectures import Architecture, load_splits
@@ -92,11 +94,16 @@ class Subject:
         directory = self.directory / name
         directory.mkdir(parents=True)
         try:
-            return self.method.fit(self.training, seed=0, directory=directory)
+            fitted = self.method.fit(self.training, seed=0, directory=directory)
         except HeldOutAccess as error:
             raise CheckFailed(f"fit reads what it must not: {error}") from error
         except BaseException as error:
             raise CheckFailed(f"fit raised {describe_error(error)}") from error
+        try:
+            require_own("fit", fitted, self.method)
+        except MethodError as error:
+            raise CheckFailed(str(error)) from error
+        return fitted
 
     def samples(
         self, arch: Architecture | None, n: int, seed: int = 0, generator: Generator | None = None
@@ -208,12 +215,13 @@ def survives_saving(subject: Subject) -> None:
     directory = subject.directory / "saved"
     directory.mkdir()
     subject.fitted.save(directory)
-    if (directory / "manifest.json").exists():
-        raise CheckFailed("save writes manifest.json, which nnbench writes itself; use another name")
-    foreign = sorted(path.name for path in directory.rglob("*") if path.suffix not in (".safetensors", ".json"))
-    if foreign:
-        raise CheckFailed(f"save writes {', '.join(foreign)}; use safetensors and JSON, no pickle is ever loaded")
-    loaded = subject.method.load(directory, subject.training)
+    try:
+        files_saved("save", directory)
+        count_parameters("save", directory)
+        loaded = subject.method.load(directory, subject.training)
+        require_own("load", loaded, subject.method)
+    except MethodError as error:
+        raise CheckFailed(str(error)) from error
     if _hashes(subject, seed=0) != _hashes(subject, seed=0, generator=loaded):
         raise CheckFailed("the loaded method writes other weights than the saved one; save all that generate uses")
 

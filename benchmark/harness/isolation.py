@@ -101,6 +101,12 @@ def _check(call: str, pairs: Sequence[tuple[Architecture, Any]], training: Train
     return checked
 
 
+def require_own(doing: str, made: object, method: type[Generator]) -> None:
+    """Raise MethodError where `fit` or `load` gave something else than a method of its class."""
+    if not isinstance(made, method):
+        raise MethodError(f"{doing} returned {type(made).__name__}, expected a {method.__name__}; return `cls(...)`")
+
+
 @contextmanager
 def method_at_fault(doing: str) -> Iterator[None]:
     """Raise MethodError for whatever the method raises; a method may also call sys.exit."""
@@ -286,4 +292,6 @@ def _answer(
 def _open(source: MethodSource, folder: Path, task: str, zoo: Path | None) -> tuple[Generator, TrainingSet]:
     method = source.load()
     training = Zoo.open(task, zoo).training_set(reads=method.reads)
-    return method.load(folder, training), training
+    loaded = method.load(folder, training)
+    require_own("load", loaded, method)
+    return loaded, training

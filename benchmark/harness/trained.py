@@ -1,6 +1,5 @@
 """Trains methods and stores what they learned."""
 
-import math
 import shutil
 import sys
 import time
@@ -9,10 +8,9 @@ from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
-
-from nnbench.harness.isolation import method_at_fault, unchanged_surroundings
+from nnbench.harness.isolation import method_at_fault, require_own, unchanged_surroundings
 from nnbench.harness.process import MethodError, MethodProcess
+from nnbench.harness.saved import count_parameters, files_saved
 from nnbench.registry import MethodSource
 from nnbench.store.checkpoints import Trained, code_of, find, own_folder, read_checkpoint
 from nnbench.store.provenance import this_machine
@@ -65,8 +63,8 @@ def train(source: MethodSource, zoo: Zoo, seed: int) -> Trained:
             "seed": seed,
             "zoo_sha256": zoo.sha256,
             **({"code_sha256": code_sha256} if code_sha256 else {}),
-            "files": _hash_saved(name, unfinished),
-            "parameters": _count_parameters(name, unfinished),
+            "files": {path.name: file_sha256(path) for path in files_saved(f"method {name}: save", unfinished)},
+            "parameters": count_parameters(f"method {name}: save", unfinished),
             "wall_s": time.perf_counter() - began,
             "machine": this_machine(),
             "versions": {package: version(package) for package in ("nnbench", "torch", "numpy")},
@@ -93,24 +91,13 @@ def _fit_and_save(
     with method_at_fault(f"{who}: fit"), unchanged_surroundings(f"{who}: fit", random_state=False):
         training = Zoo.open(task_source, zoo).training_set(reads=method.reads)
         generator = method.fit(training, seed=seed, directory=progress)
+    require_own(f"{who}: fit", generator, method)
     if archs := training.changed():
         names = ", ".join(map(architecture_name, archs))
         raise MethodError(f"{who}: fit wrote into the training networks of {names}; clone what you change")
     with method_at_fault(f"{who}: save"), unchanged_surroundings(f"{who}: save", random_state=False):
         generator.save(unfinished)
     return b""
-
-
-def _hash_saved(name: str, folder: Path) -> dict[str, str]:
-    """The hash of each file that a method saved. Raises MethodError for what must not be there."""
-    found = {}
-    for path in sorted(folder.iterdir()):
-        if path.is_symlink() or not path.is_file() or path.suffix not in (".safetensors", ".json"):
-            raise MethodError(f"method {name}: save wrote {path.name}; expected safetensors and JSON files, no folders")
-        if path.name == "manifest.json":
-            raise MethodError(f"method {name}: save wrote manifest.json, which nnbench writes itself; use another name")
-        found[path.name] = file_sha256(path)
-    return found
 
 
 def _set_aside(method: str, task: str, seed: int, zoo_sha256: str, own: Path, code_sha256: str | None) -> None:
@@ -131,14 +118,3 @@ def _move(unfinished: Path, own: Path) -> None:
         if not (own / "manifest.json").exists():
             raise
         shutil.rmtree(unfinished)
-
-
-def _count_parameters(name: str, folder: Path) -> int:
-    total = 0
-    for path in folder.glob("*.safetensors"):
-        try:
-            with safe_open(path, framework="pt") as file:
-                total += sum(math.prod(file.get_slice(key).get_shape()) for key in file.keys())
-        except SafetensorError as error:
-            raise MethodError(f"method {name}: save wrote {path.name}, which cannot be read: {error}") from error
-    return total

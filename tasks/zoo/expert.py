@@ -111,7 +111,7 @@ class _Training:
         progress = load_training_state(path, self._modules, self.optimizer, self.generator)
         if progress["run"] != self.identity:
             raise TrainingStateError(
-                f"{path}: a training with another configuration, start or code of the task; delete it to start anew, or train into "
+                f"{path}: a training with another configuration or start; delete it to start anew, or train into "
                 "another directory"
             )
         self.iteration, self.best_score = progress["iteration"], progress["best_score"]
