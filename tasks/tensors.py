@@ -36,6 +36,8 @@ def parse_tensors(content: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
     metadata: dict[str, str] = dict(header.get("__metadata__") or {})
     stated = metadata.pop(_CHECKSUM, None)
+    if stated is None and any(len(value) == 64 for value in metadata.values()):
+        raise ValueError(f"its checksum has another name than {_CHECKSUM!r}")
     if stated is not None and stated != _digest(tensors, metadata):
         raise ValueError("its checksum is of other content")
     return tensors, metadata

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -11,6 +11,9 @@ from nnbench.protocol import Protocol, Unit
 from nnbench.store.archive import read_archive
 from nnbench.store.errors import REMEDY_ARCHIVE, StoreError, remedy
 from nnbench.tasks.integrity import parse_sealed, parse_stored, read_stored, seal
+
+_TYPES = {name: type(value) for name, value in asdict(Protocol()).items()}
+"""Of a protocol's fields."""
 
 T = TypeVar("T")
 
@@ -141,16 +144,14 @@ def _check_names(key: str, hashes: Mapping[str, str]) -> None:
 
 def _unit(fields: Mapping[str, Any]) -> Unit:
     """Raises whatever, where these are no fields of a unit."""
-    _check_types(tuple(fields["protocol"].items()))
+    _check_types(fields["protocol"])
     texts = (fields["task"], fields["method"], fields["method_sha256"])
     if not all(isinstance(value, str) for value in texts) or type(fields["generator_seed"]) is not int:
         raise TypeError("task, method and hash are texts, the seed is a whole number")
     return Unit.from_fields(dict(fields))
 
 
-@lru_cache
-def _check_types(protocol: tuple[tuple[str, Any], ...]) -> None:
-    """Most manifests of a folder are of one protocol. Raises TypeError."""
-    expected = {name: type(value) for name, value in asdict(Protocol()).items()}
-    if wrong := [name for name, value in protocol if type(value) is not expected.get(name)]:
+def _check_types(protocol: Mapping[str, Any]) -> None:
+    """Raises TypeError."""
+    if wrong := [name for name, value in protocol.items() if type(value) is not _TYPES.get(name)]:
         raise TypeError(f"protocol: {', '.join(wrong)} of another type than this version's")
