@@ -102,13 +102,9 @@ class Work(Checkpointable):
         print(f"{len(self.names)} units, {len(self.names) - len(missing)} of them done already", flush=True)
         ready = []
         for unit in missing:
-            lacking = [name for name in unit.needs if name not in done]
-            if unit.stage in ("train", "run") and sweep.codes.get(unit.method or "") != self.codes.get(
-                unit.method or ""
-            ):
-                error = (
-                    f"method {unit.method}: its code was edited after this job was submitted; submit the sweep again"
-                )
+            method, lacking = unit.method or "", [name for name in unit.needs if name not in done]
+            if unit.stage in ("train", "run") and sweep.codes.get(method) != self.codes.get(method):
+                error = f"method {method}: its code was edited after this job was submitted; submit the sweep again"
                 _fail(sweep, unit.name, error, log)
             # Tables are of whatever there is.
             elif lacking and (unit.stage != "table" or len(lacking) == len(unit.needs)):
