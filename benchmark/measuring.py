@@ -154,7 +154,8 @@ def roundtrip(
         if not describe(source).autoencoder:
             raise InputError(f"method {name} does not encode policies (no `reconstruct`)")
     chosen, opened = architectures_of("seen", archs), open_zoo(task, zoo)
-    if not 1 <= episodes <= (most := FIRST_EVALUATION_SEED - opened.task.filter.first_seed):
+    most = FIRST_EVALUATION_SEED - opened.task.filter.first_seed
+    if not 1 <= episodes <= most:
         raise InputError(f"--episodes {episodes}: expected 1 to {most}")
     for folder in (Path(results), TRAINED):
         require_usable(folder)

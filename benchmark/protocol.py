@@ -59,7 +59,8 @@ class Protocol:
             if type(value := getattr(self, name)) is not int:
                 raise InputError(f"protocol: {name}={value!r}, expected a whole number")
         for name in ("version", *counts, "horizon"):
-            if not 1 <= getattr(self, name) <= (most := _MOST_SAMPLES if name in ("samples", "top") else _MOST):
+            most = _MOST_SAMPLES if name in ("samples", "top") else _MOST
+            if not 1 <= getattr(self, name) <= most:
                 expected = "at least 1" if getattr(self, name) < 1 else f"at most {most:,}"
                 raise InputError(f"protocol: {name}={getattr(self, name)}, expected {expected}")
         if self.top > self.samples:

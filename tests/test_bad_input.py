@@ -1,5 +1,6 @@
 """Whatever is wrong with an argument, a plan, a profile or a path: one clear line, an exit code, nothing written."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -162,7 +163,7 @@ NAMES = {
 FILES = {
     "run --method nearest --task folder.py": "folder.py: cannot be read",
     "run --method nearest --task absent.py": "absent.py: cannot be read",
-    "run --method nearest --task latin.py": "latin.py: running it failed (SyntaxError",
+    "run --method nearest --task latin.py": "latin.py: no readable Python file",
     "run --method nearest --task nul.py": "nul.py: running it failed",
     "run --method nearest --task deep.py": "deep.py: running it failed",
     "run --method nearest --task exits.py": "exits.py: running it failed (SystemExit: 0)",
@@ -195,7 +196,7 @@ FILES = {
     "table --zoo nowhere": "nowhere: no such folder",
     "table --plugin absent.py": "absent.py: expected a Python file",
     "table --plugin latin.py": "latin.py: the facts cannot be read",
-    "table --task latin.py": "latin.py: running it failed",
+    "table --task latin.py": "latin.py: no readable Python file",
     "report --out folder": "folder: is a folder; expected the name of a file",
     "report --out ''": ".: is a folder; expected the name of a file",
     "report --out file/below": "there is no folder file",
@@ -204,7 +205,7 @@ FILES = {
     "report --results empty": "empty: holds no results",
     "report --results archives": "a-b.tar.xz: no readable archive",
     "report --plugin deep.py": "deep.py: the facts cannot be read",
-    "figure novelty --out folder": "folder: is a folder; expected the name of a file",
+    "figure novelty --out folder.png": "folder.png: is a folder; expected the name of a file",
     "figure novelty --out file/below.png": "there is no folder file",
     "figure 6 --results nowhere": "nowhere: no such folder",
     "figure 4 --zoo nowhere": "nowhere: no such folder",
@@ -357,7 +358,7 @@ CASES = [
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with files and folders of every wrong kind."""
     folder = tmp_path_factory.mktemp("input")
-    for name in ("folder", "empty", "folder.py", "folder.toml", "zoo", "units", "archives"):
+    for name in ("folder", "empty", "folder.py", "folder.toml", "folder.png", "zoo", "units", "archives"):
         (folder / name).mkdir()
     files = {
         "file": b"x",
@@ -427,6 +428,17 @@ def test_a_wrong_profile_is_one_line_that_names_it(place: Path, capsys: pytest.C
     asked = ["sweep", "cpu.toml", "--cluster", "local", "--profile", "profile.toml"]
     line = _refused(place, asked, capsys, 1)
     assert line.startswith("nnbench: profile.toml") and PROFILES[text] in line
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+@pytest.mark.parametrize(
+    "arguments",
+    ["run --method nearest --results locked/runs", "publish locked --results units", "report --out locked/x"],
+)
+def test_a_folder_that_is_read_only_is_named(place: Path, capsys: pytest.CaptureFixture[str], arguments: str) -> None:
+    (place / "locked").mkdir(exist_ok=True)
+    (place / "locked").chmod(0o555)
+    assert "locked cannot be written to; choose a folder" in _refused(place, shlex.split(arguments), capsys, 1)
 
 
 def test_there_are_enough_of_them() -> None:

@@ -293,5 +293,5 @@ def _open(source: MethodSource, folder: Path, task: str, zoo: Path | None) -> tu
     method = source.load()
     training = Zoo.open(task, zoo).training_set(reads=method.reads)
     loaded = method.load(folder, training)
-    require_own("load", loaded, method)
+    require_own(f"method {source.name}: load", loaded, method)
     return loaded, training
