@@ -22,9 +22,9 @@ from submitit.helpers import Checkpointable
 from nnbench.errors import NnbenchError
 from nnbench.folders import RUNS
 from nnbench.slurm.plan import Plan, SweepUnit, load_plan
-from nnbench.slurm.records import DamagedRecord
 from nnbench.slurm.sweep import Sweep
 from nnbench.tasks.files import file_sha256
+from nnbench.tasks.integrity import DamagedError
 from nnbench.tasks.simulation.processors import count_processors
 
 if TYPE_CHECKING:
@@ -70,9 +70,9 @@ class Work(Checkpointable):
             self._finish(sweep, units, ending, log)
 
     def _open(self) -> Sweep:
-        """The sweep by the copy of the plan. Raises DamagedRecord, and ConfigurationError where a plugin is missing."""
+        """The sweep by the copy of the plan. Raises DamagedError, and ConfigurationError where a plugin is missing."""
         if not self.plan.is_file() or not file_sha256(self.plan).startswith(self.plan.stem):
-            raise DamagedRecord(f"{self.plan}: the copy of the plan is missing or damaged; submit the sweep again")
+            raise DamagedError(self.plan, "the copy of the plan is missing or damaged", "submit the sweep again")
         return Sweep(self.plan, self.folder, load_plan(self.plan))
 
     def _finish(self, sweep: Sweep, units: Sequence[SweepUnit], ending: "_Ending", log: Path | None) -> None:

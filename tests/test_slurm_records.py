@@ -1,6 +1,5 @@
 """A sweep's own files: what is damaged is named or done anew, and never read as something else."""
 
-import json
 import os
 import random
 from collections.abc import Callable
@@ -80,7 +79,7 @@ def test_damaged_marks_of_tables_are_of_no_tables(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"\xff\xfe", b"[" * 100_000, b"null", b"[1]", b'[{"units": "a"}]', b'{"sha256": 1, "content": []}'],
+    [b"", b"\xff\xfe", b"[" * 100_000, b"null", b"[1]", b'{"jobs": [{"units": "a"}]}', b'{"checksum": 1, "jobs": []}'],
 )
 def test_what_is_no_record_at_all_is_one_error(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "record.json"
@@ -88,17 +87,6 @@ def test_what_is_no_record_at_all_is_one_error(tmp_path: Path, content: bytes) -
     assert "the record is damaged" in read_failure(path, "run/a").error and not tables_are(path, TABLES)
     with pytest.raises(SweepError, match="then delete it"):
         read_jobs(path)
-
-
-def test_records_of_earlier_versions_are_read(tmp_path: Path) -> None:
-    path = tmp_path / "record.json"
-    for value, read, expected in (
-        (vars(FAILURE), lambda: read_failure(path, FAILURE.unit), FAILURE),
-        ([vars(job) for job in JOBS], lambda: read_jobs(path), JOBS),
-        (TABLES, lambda: tables_are(path, TABLES), True),
-    ):
-        path.write_text(json.dumps(value))
-        assert read() == expected
 
 
 def _folder_instead(path: Path) -> None:

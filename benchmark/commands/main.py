@@ -56,6 +56,7 @@ _app.command(_bench, name="bench", help="How fast this machine is.")
 
 _CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 
+
 class _ToldToEnd(KeyboardInterrupt):
     """SIGTERM, which batch systems send before they kill."""
 
