@@ -151,7 +151,9 @@ def _zoo(folder: Path) -> Read:
 
 def _shipped_manifest(folder: Path) -> Read:
     """As those that ship: older, without a checksum inside, but listed."""
-    fields = {name: [name] if kind is list else {"a": 1, "b": 2} for name, kind in zoo_manifest._STATED.items()}
+    fields: dict[str, Any] = {
+        name: [name] if kind is list else {"a": 1, "b": 2} for name, kind in zoo_manifest._STATED.items()
+    }
     fields |= {"task": TASK, "splits_sha256": "0" * 64, "standardiser_sha256": "1" * 64, "files": {}}
     write_json(folder / TASK / "manifest.json", fields)
     digest = file_sha256(folder / TASK / "manifest.json")
@@ -179,7 +181,12 @@ def _scores(folder: Path) -> Read:
     write_json(folder / "made" / "made-with.json", seal(made))
     path = folder / "64-64-64-64.json"
     write_json(path, seal({"rows": [{"arch": "64-64-64-64", "ghn_seed": seed, "return": 40.5} for seed in range(4)]}))
-    return lambda: (refuse_other_work(folder / "made", made), read_stored(path, _parse_scores, "delete it"))
+
+    def read() -> Any:
+        refuse_other_work(folder / "made", made)
+        return read_stored(path, _parse_scores, "delete it")
+
+    return read
 
 
 def _training_state(folder: Path) -> Read:
@@ -274,8 +281,8 @@ def _swap(draw: random.Random, contents: dict[Path, bytes]) -> dict[Path, bytes]
     content, size = bytearray(contents[path]), draw.randrange(1, 9)
     if len(content) < 3 * size:
         return {path: bytes(reversed(content))}
-    one, other = draw.randrange(len(content) // 2 - size), draw.randrange(len(content) // 2, len(content) - size)
-    content[one : one + size], content[other : other + size] = content[other : other + size], content[one : one + size]
+    i, j = draw.randrange(len(content) // 2 - size), draw.randrange(len(content) // 2, len(content) - size)
+    content[i : i + size], content[j : j + size] = content[j : j + size], content[i : i + size]
     return {path: bytes(content)}
 
 
@@ -334,7 +341,8 @@ def test_a_checksum_covers_all_and_old_files_have_none(tmp_path: Path) -> None:
 def test_what_ships_is_listed_with_its_hash(package: str, pattern: str) -> None:
     """After a change: `cd PACKAGE && sha256sum PATTERN > SHA256SUMS`."""
     folder = Path(__file__).parents[1] / package
-    listed = dict(reversed(line.split(maxsplit=1)) for line in (folder / "SHA256SUMS").read_text().splitlines())
+    lines = (folder / "SHA256SUMS").read_text().splitlines()
+    listed = {line.split(maxsplit=1)[1]: line.split(maxsplit=1)[0] for line in lines}
     sealed = {path for path in folder.glob(pattern) if "checksum" in json.loads(path.read_bytes())}
     found = {path.relative_to(folder).as_posix(): file_sha256(path) for path in set(folder.glob(pattern)) - sealed}
     assert listed == found
