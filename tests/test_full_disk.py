@@ -208,7 +208,7 @@ def test_the_command_says_it_in_one_line(tmp_path: Path) -> None:
     _written(tmp_path / "runs")
     limited = 'ulimit -f 1; exec "$@"'
     done = subprocess.run(
-        ["bash", "-c", limited, "bash", *command("merge", "runs", "copied")],
+        ["bash", "-c", limited, "bash", *command("merge", "runs", "--results", "copied")],
         cwd=tmp_path,
         capture_output=True,
         text=True,

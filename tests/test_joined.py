@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import re
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import nnbench
 from nnbench import reading
 from nnbench.folders import REFERENCE, RESULTS
 from nnbench.presentation.tables import Choice
-from nnbench.protocol import PROTOCOLS
+from nnbench.protocol import PROTOCOLS, Unit
 from nnbench.store.archive import read_archive
 
 PAPER, QUICK = (REFERENCE / PROTOCOLS[name].short for name in ("paper", "quick"))
@@ -36,12 +37,14 @@ def _copy(method: str, reference: Path = QUICK, archs: str = "", task: str = TAS
             (RESULTS / name).write_bytes(content)
 
 
-def _rename(old: str, new: str) -> None:
-    """The method of the user's units."""
-    for path in RESULTS.iterdir():
-        if path.suffix == ".json":
-            path.write_text(path.read_text().replace(f'"{old}', f'"{new}'))
-        path.rename(path.with_name(path.name.replace(old, new)))
+def _edit(old: str, new: str) -> None:
+    """A text in the manifests of the user's units, whose files are then called as the edited unit asks."""
+    for path in [*RESULTS.glob("*.json")]:
+        text = path.read_text().replace(old, new)
+        key = Unit.from_fields(json.loads(text)["unit"]).key
+        path.write_text(text.replace(path.stem, key))
+        for file in [*RESULTS.glob(f"{path.stem}.*")]:
+            file.rename(file.with_name(file.name.replace(path.stem, key)))
 
 
 def _rows(text: str, method: str) -> list[list[str]]:
@@ -91,7 +94,7 @@ def test_a_cell_of_another_protocol_is_marked_and_the_caption_names_it(
 def test_an_unfinished_own_row_hides_nothing_and_is_no_mean() -> None:
     _copy("nnit", archs=r"-(16-16-16-32|32-32-16-64)-s0-")
     assert not any("*" in cell for cell in _unseen("nnit", methods=["nnit"]))
-    _rename("nnit", "mine")  # a method that nobody else measured
+    _edit('"nnit"', '"mine"')  # a method that nobody else measured
     text = nnbench.tables("2", split="unseen", methods=["mine"]).render("text", 100)
     assert _rows(text, "mine") == [["mine", "2", "of", "8", "—", "—", "—"]]
     assert "architectures done (--detail)" in text
@@ -171,8 +174,7 @@ def test_a_protocol_chooses_what_is_joined() -> None:
     assert _unseen("nnit", methods=["nnit"], protocol="quick")[0].startswith("98.8")
     assert _unseen("nnit", methods=["nnit"], protocol="127e")[0].startswith("98.8")
     _copy("nnit")
-    for path in RESULTS.glob("*.json"):  # of a protocol that nobody else measured by
-        path.write_text(path.read_text().replace('"horizon": 50', '"horizon": 49'))
+    _edit('"horizon": 50', '"horizon": 49')  # of a protocol that nobody else measured by
     (short,) = reading.left_out()
     assert _unseen("nnit", methods=["nnit"])[0].startswith("98.5"), "own rows of others join only when asked for"
     assert _unseen("nnit", methods=["nnit"], protocol=short, task=TASK)[0].startswith("*98.8")

@@ -153,7 +153,7 @@ def test_a_run_ends_with_the_rows_and_weights_of_an_unbroken_one(
     archs = "16-16-16-32"
     assert all(outcome.error is None for outcome in nnbench.run("random", archs=archs, protocol=PROTOCOL, workers=2))
     arguments = command("run", "--method", "random", "--archs", archs, *SCALE)
-    blows = [signal.SIGINT, signal.SIGTERM, *_kills(3, 15)]
+    blows = [signal.SIGINT, signal.SIGTERM, *_kills(1, 15)]
     kill_often(arguments, broken, blows, "results/runs/partial/*/*.parquet", "results/runs/*.*")
     for pattern in ("*.parquet", "*.safetensors"):
         assert _contents(broken / "results", pattern) == _contents(whole / "results", pattern)
@@ -162,7 +162,7 @@ def test_a_run_ends_with_the_rows_and_weights_of_an_unbroken_one(
 def test_a_training_ends_with_the_weights_of_an_unbroken_one(
     tmp_path: Path, tiny_zoo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _kill_trainings(tmp_path, tiny_zoo, monkeypatch, _kills(3, 15))
+    _kill_trainings(tmp_path, tiny_zoo, monkeypatch, _kills(2, 15))
 
 
 @pytest.mark.skipif(not FULL, reason="takes minutes: NNBENCH_SUITE=full runs it")

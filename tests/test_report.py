@@ -204,7 +204,7 @@ def test_text_is_escaped_everywhere() -> None:
     evil = "<b>&\"'"
     columns = [Label[Any](evil, lambda row: row[0]), Label[Any](evil, lambda row: row[0], right=True)]
     manifest = _manifest(command=["nnbench", evil], versions={"torch": evil}, machine={"platform": evil})
-    board = arrange({(evil, "unseen", evil): Cell(90, 80, 95)}, [evil], Methods({evil: Facts(name=evil)}))
+    board = arrange({(evil, "unseen", evil): Cell(90, 80, 95)}, [evil], Methods({evil: Facts(name="plain")}))
     more = {"leaderboard": board, "overview": _drawing(evil, evil)}
     text = _page([_rows_of(columns, [(evil,)], evil)], [_drawing(evil, evil), Undrawn("3", evil)], manifest, **more)
     assert "<b>" not in text and _Page(text).text.count(evil) == 15

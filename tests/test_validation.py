@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from nnbench.tasks.files import file_sha256
+from nnbench.tasks.integrity import parse_sealed, seal
 from nnbench.tasks.simulation.workers import Simulator
 from nnbench.tasks.task import Filter
 from nnbench.tasks.zoo.manifest import ZooError
@@ -21,9 +22,9 @@ def _with_other_records(tiny_zoo: Path, copy: Path, name: str, change: float, ro
     for row in index[rows]:
         row[name] += change
     pq.write_table(pa.Table.from_pylist(index), copy / "index.parquet")
-    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest = parse_sealed((copy / "manifest.json").read_bytes())
     manifest["files"]["index.parquet"] = file_sha256(copy / "index.parquet")
-    (copy / "manifest.json").write_text(json.dumps(manifest))
+    (copy / "manifest.json").write_text(json.dumps(seal(manifest)))
     return copy
 
 

@@ -314,7 +314,7 @@ def test_an_archive_without_units_is_a_failure(tmp_path: Path) -> None:
         (["."], {}, "holds neither archives nor finished units"),
         ([__file__], {}, f"{__file__}: not an archive of results"),
         (["."], {"rollouts": -1}, "--rollouts -1: expected 0 or more"),
-        (["."], {"workers": 0}, "--workers 0: expected at least 1"),
+        (["."], {"workers": 0}, "workers=0: expected at least 1"),
     ],
 )
 def test_what_cannot_be_asked_for_is_refused_at_once(

@@ -35,18 +35,18 @@ def run_checks(source: MethodSource) -> Iterator[CheckResult]:
     If all pass, a last result remarks how far its samples lie from the training networks. Where the method ends the
     process, the check that it was in has failed, and the next one starts with another process.
     """
-    failed = False
+    failed, doing = False, "importing it, or what the check asked of it,"
     with TemporaryDirectory() as directory, MethodProcess() as process:
         for check in CHECKS:
             try:
-                process.call("the method", _run_check, source, Path(directory), check.__name__, patience_s=PATIENCE_S)
+                process.call(doing, _run_check, source, Path(directory), check.__name__, patience_s=PATIENCE_S)
                 message = ""
             except MethodError as error:
                 message = str(error)
             failed = failed or bool(message)
             yield CheckResult(check.__name__.replace("_", " "), not message, message)
         if not failed:
-            ratio = float(process.call("the method", _run_distance, source, Path(directory)))
+            ratio = float(process.call(doing, _run_distance, source, Path(directory)))
             remark = f"its samples lie {ratio:.2f} times as far from a training network as those from one another"
             yield CheckResult("distance to training", True, remark)
 
@@ -70,5 +70,5 @@ def _run_distance(source: MethodSource, directory: Path) -> bytes:
 def _subject(source: MethodSource, directory: Path) -> Subject:
     """Once per process: the method is fitted only once there."""
     own = directory / str(os.getpid())
-    own.mkdir()
+    own.mkdir(exist_ok=True)  # it is there where a check before failed before it had a subject
     return Subject(source.load(), own, source.plugins)
