@@ -7,7 +7,7 @@ counts too, with its version.
 import importlib.metadata
 import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -15,7 +15,10 @@ from typing import Any
 from nnbench.discovery import Location
 from nnbench.errors import InputError
 from nnbench.facts import read_facts
-from nnbench.sources import INSTALLED, digest, find_source, hash_file, is_below, read_texts
+from nnbench.sources import INSTALLED, digest, find_source, hash_file, is_below, read_files
+
+_PLAIN = (int, float, complex, str, bytes, tuple, frozenset, type(None))
+"""Constants, by whose text they are known."""
 
 
 def hash_code(location: Location) -> str | None:
@@ -38,7 +41,7 @@ def _hash_installed(module: str) -> str | None:
     top = module.partition(".")[0]
     root = find_source(top)
     own = (root.parent,) if root is not None and root.name == "__init__.py" else (path,)
-    texts = read_texts(path, lambda found: is_below(found, own) or not is_below(found, INSTALLED))
+    texts = read_files(path, lambda found: is_below(found, own) or not is_below(found, INSTALLED)).values()
     distributions = importlib.metadata.packages_distributions().get(top, [])
     versions = [f"{name} {importlib.metadata.version(name)}" for name in distributions]
     return digest([*texts, *versions])
@@ -56,7 +59,9 @@ def hash_class(method: type) -> str | None:
         file = getattr(sys.modules.get(part.__module__), "__file__", None)
         if file is not None and Path(file).suffix == ".py" and is_below(Path(file), INSTALLED):
             continue  # a base from an installed package
-        texts += [hash_file(Path(file))] if file is not None and Path(file).suffix == ".py" else []
+        if file is not None and Path(file).suffix == ".py":
+            texts.append(hash_file(Path(file)))
+            _refuse_edited(part, Path(file))
         texts += [*_source_texts(part, set())]
     return digest(texts) if own else None
 
@@ -66,20 +71,54 @@ def _ships(part: type) -> bool:
 
 
 def _source_texts(part: Any, seen: set[int]) -> Iterator[str]:
-    """The text of a class or function, and of the functions and classes of its own module that it calls."""
+    """The text of a class or function, the values that it holds, and the same of what it calls in its own module."""
     if id(part) in seen:
         return
     seen.add(id(part))
-    functions = (
-        [part] if inspect.isfunction(part) else [getattr(value, "__func__", value) for value in vars(part).values()]
-    )
-    functions = [function for function in functions if inspect.isfunction(function)]
     yield _source_text(part)
-    for function in functions:
-        for name in _names(function.__code__):
-            called = function.__globals__.get(name)
+    yield from _values({} if inspect.isfunction(part) else vars(part))
+    for function in _functions(part):
+        closed = inspect.getclosurevars(function)
+        used = {name: function.__globals__[name] for name in _names(function.__code__) if name in function.__globals__}
+        yield from _values(dict(closed.nonlocals))
+        yield from _values({name: value for name, value in used.items() if isinstance(value, _PLAIN)})
+        for called in [*used.values(), *closed.nonlocals.values()]:
             if (inspect.isfunction(called) or inspect.isclass(called)) and called.__module__ == part.__module__:
                 yield from _source_texts(called, seen)
+
+
+def _functions(part: Any) -> list[Any]:
+    values = (
+        [part] if inspect.isfunction(part) else [getattr(value, "__func__", value) for value in vars(part).values()]
+    )
+    return [value for value in values if inspect.isfunction(value)]
+
+
+def _values(named: Mapping[str, Any]) -> Iterator[str]:
+    """What decides a result beside text: attributes, variables that a function closes over, constants that it reads."""
+    for name, value in sorted(named.items()):
+        text = repr(value)
+        if not name.startswith(("__", "_abc_")) and " at 0x" not in text:  # an address says nothing
+            yield f"{name} = {text}"
+
+
+def _refuse_edited(part: type, file: Path) -> None:
+    """Raises InputError where a function of the class is not the one that its file now holds."""
+    try:
+        codes = set(_codes(compile(file.read_text("utf-8"), str(file), "exec")))
+    except (OSError, ValueError, SyntaxError):
+        codes = set()
+    for function in _functions(part):
+        own = Path(function.__code__.co_filename).resolve() == file.resolve()
+        if own and function.__code__ not in codes:
+            raise InputError(f"{file}: changed since class {part.__qualname__} was imported; import it again")
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _codes(constant)
 
 
 def _names(code: CodeType) -> set[str]:
@@ -106,6 +145,4 @@ def _source_text(part: Any) -> str:
                     f"class {part.__qualname__}: Python does not know the source text of `{name}`; define the class "
                     "in a file or in a cell of a notebook"
                 ) from error
-        elif not name.startswith("__"):
-            texts.append(f"{name} = {value!r}")
     return "\n".join(texts)

@@ -77,15 +77,28 @@ def _plugin(path: Path) -> Location:
 
 
 def _entry_points() -> Iterator[Location]:
-    for point in importlib.metadata.entry_points(group=_GROUP):
-        where = f"entry point {point.value} of {point.dist.name if point.dist else 'an unnamed distribution'}"
-        yield Location(point.name, where, point.module, point.attr or "Method")
+    seen: set[str] = set()  # of a package that is on the path twice, the first counts, as for an import
+    for distribution in importlib.metadata.distributions():
+        package = str(distribution.metadata["Name"])
+        try:
+            points = [] if package in seen else list(distribution.entry_points.select(group=_GROUP))
+        except ValueError:  # not UTF-8, say: what it offers nobody knows
+            points = []
+        seen.add(package)
+        for point in points:
+            where = f"entry point {point.value} of {package}"
+            if point.pattern.match(point.value) is None:
+                yield Location(point.name, where, "", problem="it names no module; install the package again")
+            else:
+                yield Location(point.name, where, point.module, point.attr or "Method")
 
 
 def _examine(location: Location, taken: dict[str, Location], names: list[str]) -> Location:
     """The same, with what is wrong with an entry point."""
-    problem = None
-    if location.name in taken:
+    problem = location.problem
+    if problem is not None:
+        pass
+    elif location.name in taken:
         problem = f"the name is taken by {taken[location.name].where}; uninstall the package or ask for another name"
     elif names.count(location.name) > 1:
         problem = "several installed packages use this name; uninstall all but one"

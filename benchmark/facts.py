@@ -143,7 +143,7 @@ def read_facts(location: Location) -> Facts:
     """The facts of a method as its source states them. Raises FactsError."""
     try:
         values = _literals(location.module, location.attribute)
-    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:
+    except (OSError, SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
         raise FactsError(f"{location.where}: the facts cannot be read: {describe_error(error)}") from error
     if values is None:
         raise FactsError(f"{location.where}: no class {location.attribute}")

@@ -183,7 +183,7 @@ def sources_of(method: MethodName | Sequence[MethodName], plugins: Sequence[str 
 
 def check_numbers(seed: int, workers: int | None = None) -> None:
     """Raises InputError."""
-    if not 0 <= seed < 2**31:
+    if type(seed) is not int or not 0 <= seed < 2**31:  # True is a number to Python, and to no file
         raise InputError(f"--seed {seed}: expected 0 to {2**31 - 1}")
     check_workers(workers)
 

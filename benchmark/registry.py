@@ -6,7 +6,6 @@ group `nnbench.methods` of any installed package, whose value is the module that
 
 import difflib
 import importlib
-import importlib.util
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from nnbench.code import hash_class, hash_code
 from nnbench.discovery import Location, RegistryError, find_methods
 from nnbench.errors import InputError, describe_error
 from nnbench.facts import Facts, FactsError, read_facts
+from nnbench.sources import run_file
 
 _REQUIRED = tuple(
     name
@@ -68,11 +68,15 @@ class MethodSource:
     def load(self) -> type[Generator]:
         """The class. Raises RegistryError, and InputError where its code is no longer what it was."""
         if self.pickled is None:
-            if hash_code(_find(self.name, self.plugins)) != self.code_sha256:
-                raise InputError(f"method {self.name}: its code changed meanwhile; run the same command again")
+            self.check_code()
             return load_method(self.name, self.plugins)
         method: type[Generator] = cloudpickle.loads(self.pickled)
         return method
+
+    def check_code(self) -> None:
+        """Raises InputError where the code is no longer what it was; a class that was given itself is."""
+        if self.pickled is None and hash_code(_find(self.name, self.plugins)) != self.code_sha256:
+            raise InputError(f"method {self.name}: its code changed meanwhile; run the same command again")
 
 
 def _pickle(method: type[Generator]) -> bytes:
@@ -145,17 +149,4 @@ def _find(name: str, plugins: Sequence[Path]) -> Location:
 def _load_module(location: Location) -> ModuleType:
     if isinstance(location.module, str):
         return importlib.import_module(location.module)
-    folder = str(location.module.parent.resolve())
-    if folder not in sys.path:
-        sys.path.append(folder)  # a plugin may import modules beside it
-    name = f"nnbench_plugin_{location.name}"
-    spec = importlib.util.spec_from_file_location(name, location.module)
-    assert spec is not None and spec.loader is not None  # a file that ends in .py has a loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their own module up while it is being executed
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
+    return run_file(location.module, f"nnbench_plugin_{location.name}")

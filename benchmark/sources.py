@@ -1,4 +1,4 @@
-"""Python files as an import would find them, none of which is run, and the code that a file is made of.
+"""Python files as an import would find them, the code that a file is made of, and how a user's file is run.
 
 That is its text and those of all modules that it imports, directly or through others, unless they are Python's,
 nnbench's or an installed package's. What is imported under a name that only the running program knows is not followed.
@@ -6,11 +6,13 @@ nnbench's or an installed package's. What is imported under a name that only the
 
 import ast
 import hashlib
+import importlib.util
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
+from types import ModuleType
 
 from nnbench.errors import InputError
 
@@ -18,9 +20,64 @@ INSTALLED = tuple({Path(sysconfig.get_path(name)).resolve() for name in ("stdlib
 """Where packages are installed, and Python itself."""
 
 
+_folders: list[str] = []
+"""Those of the files that were run, which `sys.path` has for what they import later."""
+
+
 def hash_file(path: Path) -> str:
     """Of the code of a file. Raises InputError where a file cannot be read."""
-    return digest(read_texts(path, lambda found: not is_below(found, INSTALLED)))
+    return digest([*_own_files(path).values()])
+
+
+def run_file(path: Path, name: str) -> ModuleType:
+    """Run a user's file, a plugin or a task, as a module of this name. Raises what it raises.
+
+    It may import modules beside it. They are run anew, whatever ran before under their names: another file, or this one
+    before it was edited. Raises InputError where Python would import another module of the same name.
+    """
+    path = path.resolve()
+    beside = {_module_name(file, path.parent): file for file in _own_files(path) if path.parent in file.parents}
+    del beside[_module_name(path, path.parent)]
+    others = [folder for folder in sys.path if folder not in _folders]
+    for imported, file in beside.items():
+        _refuse_another(imported, file, path, others)
+        sys.modules.pop(imported, None)
+    _folders[:] = [folder for folder in _folders if folder != str(path.parent)]
+    _folders.insert(0, str(path.parent))
+    sys.path[:] = [*others, *_folders]
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None  # a file that ends in .py has a loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their own module up while it is being executed
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _own_files(path: Path) -> dict[Path, str]:
+    return read_files(path, lambda found: not is_below(found, INSTALLED))
+
+
+def _module_name(file: Path, folder: Path) -> str:
+    parts = file.relative_to(folder).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
+
+
+def _refuse_another(module: str, file: Path, asking: Path, folders: list[str]) -> None:
+    """Raises InputError where Python itself or one of the folders has a module of this name."""
+    top = module.partition(".")[0]
+    found = PathFinder.find_spec(top, folders)
+    there = found.origin if found is not None and found.origin else None
+    if top in sys.stdlib_module_names:
+        there = "Python itself"
+    elif there is None or Path(there).resolve().is_relative_to(asking.parent):
+        return
+    raise InputError(
+        f"{asking}: it imports {top!r}, which is {file} and also {there}, which Python would take; rename the first"
+    )
 
 
 def digest(texts: list[str]) -> str:
@@ -57,8 +114,8 @@ def find_spec(module: str) -> ModuleSpec | None:
     return next((spec for spec in found if spec is not None), None)
 
 
-def read_texts(path: Path, own: Callable[[Path], bool]) -> list[str]:
-    """The texts of a file and of all own files that it imports, each once."""
+def read_files(path: Path, own: Callable[[Path], bool]) -> dict[Path, str]:
+    """The texts of a file and of all own files that it imports, by path, in order."""
     found: dict[Path, str] = {}
     waiting = [path.resolve()]
     while waiting:
@@ -75,7 +132,7 @@ def read_texts(path: Path, own: Callable[[Path], bool]) -> list[str]:
             source = _beside(module, file) or (None if module.startswith(".") else find_source(module))
             if source is not None and own(source):
                 waiting.append(source.resolve())
-    return [found[file] for file in sorted(found)]
+    return {file: found[file] for file in sorted(found)}
 
 
 def _imported(text: str, file: Path) -> Iterator[str]:

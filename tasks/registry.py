@@ -1,13 +1,12 @@
 """The tasks that ship, and loading of any task by name or file."""
 
 import hashlib
-import importlib.util
 import sys
 from dataclasses import replace
 from pathlib import Path
 
-from nnbench.errors import describe_error
-from nnbench.sources import hash_file
+from nnbench.errors import InputError, describe_error
+from nnbench.sources import hash_file, run_file
 from nnbench.tasks.pick_cube import PICK_CUBE
 from nnbench.tasks.push_cube import PUSH_CUBE
 from nnbench.tasks.stack_cube_easy import STACK_CUBE_EASY
@@ -47,16 +46,11 @@ def _load_file(path: Path) -> Task:
     # The name is the same in every process, so that what the file defines can be pickled.
     name = f"nnbench_task_{hashlib.sha256(bytes(path) + code_sha256.encode()).hexdigest()[:16]}"
     if name not in sys.modules:
-        if (folder := str(path.parent)) not in sys.path:
-            sys.path.append(folder)  # a task may import modules beside it
-        spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
         try:
-            spec.loader.exec_module(module)
+            run_file(path, name)
+        except InputError:
+            raise
         except BaseException as error:  # also sys.exit, which would end nnbench as if all were done
-            del sys.modules[name]
             if isinstance(error, KeyboardInterrupt):
                 raise
             raise TaskError(f"{path}: running it failed ({describe_error(error)}); correct the file") from error

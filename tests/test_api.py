@@ -105,6 +105,8 @@ def test_check_says_what_a_method_does_wrong() -> None:
     [
         (lambda: nnbench.run("nearest", seed=-1), "--seed -1: expected 0 to 2147483647"),
         (lambda: nnbench.run("nearest", workers=0), "workers=0: expected at least 1"),
+        (lambda: nnbench.run("nearest", workers=1.5), "workers=1.5: expected at least 1, a whole"),  # type: ignore[arg-type]
+        (lambda: nnbench.run("nearest", seed=True), "--seed True: expected 0 to"),
         (lambda: nnbench.run([nnbench.list_methods()[0]]), "expected a name that `nnbench methods` lists, or a class"),  # type: ignore[list-item]
         (lambda: nnbench.load_results(rows="nets"), "rows='nets': expected 'episodes' or 'policies'"),  # type: ignore[arg-type]
         (lambda: nnbench.tables("9"), "table '9': expected one of"),

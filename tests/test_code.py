@@ -1,13 +1,17 @@
 """Other code is another identity: of a plugin, of what it imports, of an installed package."""
 
+import importlib
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
-from nnbench.code import hash_code
+from nnbench.api import Architecture, Untrained, Weights
+from nnbench.code import hash_class, hash_code
 from nnbench.discovery import Location, find_methods
 from nnbench.errors import InputError
+from nnbench.sources import run_file
 
 
 def _plugin(path: Path) -> Location:
@@ -86,3 +90,57 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_bytes(b"\xff\xfe")
     with pytest.raises(InputError, match=r"mine\.py: no readable Python file"):
         hash_code(_plugin(tmp_path / "mine.py"))
+
+
+def _factory(scale: float) -> type:
+    class Method(Untrained):
+        name = "mine"
+
+        def generate(self, arch: Architecture, n: int, *, seed: int = 0) -> list[Weights]:
+            return [{"0.bias": torch.full((1,), scale)}] * n
+
+    return Method
+
+
+def test_what_a_class_holds_is_part_of_its_code() -> None:
+    one, other, again = _factory(1.0), _factory(0.0), _factory(1.0)
+    assert hash_class(one) == hash_class(again) != hash_class(other)
+    before = hash_class(one)
+    one.scale = 3.0  # type: ignore[attr-defined]
+    assert hash_class(one) != before
+
+
+def test_a_class_whose_file_was_edited_since_it_was_imported_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "class Method:\n    name = 'stale'\n    def generate(self):\n        return {}\n"
+    (tmp_path / "stale_module.py").write_text(text.format(1))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    method = importlib.import_module("stale_module").Method
+    assert hash_class(method) is not None
+    (tmp_path / "stale_module.py").write_text(text.format(2))
+    with pytest.raises(InputError, match=r"stale_module\.py: changed since class Method was imported; import it again"):
+        hash_class(method)
+
+
+def test_a_plugin_takes_the_module_beside_it_or_is_told_that_there_is_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    for folder, value in (("one", 1), ("two", 2)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "mine.py").write_text("from helper_beside import value\n")
+        (tmp_path / folder / "helper_beside.py").write_text(f"value = {value}\n")
+        found.append(run_file(tmp_path / folder / "mine.py", f"plugin_{folder}").value)
+    (tmp_path / "one/helper_beside.py").write_text("value = 3\n")
+    found.append(run_file(tmp_path / "one/mine.py", "plugin_one").value)
+    assert found == [1, 2, 3]
+    (tmp_path / "three").mkdir()
+    (tmp_path / "three/helper_beside.py").touch()
+    monkeypatch.syspath_prepend(str(tmp_path / "three"))
+    with pytest.raises(InputError, match="it imports 'helper_beside', which is .*one.* and also .*three"):
+        run_file(tmp_path / "one/mine.py", "plugin_one")
+    (tmp_path / "one/mine.py").write_text("import random\n")
+    (tmp_path / "one/random.py").touch()
+    with pytest.raises(InputError, match="imports 'random', which is .* and also Python itself"):
+        run_file(tmp_path / "one/mine.py", "plugin_one")

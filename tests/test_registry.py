@@ -102,6 +102,18 @@ def test_a_broken_entry_point_costs_only_its_own_name(tmp_path: Path, monkeypatc
         load_method("gone")
 
 
+@pytest.mark.parametrize("content", [b"bad = !!!", b"bad =", b"b\xffd = x", b"bad = their_sets"])
+def test_no_installed_package_costs_another_method(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    write(tmp_path, "their_sets", "class Method:\n    reads = {[]}")
+    install(tmp_path, monkeypatch, "good = nothing")
+    (tmp_path / "somebody-1.0.dist-info/entry_points.txt").write_bytes(b"[nnbench.methods]\n" + content)
+    listed = {method.name: method for method in list_methods()}
+    assert listed["nnit"].problem is None and "bad" not in find_facts()
+    assert "bad" not in listed or listed["bad"].problem
+
+
 def test_facts_that_cannot_be_are_refused(tmp_path: Path) -> None:
     plugin = write(tmp_path, "mine", GOOD.replace('"generator"', '"floor"'))
     with pytest.raises(RegistryError, match=r"mine\.py: class Method: method mine: role is 'floor', expected one of"):

@@ -48,6 +48,13 @@ def test_a_changed_file_is_run_again(file: Path) -> None:
     assert load_task(str(file)).horizon == 40
 
 
+def test_an_edited_module_beside_it_is_run_again(file: Path) -> None:
+    for horizon in (45, 46):
+        (file.parent / "horizon_of_mine.py").write_text(f"HORIZON = {horizon}\n")
+        file.write_text("from horizon_of_mine import HORIZON\n" + FILE.replace("reported", "horizon=HORIZON, reported"))
+        assert load_task(str(file)).horizon == horizon
+
+
 def test_its_code_is_the_file_and_what_it_imports(file: Path) -> None:
     (file.parent / "numbers_of_mine.py").write_text("HORIZON = 50\n")
     file.write_text("from numbers_of_mine import HORIZON\n" + FILE)

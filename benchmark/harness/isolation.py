@@ -279,6 +279,7 @@ def _answer(
     try:
         with method_at_fault(call):  # what it returned may raise when it is looked at
             written = asked(generator, training)
+        source.check_code()  # what it imports only now may have been edited
     except MethodError:
         _open.cache_clear()  # the call may have changed the method or the zoo: open both anew
         raise

@@ -48,8 +48,8 @@ class Rollout:
 def check_workers(workers: int | None) -> None:
     """Raises InputError for a number of workers that cannot be, or that this machine is too small for."""
     most = _MOST * count_processors()
-    if workers is not None and workers < 1:
-        raise InputError(f"workers={workers}: expected at least 1")
+    if workers is not None and (type(workers) is not int or workers < 1):
+        raise InputError(f"workers={workers}: expected at least 1, a whole number")
     if workers is not None and workers > most:
         raise InputError(
             f"workers={workers}: expected at most {most}; this process may use {count_processors()} processors, and "
