@@ -39,7 +39,7 @@ from nnbench.tasks.policies.architectures import Architecture, load_splits
 from nnbench.tasks.policies.mlp import Weights, nearest_neighbours, random_policy, weights_sha256
 from nnbench.tasks.policies.training_set import HeldOutAccess
 
-_NETWORKS = 4
+_NETWORKS, _STATES = 4, 64
 
 
 class CheckFailed(NnbenchError, RuntimeError):
@@ -66,7 +66,8 @@ def toy_training_set(*, reads: Collection[str] = ("weights",)) -> TrainingSet:
         return [arch for arch, found in written.items() if [weights_sha256(w) for w in found.values()] != digests[arch]]
 
     asked = hypernetworks if "hypernetworks" in reads else None
-    return TrainingSet(PICK_CUBE, "0" * 64, archs, hypernetworks, asked, changed, rehearsal=True)
+    states = torch.randn(_STATES, 42, generator=torch.Generator().manual_seed(0)) if "states" in reads else None
+    return TrainingSet(PICK_CUBE, "0" * 64, archs, hypernetworks, asked, changed, states, rehearsal=True)
 
 
 @dataclass

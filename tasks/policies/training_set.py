@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
+from torch import Tensor
 
 from nnbench.errors import NnbenchError
 from nnbench.tasks.policies.architectures import Architecture, architecture_name
@@ -31,6 +32,7 @@ class TrainingSet:
     _hypernetworks: Callable[[Architecture], dict[int, Weights]] | None
     changed: Callable[[], list[Architecture]] = list
     """Architectures whose networks, which are shared, somebody wrote into."""
+    _states: Tensor | None = None
     rehearsal: bool = False
     """True in `nnbench check`: a few seconds of training are enough."""
 
@@ -48,6 +50,16 @@ class TrainingSet:
         deviation 0.538 (G.pt's; paper, appendix A: "normalized to a target standard deviation")."""
         policies = (policy for arch in self.architectures for policy in self.networks(arch).values())
         return NORMALISED_STD / float(torch.cat([flatten_weights(policy) for policy in policies]).std())
+
+    @property
+    def states(self) -> Tensor:
+        """Standardised observations of the zoo's episodes, (B, O), for methods whose `reads` name `states`.
+
+        Raises HeldOutAccess where they do not.
+        """
+        if self._states is None:
+            raise HeldOutAccess('this method asks for states but does not declare it: add "states" to its `reads`')
+        return self._states
 
     def hypernetwork_policies(self, arch: Architecture) -> dict[int, Weights]:
         """GHN seed to what that GHN writes for any architecture, for methods whose `reads` name `hypernetworks`."""

@@ -84,14 +84,16 @@ class Zoo:
         ]
 
     def training_set(self, *, reads: Collection[str] = ("weights",)) -> TrainingSet:
-        """The view that a generator gets; with the hypernetworks if `reads` names them (see `nnbench.facts.Facts`)."""
+        """The view that a generator gets; hypernetworks and states only if `reads` names them (`nnbench.facts`)."""
 
         def networks(arch: Architecture) -> dict[int, Weights]:
             valid = self._valid.get(arch, set())
             return {seed: weights for seed, weights in self.hypernetwork_policies(arch).items() if seed in valid}
 
         hypernetworks = self.hypernetwork_policies if "hypernetworks" in reads else None
-        return TrainingSet(self.task, self.sha256, load_splits().train, networks, hypernetworks, self.changed)
+        states = self.states if "states" in reads else None
+        archs = load_splits().train
+        return TrainingSet(self.task, self.sha256, archs, networks, hypernetworks, self.changed, states)
 
 
 def _parse_states(content: bytes) -> torch.Tensor:
