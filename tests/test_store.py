@@ -16,8 +16,8 @@ from nnbench.protocol import Protocol, Unit
 from nnbench.store.errors import StoreError
 from nnbench.store.schemas import EPISODE_SCHEMA, POLICY_SCHEMA, ROLLOUT_SCHEMA, fill_rare
 from nnbench.store.store import Store
-from nnbench.tasks.files import write_bytes
-from nnbench.tasks.integrity import DamagedError
+from nnbench.tasks.files import write_bytes, write_json
+from nnbench.tasks.integrity import DamagedError, parse_sealed, seal
 from nnbench.tasks.policies.mlp import Weights, random_policy, weights_sha256
 
 PROTOCOL = Protocol(samples=4, top=2, selection_episodes=3, screening_episodes=2, test_episodes=5)
@@ -215,6 +215,19 @@ def test_a_broken_manifest_is_named_with_the_remedy(tmp_path: Path) -> None:
     for read in (store.rows, store.manifests, lambda: store.finished(UNIT)):
         with pytest.raises(DamagedError, match=rf"{path.name}: not what was written .*delete {path.name}"):
             read()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"versions": None}, {"machine": "x"}, {"created": 3}, {"command": [3]}, {"info": {"wall_s": {"test": "x"}}}],
+)
+def test_what_is_stated_of_an_origin_has_its_types(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    """A report joins and adds it up, also of a manifest that somebody edited and sealed again."""
+    store = _written(tmp_path)
+    path = tmp_path / f"{UNIT.key}.json"
+    write_json(path, seal(parse_sealed(path.read_bytes()) | wrong))
+    with pytest.raises(DamagedError, match=rf"{path.name}: not what was written"):
+        store.manifests()
 
 
 def test_rows_are_chosen_by_unit(tmp_path: Path) -> None:
