@@ -389,12 +389,12 @@ def test_merging_copies_what_is_new_and_refuses_a_contradiction(tmp_path: Path) 
     other = replace(UNIT, arch=(16, 16, 16, 32))
     here.write(UNIT, _rows(), _policies(), _weights(), {})
     there.write(UNIT, _rows(), _policies(), _weights(), {})
-    there.write(other, _rows(other), _policies(other), _weights(other), {"wall_s": 1})
+    there.write(other, _rows(other), _policies(other), _weights(other), {"wall_s": {"test": 1}})
     (there.root / f"{other.key}.safetensors").unlink()  # published without its weights
     assert here.merge(there) == (1, 1)
     assert here.merge(there) == (0, 2)
     assert {Unit.from_fields(m["unit"]) for m in here.manifests()} == {UNIT, other}
-    assert here.info(other)["wall_s"] == 1 and here.unit_rows(other).equals(there.unit_rows(other))
+    assert here.info(other)["wall_s"] == {"test": 1} and here.unit_rows(other).equals(there.unit_rows(other))
 
     returns = pa.array(np.full(_rows().num_rows, 3.0, np.float32))
     position = EPISODE_SCHEMA.get_field_index("return")
@@ -411,7 +411,7 @@ def test_published_units_are_read_from_archives(tmp_path: Path) -> None:
     other = replace(UNIT, arch=(16, 16, 16, 32))
     ours.write(UNIT, _rows(), _policies(), _weights(), {})
     assert ours.publish(published) == (1, 0)
-    ours.write(other, _rows(other), _policies(other), _weights(other), {"wall_s": 1})
+    ours.write(other, _rows(other), _policies(other), _weights(other), {"wall_s": {"test": 1}})
     assert ours.publish(published) == (1, 1)
     assert ours.publish(published) == (0, 2)
     assert [path.name for path in published.iterdir()] == [f"{UNIT.method}-{UNIT.task}.tar.xz"]
