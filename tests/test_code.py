@@ -1,6 +1,8 @@
 """Other code is another identity: of a plugin, of what it imports, of an installed package."""
 
 import importlib
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -108,6 +110,24 @@ def test_what_a_class_holds_is_part_of_its_code() -> None:
     before = hash_class(one)
     one.scale = 3.0  # type: ignore[attr-defined]
     assert hash_class(one) != before
+
+
+def test_a_class_has_the_same_code_in_every_process(tmp_path: Path) -> None:
+    words = ", ".join(f"'word{number}'" for number in range(20))
+    (tmp_path / "sets.py").write_text(f"WORDS = frozenset(({words}))\nclass Method:\n    known = {{{words}}}\n")
+    asked = "from nnbench.code import hash_class; from sets import Method; print(hash_class(Method))"
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", asked],
+            env=os.environ
+            | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}", "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(found) == 1 and len(found.pop().strip()) == 64
 
 
 def test_a_class_whose_file_was_edited_since_it_was_imported_is_refused(
