@@ -96,12 +96,10 @@ def _entry_points() -> Iterator[Location]:
 def _examine(location: Location, taken: dict[str, Location], names: list[str]) -> Location:
     """The same, with what is wrong with an entry point."""
     problem = location.problem
-    if problem is not None:
-        pass
-    elif location.name in taken:
+    if location.name in taken:
         problem = f"the name is taken by {taken[location.name].where}; uninstall the package or ask for another name"
     elif names.count(location.name) > 1:
         problem = "several installed packages use this name; uninstall all but one"
-    elif find_spec(str(location.module)) is None:
+    elif problem is None and find_spec(str(location.module)) is None:
         problem = f"there is no module {location.module}; install the package again, or uninstall it"
     return replace(location, problem=problem)

@@ -67,16 +67,14 @@ def _module_name(file: Path, folder: Path) -> str:
 
 
 def _refuse_another(module: str, file: Path, asking: Path, folders: list[str]) -> None:
-    """Raises InputError where Python itself or one of the folders has a module of this name."""
+    """Raises InputError where one of the folders has a module of this name."""
     top = module.partition(".")[0]
     found = PathFinder.find_spec(top, folders)
-    there = found.origin if found is not None and found.origin else None
-    if top in sys.stdlib_module_names:
-        there = "Python itself"
-    elif there is None or Path(there).resolve().is_relative_to(asking.parent):
+    if found is None or found.origin is None or Path(found.origin).resolve().is_relative_to(asking.parent):
         return
     raise InputError(
-        f"{asking}: it imports {top!r}, which is {file} and also {there}, which Python would take; rename the first"
+        f"{asking}: it imports {top!r}, which is {file} and also {found.origin}, which Python would take; rename the "
+        "first"
     )
 
 
@@ -127,8 +125,8 @@ def read_files(path: Path, own: Callable[[Path], bool]) -> dict[Path, str]:
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"{file}: no readable Python file ({error})") from error
         for module in _imported(found[file], file):
-            if module.split(".")[0] == "nnbench":
-                continue
+            if module.split(".")[0] == "nnbench" or module.split(".")[0] in sys.stdlib_module_names:
+                continue  # Python takes its own, whatever lies beside the file
             source = _beside(module, file) or (None if module.startswith(".") else find_source(module))
             if source is not None and own(source):
                 waiting.append(source.resolve())

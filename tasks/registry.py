@@ -1,6 +1,7 @@
 """The tasks that ship, and loading of any task by name or file."""
 
 import hashlib
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +30,7 @@ def load_task(source: str) -> Task:
             f"unknown task {source!r}: expected one of {', '.join(TASKS)}, or the path of a Python file (.py) that "
             "defines TASK"
         )
-    return _load_file(Path(source).resolve())
+    return _load_file(Path(os.path.realpath(source)))  # unlike `resolve`, it bears a link to itself
 
 
 def expand_tasks(source: str) -> list[str]:

@@ -163,6 +163,7 @@ NAMES = {
 FILES = {
     "run --method nearest --task folder.py": "folder.py: cannot be read",
     "run --method nearest --task absent.py": "absent.py: cannot be read",
+    "run --method nearest --task loop.py": "loop.py: cannot be read",
     "run --method nearest --task latin.py": "latin.py: no readable Python file",
     "run --method nearest --task nul.py": "nul.py: running it failed",
     "run --method nearest --task deep.py": "deep.py: running it failed",
@@ -383,6 +384,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     for name, content in files.items():
         (folder / name).write_bytes(content)
+    (folder / "loop.py").symlink_to("loop.py")
     return folder
 
 

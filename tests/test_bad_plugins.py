@@ -219,7 +219,7 @@ class Method(nearest.Method):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not FULL, reason="NNBENCH_SUITE=full runs it")
+@pytest.mark.skipif(not FULL, reason="takes minutes: NNBENCH_SUITE=full runs it")
 def test_an_edited_plugin_and_an_edited_module_of_it_run_anew(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(MINE)
     (tmp_path / "helper_of_mine.py").write_text("def shift(): return 0.0\n")
@@ -234,7 +234,7 @@ def test_an_edited_plugin_and_an_edited_module_of_it_run_anew(tmp_path: Path) ->
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not FULL, reason="NNBENCH_SUITE=full runs it")
+@pytest.mark.skipif(not FULL, reason="takes minutes: NNBENCH_SUITE=full runs it")
 def test_an_edited_installed_package_runs_anew_and_a_broken_one_costs_only_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -274,7 +274,7 @@ LEARNS = """
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not FULL, reason="NNBENCH_SUITE=full runs it")
+@pytest.mark.skipif(not FULL, reason="takes minutes: NNBENCH_SUITE=full runs it")
 def test_what_other_code_trained_is_said_to_be(tmp_path: Path) -> None:
     learns = MINE.replace("    def generate", LEARNS + "    def generate")
     (tmp_path / "mine.py").write_text(learns)

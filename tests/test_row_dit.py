@@ -73,6 +73,6 @@ def test_writes_what_it_never_saw_and_loads_what_it_saved(fitted: Method, tmp_pa
 def test_progress_and_errors_carry_its_name(tmp_path: Path) -> None:
     Method.fit(ZOO, seed=0, directory=tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"row_dit.csv", "row_dit.safetensors"}
-    with pytest.raises(ValueError, match=r"a model of row_dit .*nnbench train --method row_dit"):
+    with pytest.raises(ValueError, match=r"a model of row_dit; .*nnbench train --method row_dit"):
         Method.load(tmp_path, ZOO)
     assert row_dit.Method.name != nnit.Method.name

@@ -16,8 +16,8 @@ from nnbench.protocol import Protocol, Unit
 from nnbench.store.errors import StoreError
 from nnbench.store.schemas import EPISODE_SCHEMA, POLICY_SCHEMA, ROLLOUT_SCHEMA, fill_rare
 from nnbench.store.store import Store
-from nnbench.tasks.files import write_bytes
-from nnbench.tasks.integrity import DamagedError
+from nnbench.tasks.files import write_bytes, write_json
+from nnbench.tasks.integrity import DamagedError, parse_sealed, seal
 from nnbench.tasks.policies.mlp import Weights, random_policy, weights_sha256
 
 PROTOCOL = Protocol(samples=4, top=2, selection_episodes=3, screening_episodes=2, test_episodes=5)
@@ -217,6 +217,19 @@ def test_a_broken_manifest_is_named_with_the_remedy(tmp_path: Path) -> None:
             read()
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [{"versions": None}, {"machine": "x"}, {"created": 3}, {"command": [3]}, {"info": {"wall_s": {"test": "x"}}}],
+)
+def test_what_is_stated_of_an_origin_has_its_types(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    """A report joins and adds it up, also of a manifest that somebody edited and sealed again."""
+    store = _written(tmp_path)
+    path = tmp_path / f"{UNIT.key}.json"
+    write_json(path, seal(parse_sealed(path.read_bytes()) | wrong))
+    with pytest.raises(DamagedError, match=rf"{path.name}: not what was written"):
+        store.manifests()
+
+
 def test_rows_are_chosen_by_unit(tmp_path: Path) -> None:
     store = _written(tmp_path)
     other = replace(UNIT, method="sane", generator_seed=1, protocol=replace(PROTOCOL, test_episodes=6))
@@ -376,12 +389,12 @@ def test_merging_copies_what_is_new_and_refuses_a_contradiction(tmp_path: Path) 
     other = replace(UNIT, arch=(16, 16, 16, 32))
     here.write(UNIT, _rows(), _policies(), _weights(), {})
     there.write(UNIT, _rows(), _policies(), _weights(), {})
-    there.write(other, _rows(other), _policies(other), _weights(other), {"wall_s": 1})
+    there.write(other, _rows(other), _policies(other), _weights(other), {"wall_s": {"test": 1}})
     (there.root / f"{other.key}.safetensors").unlink()  # published without its weights
     assert here.merge(there) == (1, 1)
     assert here.merge(there) == (0, 2)
     assert {Unit.from_fields(m["unit"]) for m in here.manifests()} == {UNIT, other}
-    assert here.info(other)["wall_s"] == 1 and here.unit_rows(other).equals(there.unit_rows(other))
+    assert here.info(other)["wall_s"] == {"test": 1} and here.unit_rows(other).equals(there.unit_rows(other))
 
     returns = pa.array(np.full(_rows().num_rows, 3.0, np.float32))
     position = EPISODE_SCHEMA.get_field_index("return")
@@ -398,7 +411,7 @@ def test_published_units_are_read_from_archives(tmp_path: Path) -> None:
     other = replace(UNIT, arch=(16, 16, 16, 32))
     ours.write(UNIT, _rows(), _policies(), _weights(), {})
     assert ours.publish(published) == (1, 0)
-    ours.write(other, _rows(other), _policies(other), _weights(other), {"wall_s": 1})
+    ours.write(other, _rows(other), _policies(other), _weights(other), {"wall_s": {"test": 1}})
     assert ours.publish(published) == (1, 1)
     assert ours.publish(published) == (0, 2)
     assert [path.name for path in published.iterdir()] == [f"{UNIT.method}-{UNIT.task}.tar.xz"]

@@ -1,5 +1,6 @@
 """`nnbench merge`, `publish`, `verify` and `rescore`: folders of results."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -28,7 +29,7 @@ def merge(
     stores = {folder: opened_store(folder, units=True) for folder in folders}
     counts = {}
     for folder, store in stores.items():
-        if folder.resolve() == results.resolve():
+        if os.path.realpath(folder) == os.path.realpath(results):
             raise InputError(f"{folder}: is the folder that units are copied to; name another")
         new, known = Store(results).merge(store)
         counts[str(folder)] = {"new": new, "known": known}

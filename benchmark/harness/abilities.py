@@ -13,7 +13,7 @@ Check = Callable[[], tuple[bool, str]]
 
 _GB = 2**30
 _OTHERS = int(1.2 * _GB)
-"""What nnbench and the process of a method hold while `nnbench run` measures NNiT."""
+"""What nnbench and the process of a method hold at most in a run; docs/simulator.md says how it was measured."""
 
 
 @dataclass(frozen=True)

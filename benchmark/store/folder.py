@@ -14,6 +14,8 @@ from nnbench.tasks.integrity import parse_sealed, parse_stored, read_stored, sea
 
 _TYPES = {name: type(value) for name, value in asdict(Protocol()).items()}
 """Of a protocol's fields."""
+_STATED = {"info": dict, "versions": dict, "machine": dict, "command": list, "created": str}
+"""What a manifest may state beside the unit and its files."""
 
 T = TypeVar("T")
 
@@ -35,6 +37,7 @@ class Manifest:
         if unit.key != key:
             raise ValueError(f"its unit is called {unit.key}; file names follow from the unit")
         _check_names(key, content["sha256"])
+        _check_stated(content)
         return cls(name, content, unit.protocol)
 
     @property
@@ -149,6 +152,18 @@ def _unit(fields: Mapping[str, Any]) -> Unit:
     if not all(isinstance(value, str) for value in texts) or type(fields["generator_seed"]) is not int:
         raise TypeError("task, method and hash are texts, the seed is a whole number")
     return Unit.from_fields(dict(fields))
+
+
+def _check_stated(content: Mapping[str, Any]) -> None:
+    """Raises TypeError where what is stated of a unit's origin is of another kind than reports take."""
+    for name, kind in _STATED.items():
+        if not isinstance(content.get(name, kind()), kind):
+            raise TypeError(f"{name} is of another type than this version's")
+    seconds = content.get("info", {}).get("wall_s", {})
+    if not isinstance(seconds, dict) or not all(isinstance(value, int | float) for value in seconds.values()):
+        raise TypeError("the seconds of its stages are no numbers")
+    if not all(isinstance(word, str) for word in content.get("command", [])):
+        raise TypeError("the words of its command are no texts")
 
 
 def _check_types(protocol: Mapping[str, Any]) -> None:
