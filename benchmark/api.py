@@ -22,7 +22,7 @@ from abc import abstractmethod
 from pathlib import Path
 from typing import ClassVar, Protocol, Self, runtime_checkable
 
-from nnbench.facts import Reading, Role
+from nnbench.facts import Further, Reading, Role
 from nnbench.tasks.policies.architectures import Architecture
 from nnbench.tasks.policies.mlp import Weights
 from nnbench.tasks.policies.training_set import TrainingSet
@@ -47,6 +47,7 @@ class Generator(Protocol):
     """Only a method that names `hypernetworks` here may ask for `training.hypernetwork_policies`."""
     reference: ClassVar[str | None] = None
     seen_only: ClassVar[bool] = False
+    writes: ClassVar[tuple[Further, ...]] = ()
     version: ClassVar[int] = 1
 
     @classmethod

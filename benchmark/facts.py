@@ -18,6 +18,7 @@ from nnbench.sources import find_source
 
 Role = Literal["generator", "baseline", "source"]
 Reading = Literal["weights", "states", "expert", "hypernetworks"]
+Further = Literal["widths", "depths"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
@@ -42,6 +43,8 @@ class Facts:
     """The publication that describes it."""
     seen_only: bool = False
     """True if it writes only architectures that it was trained on."""
+    writes: tuple[Further, ...] = ()
+    """What else it writes: other `widths` than those it was trained on, other `depths`."""
     version: int = 1
     """Of a method that ships: raised when a change of its code changes what it writes."""
 
@@ -64,6 +67,10 @@ class Facts:
                 f"a tuple of {', '.join(get_args(Reading))}",
             ),
             "reference": (self.reference is None or isinstance(self.reference, str), "None or a string"),
+            "writes": (
+                _is_strings(self.writes) and set(self.writes) <= {*get_args(Further)},
+                f"a tuple of {', '.join(get_args(Further))}",
+            ),
             "seen_only": (isinstance(self.seen_only, bool), "True or False"),
             "version": (type(self.version) is int and self.version >= 1, "a whole number from 1 on"),
         }

@@ -36,6 +36,7 @@ def run(
     archs: str | None = None,
     seed: int = 0,
     protocol: Protocol | str = "paper",
+    track: str = "paper",
     zoo: ZooFolder = None,
     results: str | Path = RESULTS,
     plugins: Sequence[str | Path] = (),
@@ -52,11 +53,13 @@ def run(
     Args:
         method: One or several methods, by name or as classes.
         task: ManiSkill environment, or a Python file that defines a task.
-        split: `seen`, `unseen`, `outside`, or `joint`, where the method chooses the architectures.
+        split: `seen`, `unseen`, `outside`, `widths` or `depths` (other ones than were trained on), or `joint`, where
+            the method chooses the architectures.
         archs: Only these architectures of the split, as one string, `"32-32-16-64,16-16-16-32"`; `"all"` with the
             split `seen` for all 64 training architectures.
         seed: Seed of training and of the samples.
         protocol: `paper`, the benchmark's own, `quick` for a first look, or numbers of your own.
+        track: What is learned from and asked for: a name that `nnbench tracks` lists, or the path of a track's file.
         zoo: Folder of a zoo that you built; default the one that ships.
         results: Folder for the results.
         plugins: Paths of Python files with further methods.
@@ -80,6 +83,7 @@ def run(
         workers=workers,
         full=full,
         retrain=retrain,
+        track=track,
     ).train()
 
 
@@ -114,9 +118,8 @@ class RoundTrips:
                     archs=self.archs,
                     episodes=self.episodes,
                 )
-                where = trained.folder, self.zoo.task.source, self.zoo.directory
                 try:
-                    with Isolated(self.sources[name], *where) as method:
+                    with Isolated(self.sources[name], trained.folder, self.zoo.opened_from) as method:
                         yield from measure(asked, method, self.zoo, simulator, self.results)
                 except MethodError as error:
                     faults.append(error)
@@ -168,6 +171,7 @@ def train(
     *,
     task: str = "PickCube-v1",
     seed: int = 0,
+    track: str = "paper",
     zoo: ZooFolder = None,
     plugins: Sequence[str | Path] = (),
     retrain: bool = False,
@@ -180,7 +184,7 @@ def train(
     (source,) = sources_of([method], plugins).values()
     check_numbers(seed)
     require_usable(TRAINED)
-    return obtain(source, open_zoo(task, zoo), seed, retrain=retrain)
+    return obtain(source, open_zoo(task, zoo, track=track), seed, retrain=retrain)
 
 
 def check(method: MethodName, *, plugins: Sequence[str | Path] = ()) -> list[CheckResult]:

@@ -18,7 +18,8 @@ from nnbench.protocol import JOINT, Protocol, Unit, architectures_asked, named_p
 from nnbench.registry import MethodSource, RegistryError
 from nnbench.store.checkpoints import TRAINED, Trained, find
 from nnbench.store.store import Store
-from nnbench.tasks.policies.architectures import Architecture
+from nnbench.tasks.policies.architectures import Architecture, load_further
+from nnbench.tasks.policies.tracks import Track, load_track
 from nnbench.tasks.simulation.workers import check_workers
 from nnbench.tasks.zoo.zoo import Zoo
 from nnbench.zoos import ZooFolder, open_zoo
@@ -62,6 +63,8 @@ class Prepared:
     """Of the methods that can be imported."""
     faults: Mapping[str, NnbenchError]
     """Why the others cannot be."""
+    cannot: Mapping[str, str]
+    """Methods that are left out, and why: what is asked is nothing that they do."""
     archs: Sequence[Architecture | None]
     seed: int
     protocol: Protocol
@@ -118,6 +121,7 @@ class Prepared:
                 method_sha256=method_sha256,
                 generator_seed=self.seed,
                 arch=arch,
+                **self.zoo.track.unit_fields(arch),
             )
             for arch in self.archs
         ]
@@ -137,14 +141,22 @@ def prepare(
     workers: int | None,
     full: bool,
     retrain: bool,
+    track: str = "paper",
 ) -> Prepared:
     """Check what `run` is asked for; trains nothing. Arguments are those of `run`. Raises InputError."""
-    sources, asked = sources_of(method, plugins), architectures_asked(split, archs)
+    sources, asked = sources_of(method, plugins), architectures_asked(split, archs, load_track(track).splits)
     check_numbers(seed, workers)
-    protocol, opened = protocol if isinstance(protocol, Protocol) else named_protocol(protocol), open_zoo(task, zoo)
+    protocol = protocol if isinstance(protocol, Protocol) else named_protocol(protocol)
+    opened = open_zoo(task, zoo, track=track)
     check_simulated(protocol, opened.task)
     for folder in (Path(results), TRAINED):
         require_usable(folder)
+    cannot = {
+        name: reason for name, source in sources.items() if (reason := _cannot(source.facts, opened.track, split))
+    }
+    sources = {name: source for name, source in sources.items() if name not in cannot}
+    if not sources:
+        raise InputError("; ".join(cannot.values()))
     abilities: dict[str, Abilities] = {}
     faults: dict[str, NnbenchError] = {}
     for name, source in sources.items():
@@ -158,6 +170,7 @@ def prepare(
         sources=sources,
         abilities=abilities,
         faults=faults,
+        cannot=cannot,
         archs=asked,
         seed=seed,
         protocol=protocol,
@@ -186,6 +199,15 @@ def check_numbers(seed: int, workers: int | None = None) -> None:
     if type(seed) is not int or not 0 <= seed < 2**31:  # True is a number to Python, and to no file
         raise InputError(f"--seed {seed}: expected 0 to {2**31 - 1}")
     check_workers(workers)
+
+
+def _cannot(facts: Facts, track: Track, split: str) -> str:
+    """Why a method cannot do what is asked, as its class says; empty where it can."""
+    if split in load_further() and split not in facts.writes:
+        return f"method {facts.name} cannot: it writes no {split} that it was not trained on"
+    if track.source != "hypernetworks" and "hypernetworks" in facts.reads:
+        return f"method {facts.name} cannot: no hypernetworks wrote the policies of track {track.name}"
+    return ""
 
 
 def _check_split(facts: Facts, abilities: Abilities, split: str) -> None:

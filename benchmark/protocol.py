@@ -11,6 +11,7 @@ from typing import Any
 from nnbench.errors import InputError
 from nnbench.tasks.policies.architectures import (
     Architecture,
+    Splits,
     architecture_name,
     architectures_of,
     parse_architecture,
@@ -24,6 +25,9 @@ JOINT = "joint"
 
 _MOST, _MOST_SAMPLES = 1_000_000, 2**15 - 1
 """Of episodes, and of samples, which rows number in 16 bits."""
+
+OF_TRACKS = ("track", "partition")
+"""Fields of units that are not of the paper's track."""
 
 _FILE_NAME_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
@@ -148,9 +152,13 @@ class Unit:
     generator_seed: int
     arch: Architecture | None
     """None where the method chooses the architectures."""
+    track: str = "paper"
+    """The `Track.label` of what was learned from and is asked for."""
+    partition: str = ""
+    """What the track calls the architecture; empty on the paper's track, whose splits say it."""
 
     def __post_init__(self) -> None:
-        for name in ("task", "method"):
+        for name in ("task", "method", "track"):
             if not _FILE_NAME_PART.fullmatch(getattr(self, name)):
                 raise InputError(
                     f"unit: {name}={getattr(self, name)!r} names files, expected letters, digits, '-', '_' and '.', "
@@ -159,8 +167,9 @@ class Unit:
 
     @property
     def fields(self) -> dict[str, Any]:
-        """All fields as JSON values, the protocol's among them."""
-        return {**asdict(self), "arch": self.asked_for}
+        """All fields as JSON values, the protocol's among them; of the paper's track those that older units have."""
+        fields = {**asdict(self), "arch": self.asked_for}
+        return {name: value for name, value in fields.items() if self.track != "paper" or name not in OF_TRACKS}
 
     @classmethod
     def from_fields(cls, fields: dict[str, Any]) -> "Unit":
@@ -179,13 +188,15 @@ class Unit:
         return JOINT if self.arch is None else architecture_name(self.arch)
 
 
-def architectures_asked(split: str, only: str | None = None) -> tuple[Architecture | None, ...]:
+def architectures_asked(
+    split: str, only: str | None = None, splits: Splits | None = None
+) -> tuple[Architecture | None, ...]:
     """What `Unit.arch` is in turn for a split: `architectures_of`, or the single None for the split `joint`.
 
     Raises InputError.
     """
     if split != JOINT:
-        return architectures_of(split, only)
+        return architectures_of(split, only, splits)
     if only is not None:
         raise InputError("in the split joint the method chooses the architectures: leave --archs out")
     return (None,)

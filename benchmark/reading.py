@@ -16,6 +16,7 @@ from nnbench.folders import REFERENCE, RESULTS, require_free
 from nnbench.protocol import PROTOCOLS, Protocol
 from nnbench.store.store import Store
 from nnbench.tasks.files import write_atomically
+from nnbench.tasks.policies.tracks import load_track
 from nnbench.tasks.registry import expand_tasks, load_task
 from nnbench.zoos import ZooFolder, zoo_folder
 
@@ -86,6 +87,7 @@ def tables(
     detail: bool = False,
     explain: bool = False,
     protocol: str | Protocol | None = None,
+    track: str = "paper",
 ) -> Tables:
     """Tables of stored rows, measured beside reported.
 
@@ -102,12 +104,13 @@ def tables(
         protocol: A protocol, its name, or the first digits of its hash. Needed where a folder has rows of several.
             Of the joined rows only those of this protocol, but for one that no row that ships is of: then your own
             rows of it are joined with those that ship.
+        track: A track's name, or the path of a track's file; rows of two tracks never share a table.
     """
     from nnbench.presentation.tables import Choice
 
     choice = Choice(split=split, methods=tuple(methods), detail=detail, explain=explain)
     asked = [names] if isinstance(names, str) else list(names)
-    return choose_tables(asked, choice, task, results=results, zoo=zoo, plugins=plugins, protocol=protocol)
+    return choose_tables(asked, choice, task, results=results, zoo=zoo, plugins=plugins, protocol=protocol, track=track)
 
 
 def choose_tables(
@@ -119,14 +122,15 @@ def choose_tables(
     zoo: ZooFolder,
     plugins: Sequence[str | Path],
     protocol: str | Protocol | None,
+    track: str = "paper",
 ) -> Tables:
     """What `choice` leaves of the tables that are asked for. The other arguments are those of `tables`."""
     from nnbench.presentation.tables import view_folder, view_joined
 
     if results is not None:
-        opened = open_results(task, results=results, zoo=zoo, plugins=plugins, protocol=protocol)
+        opened = open_results(task, results=results, zoo=zoo, plugins=plugins, protocol=protocol, track=track)
         return Tables(view_folder(asked, opened, choice))
-    layers, other = open_layers(task, zoo=zoo, plugins=plugins, protocol=protocol)
+    layers, other = open_layers(task, zoo=zoo, plugins=plugins, protocol=protocol, track=track)
     return Tables(view_joined(asked, layers, other, choice))
 
 
@@ -138,6 +142,7 @@ def report(
     zoo: ZooFolder = None,
     plugins: Sequence[str | Path] = (),
     protocol: str | Protocol | None = None,
+    track: str = "paper",
 ) -> Path:
     """Write one HTML page of a folder of results, and return its path. Arguments are those of `open_shown`.
 
@@ -146,7 +151,7 @@ def report(
     from nnbench.presentation.report import page
 
     require_free(Path(out))
-    text = page(open_shown(task, results=results, zoo=zoo, plugins=plugins, protocol=protocol))
+    text = page(open_shown(task, results=results, zoo=zoo, plugins=plugins, protocol=protocol, track=track))
     write_atomically(Path(out), partial(_write_text, text))
     return Path(out)
 
@@ -158,12 +163,13 @@ def open_shown(
     zoo: ZooFolder = None,
     plugins: Sequence[str | Path] = (),
     protocol: str | Protocol | None = None,
+    track: str = "paper",
 ) -> Results:
     """One folder's results: without `results` the user's own where there are any, else the rows that ship of the
     protocol with most units. The other arguments are those of `tables`."""
     if results is None and not Store(RESULTS).keys():
-        return open_layers(task, zoo=zoo, plugins=plugins, protocol=protocol)[1].results
-    return open_results(task, results=results, zoo=zoo, plugins=plugins, protocol=protocol)
+        return open_layers(task, zoo=zoo, plugins=plugins, protocol=protocol, track=track)[1].results
+    return open_results(task, results=results, zoo=zoo, plugins=plugins, protocol=protocol, track=track)
 
 
 def open_results(
@@ -173,6 +179,7 @@ def open_results(
     zoo: ZooFolder = None,
     plugins: Sequence[str | Path] = (),
     protocol: str | Protocol | None = None,
+    track: str = "paper",
 ) -> Results:
     """What tables, figures and the report are made from; read once. Arguments are those of `tables`.
 
@@ -186,7 +193,8 @@ def open_results(
     find_facts([Path(path) for path in plugins])  # a plugin that cannot be read is refused, also where none is needed
     tasks = [load_task(one) for one in expand_tasks(task)]
     zoos = {one.name: folder for one in tasks if (folder := zoo_folder(one.source, zoo)) is not None}
-    return Results.open(Path(results or RESULTS), tasks, protocol, zoos, [Path(path) for path in plugins])
+    paths = [Path(path) for path in plugins]
+    return Results.open(Path(results or RESULTS), tasks, protocol, zoos, paths, load_track(track))
 
 
 def open_layers(
@@ -195,6 +203,7 @@ def open_layers(
     zoo: ZooFolder = None,
     plugins: Sequence[str | Path] = (),
     protocol: str | Protocol | None = None,
+    track: str = "paper",
 ) -> tuple[list[Layer], Layer]:
     """The user's own rows before those that ship, of each the benchmark's protocol before others; and the layer that
     has most units, the user's own if it has any. Arguments are those of `tables`.
@@ -204,7 +213,7 @@ def open_layers(
     if protocol is not None:
         chosen = _protocol_anywhere(protocol, shipped)
         own, shipped = [chosen], [chosen] if chosen in shipped else shipped
-    open_one = partial(open_results, task, zoo=zoo, plugins=plugins)
+    open_one = partial(open_results, task, zoo=zoo, plugins=plugins, track=track)
     opened = [Layer(open_one(protocol=one), "own") for one in own]
     opened += [Layer(open_one(results=REFERENCE / one.short, protocol=one), "reference") for one in shipped]
     return opened, max(opened, key=lambda layer: (layer.origin == "own" and layer.count > 0, layer.count))

@@ -20,12 +20,12 @@ def zoo_folder(task: str, zoo: ZooFolder = None) -> Path | None:
     return folder if (folder / "manifest.json").exists() else folder / load_task(task).name
 
 
-def open_zoo(task: str = "PickCube-v1", zoo: ZooFolder = None) -> "Zoo":
+def open_zoo(task: str = "PickCube-v1", zoo: ZooFolder = None, *, track: str = "paper") -> "Zoo":
     """Open a zoo after its files were checked against its manifest.
 
-    `task` is an environment id, or the path of a Python file that defines a task. Raises ZooError where there is no
-    zoo, or one that is damaged.
+    `task` is an environment id, or the path of a Python file that defines a task; `track` a name that `nnbench tracks`
+    lists, or the path of a file that defines a track. Raises ZooError where there is no zoo, or one that is damaged.
     """
     from nnbench.tasks.zoo.zoo import Zoo
 
-    return Zoo.open(task, zoo_folder(task, zoo))
+    return Zoo.open(task, zoo_folder(task, zoo), track)

@@ -10,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from nnbench.api import Architecture, TrainingSet, Untrained, Weights
+from nnbench.facts import Further
 from nnbench.tasks.policies.resizing import nearest_architectures, resize
 
 
@@ -17,6 +18,7 @@ class Method(Untrained):
     """Averages pairs of networks of one of the nearest architectures."""
 
     name: ClassVar[str] = "average"
+    writes: ClassVar[tuple[Further, ...]] = ("widths",)
 
     def generate(self, arch: Architecture, n: int, *, seed: int = 0) -> list[Weights]:
         """n policies of any architecture."""

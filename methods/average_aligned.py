@@ -6,6 +6,7 @@ What it scores above `average` is what the order of the neurons costs.
 from typing import ClassVar
 
 from nnbench.api import Architecture, Untrained, Weights
+from nnbench.facts import Further
 from nnbench.methods.average import pairs
 from nnbench.tasks.policies.rebasin import align
 
@@ -14,6 +15,7 @@ class Method(Untrained):
     """Averages the pairs of `average`, aligned."""
 
     name: ClassVar[str] = "average_aligned"
+    writes: ClassVar[tuple[Further, ...]] = ("widths",)
     reference: ClassVar[str | None] = (
         "Ainsworth et al., Git Re-Basin: Merging Models modulo Permutation Symmetries, ICLR 2023, arXiv 2209.04836"
     )

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from nnbench.api import Architecture, Untrained, Weights
-from nnbench.facts import Reading
+from nnbench.facts import Further, Reading
 from nnbench.tasks.policies.architectures import parameter_shapes
 from nnbench.tasks.policies.mlp import act, forward
 
@@ -34,6 +34,7 @@ class Method(Untrained):
 
     name: ClassVar[str] = "distil"
     reads: ClassVar[tuple[Reading, ...]] = ("weights", "states")
+    writes: ClassVar[tuple[Further, ...]] = ("widths", "depths")
     reference: ClassVar[str | None] = "Rusu et al., Policy Distillation, ICLR 2016, arXiv 1511.06295"
 
     def generate(self, arch: Architecture, n: int, *, seed: int = 0) -> list[Weights]:

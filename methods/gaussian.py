@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from nnbench.api import Architecture, Untrained, Weights
+from nnbench.facts import Further
 from nnbench.tasks.policies.resizing import nearest_networks
 
 
@@ -17,6 +18,7 @@ class Method(Untrained):
     """Mean and standard deviation of each weight are over the networks of `nearest`."""
 
     name: ClassVar[str] = "gaussian"
+    writes: ClassVar[tuple[Further, ...]] = ("widths",)
 
     def generate(self, arch: Architecture, n: int, *, seed: int = 0) -> list[Weights]:
         """n policies of any architecture."""

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from nnbench.api import Architecture, Untrained, Weights
-from nnbench.facts import Reading, Role
+from nnbench.facts import Further, Reading, Role
 from nnbench.methods.nearest import copies
 
 
@@ -18,6 +18,7 @@ class Method(Untrained):
 
     name: ClassVar[str] = "ghn"
     role: ClassVar[Role] = "source"
+    writes: ClassVar[tuple[Further, ...]] = ("widths", "depths")
     reads: ClassVar[tuple[Reading, ...]] = ("hypernetworks",)
 
     def generate(self, arch: Architecture, n: int, *, seed: int = 0) -> list[Weights]:

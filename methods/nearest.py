@@ -12,6 +12,7 @@ from typing import ClassVar
 import numpy as np
 
 from nnbench.api import Architecture, Untrained, Weights
+from nnbench.facts import Further
 from nnbench.tasks.policies.resizing import nearest_networks
 
 
@@ -19,6 +20,7 @@ class Method(Untrained):
     """Learns nothing and stores nothing: the training set is the model."""
 
     name: ClassVar[str] = "nearest"
+    writes: ClassVar[tuple[Further, ...]] = ("widths",)
 
     def generate(self, arch: Architecture, n: int, *, seed: int = 0) -> list[Weights]:
         """n policies made of the networks of the nearest architectures, each used once before any is used again."""

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from nnbench.api import Architecture, Untrained, Weights
+from nnbench.facts import Further
 from nnbench.tasks.policies.resizing import nearest_networks
 
 SIGMA = 0.05
@@ -20,6 +21,7 @@ class Method(Untrained):
     """Draws from the networks of `nearest` with replacement, and adds Gaussian noise to every weight and bias."""
 
     name: ClassVar[str] = "noise"
+    writes: ClassVar[tuple[Further, ...]] = ("widths",)
     reference: ClassVar[str | None] = (
         "Zeng et al., Generative Modeling of Weights: Generalization or Memorization?, arXiv 2506.07998, 2025"
     )

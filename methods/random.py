@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from nnbench.api import Architecture, Untrained, Weights
-from nnbench.facts import Reading
+from nnbench.facts import Further, Reading
 from nnbench.tasks.policies.mlp import random_policy
 
 
@@ -15,6 +15,7 @@ class Method(Untrained):
 
     name: ClassVar[str] = "random"
     reads: ClassVar[tuple[Reading, ...]] = ()
+    writes: ClassVar[tuple[Further, ...]] = ("widths", "depths")
 
     def generate(self, arch: Architecture, n: int, *, seed: int = 0) -> list[Weights]:
         """n policies of any architecture, the i-th from a seed of its own."""

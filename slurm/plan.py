@@ -13,7 +13,8 @@ from nnbench.errors import InputError
 from nnbench.folders import RESULTS, RUNS, require_usable
 from nnbench.protocol import Protocol, named_protocol
 from nnbench.slurm.configuration import ConfigurationError, read_configuration
-from nnbench.tasks.policies.architectures import Architecture, architecture_name
+from nnbench.tasks.policies.architectures import Architecture, Splits, architecture_name
+from nnbench.tasks.policies.tracks import load_track
 
 if TYPE_CHECKING:
     from nnbench.tasks.zoo.presets import DistillationConfig
@@ -131,6 +132,8 @@ class Plan:
     replace."""
     plugin: tuple[Path, ...] = ()
     """Python files with further methods."""
+    track: str = "paper"
+    """Of all trainings and runs: one that `nnbench tracks` lists, or the path of a file (.toml)."""
     results: Path = RESULTS
 
     def __post_init__(self) -> None:
@@ -231,7 +234,8 @@ def expand(plan: Plan) -> list[SweepUnit]:
     trained: dict[str, SweepUnit] = {}
     for unit in (*named, *(unit for unit in needed if unit.method not in untrained)):
         trained.setdefault(unit.name, unit)  # a training that is named comes before one that is only needed
-    runs = [unit for part in plan.run for unit in _run_units(part, plan.protocol, trained, zoos)]
+    splits = load_track(plan.track).splits
+    runs = [unit for part in plan.run for unit in _run_units(part, plan.protocol, splits, trained, zoos)]
     units: dict[str, SweepUnit] = {}
     for unit in (*_zoo_units(plan), *trained.values(), *runs):
         units.setdefault(unit.name, unit)
@@ -277,7 +281,11 @@ def _train_units(part: TrainPlan | RunPlan, hours: float, zoos: Mapping[str, tup
 
 
 def _run_units(
-    part: RunPlan, protocol: Protocol, trained: Collection[str], zoos: Mapping[str, tuple[str, ...]]
+    part: RunPlan,
+    protocol: Protocol,
+    splits: Splits,
+    trained: Collection[str],
+    zoos: Mapping[str, tuple[str, ...]],
 ) -> Iterator[SweepUnit]:
     from nnbench.protocol import architectures_asked
 
@@ -289,5 +297,5 @@ def _run_units(
             for method in part.method:
                 training = SweepUnit("train", task, method, seed).name
                 needs = (training,) if training in trained else zoos[task]
-                for arch in architectures_asked(part.split, part.archs):
+                for arch in architectures_asked(part.split, part.archs, splits):
                     yield SweepUnit("run", task, method, seed, arch, needs, hours, core_hours)

@@ -30,6 +30,7 @@ from nnbench.slurm.records import (
     write_tables,
 )
 from nnbench.tasks.files import file_sha256, write_atomically
+from nnbench.tasks.policies.tracks import load_track
 
 State = Literal["done", "running", "queued", "failed", "missing"]
 
@@ -126,6 +127,7 @@ class Sweep:
             method_sha256=method_sha256,
             generator_seed=unit.seed,
             arch=unit.arch,
+            **load_track(self.plan.track).unit_fields(unit.arch),
         )
 
     def mark_tables(self, done: Collection[str]) -> None:
@@ -140,9 +142,10 @@ class Sweep:
         return {"tables": list(self.plan.tables), "protocol": self.plan.protocol.short, "runs": runs}
 
     def _zoos(self) -> dict[str, str]:
-        """Task to the identity of its zoo, where that is there."""
+        """Task to the identity of what is learned from, where its zoo is there."""
         manifests = {task: self.plan.zoo_folder(task) / "manifest.json" for task in self.plan.tasks}
-        return {task: file_sha256(path) for task, path in manifests.items() if path.is_file()}
+        track = load_track(self.plan.track)
+        return {task: track.identity(file_sha256(path)) for task, path in manifests.items() if path.is_file()}
 
     # Failures
 

@@ -174,7 +174,7 @@ def _run(sweep: Sweep, units: Sequence[SweepUnit], workers: int | None) -> Itera
 
     plan, task, seed = sweep.plan, units[0].task, units[0].seed
     assert seed is not None
-    zoo = Zoo.open(task, plan.zoo_folder(task))
+    zoo = Zoo.open(task, plan.zoo_folder(task), plan.track)
     sources, trained, faults = {}, {}, {}
     for method in dict.fromkeys(unit.method for unit in units if unit.method):
         try:
@@ -197,7 +197,7 @@ def _train(sweep: Sweep, unit: SweepUnit, workers: int | None) -> None:
     from nnbench.tasks.zoo.zoo import Zoo
 
     assert unit.method is not None and unit.seed is not None
-    zoo = Zoo.open(unit.task, sweep.plan.zoo_folder(unit.task))
+    zoo = Zoo.open(unit.task, sweep.plan.zoo_folder(unit.task), sweep.plan.track)
     _obtain(MethodSource.of(unit.method, sweep.plan.plugin), zoo, unit.seed)
 
 

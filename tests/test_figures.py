@@ -147,9 +147,14 @@ def test_novelty_has_a_point_per_distinct_network() -> None:
         UnitName(TASK, "ghn", 0, "16-64-64-32"): _scores(),
         UnitName("PushCube-v1", "nnit", 0, "16-64-64-32"): _scores(),
     }
-    assert novelty_points(found, TASK, ["nnit"]) == [Point("nnit", 0.2, 0.75), Point("nnit", 0.0, 0.25)]
+    assert novelty_points(found, TASK, ["nnit"], load_splits().unseen) == [
+        Point("nnit", 0.2, 0.75),
+        Point("nnit", 0.0, 0.25),
+    ]
     unknown = _scores(policies=dict(_scores().policies) | {"ghn_spread": np.array([math.nan, 30, 30, 30])})
-    assert [point.novelty for point in novelty_points(_units(nnit=unknown), TASK, ["nnit"])] == [0.2]
+    assert [point.novelty for point in novelty_points(_units(nnit=unknown), TASK, ["nnit"], load_splits().unseen)] == [
+        0.2
+    ]
 
 
 def _marks(ax: Any) -> list[Any]:

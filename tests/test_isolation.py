@@ -15,6 +15,8 @@ from nnbench.registry import MethodSource, load_method
 from nnbench.tasks.policies.mlp import Weights, architecture_of, weights_sha256
 from nnbench.tasks.zoo.zoo import Zoo
 
+PICK_CUBE_ZOO = ("PickCube-v1", None, "paper")
+
 ARCH = (16, 16, 16, 32)
 
 FAULTS = {
@@ -134,7 +136,7 @@ def plugin(path: Path, statements: Sequence[str]) -> Path:
 @pytest.fixture(scope="module")
 def bad(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Isolated]:
     file = plugin(tmp_path_factory.mktemp("plugin") / "bad.py", [statement for statement, _ in ALL.values()])
-    with Isolated(MethodSource.of("bad", [file]), file.parent, "PickCube-v1", patience_s=40) as method:
+    with Isolated(MethodSource.of("bad", [file]), file.parent, PICK_CUBE_ZOO, patience_s=40) as method:
         yield method
 
 
@@ -154,7 +156,7 @@ def test_every_fault_ends_in_one_line_and_the_next_call_is_unharmed(bad: Isolate
 @pytest.fixture(scope="module")
 def good(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Isolated, Path]]:
     file = plugin(tmp_path_factory.mktemp("plugin") / "good.py", ["print('garbage')"])
-    with Isolated(MethodSource.of("good", [file]), file.parent, "PickCube-v1") as method:
+    with Isolated(MethodSource.of("good", [file]), file.parent, PICK_CUBE_ZOO) as method:
         yield method, file
 
 
@@ -194,7 +196,7 @@ def test_a_method_that_cannot_be_loaded_is_named(tmp_path: Path) -> None:
     file = plugin(tmp_path / "worse.py", [])
     loading = "    @classmethod\n    def load(cls, directory, training):\n        raise SystemExit(0)\n"
     file.write_text(f"{file.read_text()}\n{loading}")
-    with Isolated(MethodSource.of("worse", [file]), tmp_path, "PickCube-v1") as method:
+    with Isolated(MethodSource.of("worse", [file]), tmp_path, PICK_CUBE_ZOO) as method:
         with pytest.raises(MethodError, match="method worse: loading it from .* raised SystemExit: 0"):
             method.generate(ARCH, 1)
 
@@ -212,7 +214,7 @@ def test_a_class_that_no_file_holds_runs_in_its_own_process(zoo: Zoo, tmp_path: 
             return [{key: scale * value for key, value in policy.items()} for _ in range(n)]
 
     arch = (16, 16, 16, 64)
-    with Isolated(MethodSource.of(Scaled), tmp_path, "PickCube-v1") as method:
+    with Isolated(MethodSource.of(Scaled), tmp_path, PICK_CUBE_ZOO) as method:
         (written,) = method.generate(arch, 1)
     policy = next(iter(zoo.training_set().networks(arch).values()))
     assert all(torch.equal(written[key], scale * value) for key, value in policy.items())

@@ -26,6 +26,9 @@ from nnbench.presentation.tables.zoo import table1, table6
 from nnbench.protocol import PROTOCOLS, Protocol, Unit
 from nnbench.reading import open_shown
 from nnbench.store.checkpoints import Budget
+from nnbench.tasks.policies.tracks import load_track
+
+PAPER_TRACK = load_track("paper")
 
 TASK = "PickCube-v1"
 PROTOCOL = Protocol(samples=4, top=2, selection_episodes=3, screening_episodes=2, test_episodes=5)
@@ -90,18 +93,18 @@ def _manifest(method: str = "nnit", **changes: Any) -> dict[str, Any]:
 
 
 def _table2(task: str = TASK) -> Table[Any]:
-    return table2(conditioned_rows({}, task, PROTOCOL.top), PROTOCOL, task)
+    return table2(conditioned_rows({}, task, PROTOCOL.top, PAPER_TRACK), PROTOCOL, task)
 
 
 def _table3() -> Table[Any]:
-    return table3(joint_rows({}, TASK, PROTOCOL.top), PROTOCOL)
+    return table3(joint_rows({}, TASK, PROTOCOL.top, PAPER_TRACK), PROTOCOL)
 
 
 def _empty_tables() -> list[Table[Any]]:
     return [
         _table2(),
         _table3(),
-        table4(single_rows({}, TASK, PROTOCOL.top), PROTOCOL, TASK),
+        table4(single_rows({}, TASK, PROTOCOL.top, PAPER_TRACK), PROTOCOL, TASK),
         table6({TASK: []}),
         table1([], TASK),
         novelty_table([], PROTOCOL, "ghn"),

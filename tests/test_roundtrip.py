@@ -83,7 +83,7 @@ def test_a_method_that_answers_wrongly_is_named(zoo: Zoo, tmp_path: Path) -> Non
     )
     networks = zoo.training_set().networks(ARCH)
     seeds = list(networks)[:3]
-    with Isolated(MethodSource.of("mine", [tmp_path / "mine.py"]), tmp_path, TASK) as method:
+    with Isolated(MethodSource.of("mine", [tmp_path / "mine.py"]), tmp_path, (TASK, None, "paper")) as method:
         with pytest.raises(
             MethodError, match=r"^method mine: reconstruct\(3 policies, 16-16-16-64\) wrote into the tra"
         ):

@@ -24,7 +24,10 @@ from nnbench.presentation.text import render
 from nnbench.protocol import Protocol
 from nnbench.store.schemas import EPISODE_SCHEMA, POLICY_SCHEMA
 from nnbench.tasks.policies.architectures import Architecture, architecture_name, load_splits
+from nnbench.tasks.policies.tracks import load_track
 from nnbench.tasks.registry import TASKS
+
+PAPER_TRACK = load_track("paper")
 
 PROTOCOL = Protocol(samples=6, top=2, selection_episodes=3, screening_episodes=2, test_episodes=40)
 TASK = "PickCube-v1"
@@ -91,7 +94,7 @@ def _scores(rows: pa.Table, protocol: Protocol = PROTOCOL) -> dict[UnitName, Sco
 
 
 def _cells(rows: pa.Table, protocol: Protocol = PROTOCOL) -> list[Row]:
-    return conditioned_rows(_scores(rows, protocol), TASK, protocol.top)
+    return conditioned_rows(_scores(rows, protocol), TASK, protocol.top, PAPER_TRACK)
 
 
 def _known(cells: list[Row]) -> list[Any]:
@@ -369,7 +372,7 @@ def test_table_4_has_the_papers_architectures_and_baselines_below() -> None:
     rows = pa.concat_tables(
         [_rows("nnit", (32, 32, 16, 64)), _rows("ghn", (32, 32, 16, 64)), _rows("nnit", SPLITS.seen[0])]
     )
-    table = table4(single_rows(_scores(rows), TASK, PROTOCOL.top), PROTOCOL, TASK)
+    table = table4(single_rows(_scores(rows), TASK, PROTOCOL.top, PAPER_TRACK), PROTOCOL, TASK)
     grid, lines = table.grid, table.lines
     assert [row[0] for row in grid.rows if row[0]] == [
         "32-16-64-32",
@@ -390,7 +393,7 @@ def test_table_4_has_the_papers_architectures_and_baselines_below() -> None:
 
 
 def test_table_3_is_of_what_a_method_chose() -> None:
-    unmeasured = [row for task in (TASK, "PushCube-v1") for row in joint_rows({}, task, PROTOCOL.top)]
+    unmeasured = [row for task in (TASK, "PushCube-v1") for row in joint_rows({}, task, PROTOCOL.top, PAPER_TRACK)]
     lines = table3(unmeasured, PROTOCOL).lines
     assert {line.verdict for line in lines} == {"not measured"} and len(lines) == 4
 
@@ -402,7 +405,7 @@ def test_table_3_is_of_what_a_method_chose() -> None:
         position = rows.column_names.index(name)
         rows = rows.set_column(position, EPISODE_SCHEMA.field(name), pa.array([values[s] for s in samples]))
     scores = _scores(pa.concat_tables([rows, _unseen()]))
-    table = table3(joint_rows(scores, TASK, PROTOCOL.top), PROTOCOL)
+    table = table3(joint_rows(scores, TASK, PROTOCOL.top, PAPER_TRACK), PROTOCOL)
     grid, lines = table.grid, table.lines
     (line,) = [line for line in lines if line.metric == "return"]
     assert (line.measured, line.reported, line.split) == (32.5, 38.85, "joint")

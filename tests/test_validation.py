@@ -1,7 +1,6 @@
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -10,9 +9,8 @@ import pytest
 from nnbench.tasks.files import file_sha256
 from nnbench.tasks.integrity import parse_sealed, seal
 from nnbench.tasks.simulation.workers import Simulator
-from nnbench.tasks.task import Filter
 from nnbench.tasks.zoo.manifest import ZooError
-from nnbench.tasks.zoo.validation import keep_best, roll_out_again
+from nnbench.tasks.zoo.validation import roll_out_again
 
 
 def _with_other_records(tiny_zoo: Path, copy: Path, name: str, change: float, rows: slice) -> Path:
@@ -51,27 +49,3 @@ def test_a_record_that_no_rounding_error_explains_is_refused(
     ):
         roll_out_again(simulator, every, 5)
     roll_out_again(simulator, _with_other_records(tiny_zoo, tmp_path / "near", "return", 2.0, slice(None)), 5)
-
-
-def test_the_filter_keeps_the_best_and_says_why_not_the_others() -> None:
-    def row(seed: int, total: float, success: float, partition: str = "train") -> dict[str, Any]:
-        return {"arch": "a", "ghn_seed": seed, "return": total, "success_at_end": success, "partition": partition}
-
-    rows = [
-        row(0, 36, 0.95),
-        row(1, 39, 0.85),
-        row(2, 34.99, 1),
-        row(3, 38, 0.9),
-        row(4, 37, 1),
-        row(5, 40, 1, "unseen"),
-    ]
-    judged = keep_best(rows, Filter(best=2))
-    assert [row["reason"] for row in judged] == [
-        "not among the best 2",
-        "success 0.850 < 0.9",
-        "return 34.99 < 35",
-        "",
-        "",
-        "held out",
-    ]
-    assert [row["valid"] for row in judged] == [False, False, False, True, True, False]

@@ -20,6 +20,7 @@ from nnbench.analysis.rows import Row
 from nnbench.errors import InputError
 from nnbench.facts import find_facts
 from nnbench.protocol import PROTOCOLS, Protocol
+from nnbench.tasks.policies.tracks import Track
 
 _BASELINES = 2
 """How many baselines are shown where nobody names methods."""
@@ -65,11 +66,19 @@ class Joined:
         self._ran = tuple(ran)
         self._facts = Methods(find_facts())
         self.places = [
-            place for name in names for place in find_places(name, self.tasks) if place.partition in partitions
+            place
+            for name in names
+            for place in find_places(name, self.tasks, self.track)
+            if place.partition in partitions
         ]
         if unknown := [method for method in methods if method != "all" and method not in self._known]:
             known = ", ".join(sorted(self._known))
             raise InputError(f"method {unknown[0]!r}: no results of it are here; expected all, or some of {known}")
+
+    @property
+    def track(self) -> Track:
+        """That of all layers."""
+        return self._layers[0].results.track
 
     @property
     def primary(self) -> Protocol:
@@ -182,7 +191,7 @@ class Joined:
     def _best_baselines(self) -> list[str]:
         """By success on unseen architectures, mean over tasks; as many as there is room for."""
         success: dict[str, list[float]] = {}
-        asked = [place for place in find_places("2", self.tasks) if place.partition == "unseen"]
+        asked = [place for place in find_places("2", self.tasks, self.track) if place.partition == "unseen"]
         baselines = self._facts.of_role("baseline", sorted(self._known))
         for layer in self.layers:
             mine = {

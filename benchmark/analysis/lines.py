@@ -33,3 +33,11 @@ class JoinedLine(Line):
     """The first digits of the hash; empty where nothing was measured."""
     origin: str = ""
     """`own` or `reference`."""
+
+
+@dataclass(frozen=True)
+class TrackLine(JoinedLine):
+    """A line of another track than the paper's."""
+
+    track: str = ""
+    """`Track.label`."""

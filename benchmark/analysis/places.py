@@ -7,12 +7,14 @@ from typing import Literal
 
 from nnbench.analysis.reported import SUBJECT, reported_cells, tasks_of
 from nnbench.analysis.results import Results
+from nnbench.analysis.rows import asked_of
 from nnbench.protocol import JOINT
-from nnbench.tasks.policies.architectures import architecture_name, load_splits, parse_architecture
+from nnbench.tasks.policies.architectures import parse_architecture
+from nnbench.tasks.policies.tracks import Track
 
 Origin = Literal["own", "reference"]
 TableName = Literal["2", "3", "4"]
-PARTITIONS = ("train", "seen", "unseen", "outside", JOINT)
+PARTITIONS = ("train", "seen", "unseen", "outside", "widths", "depths", JOINT)
 """What a cell may be a mean over, in the order of the tables."""
 
 
@@ -27,6 +29,8 @@ class Place:
     """Of table 4."""
     archs: tuple[str, ...]
     """The architectures that it is the mean over."""
+    papers: bool
+    """Whether it is on the paper's track."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,25 +65,31 @@ class Layer:
         return len(self.done(place, method))
 
 
-def find_places(name: TableName, tasks: Collection[str]) -> list[Place]:
+def find_places(name: TableName, tasks: Collection[str], track: Track) -> list[Place]:
     """The places of a table in its order: task within partition, or architecture."""
+    papers = track.name == "paper"
     if name == "4":
-        cells = [cell for task in tasks_of(4) if task in tasks for cell in reported_cells(4, task)]
-        return [Place("4", cell.task, _partition(str(cell.arch)), cell.arch, (str(cell.arch),)) for cell in cells]
+        found = tasks_of(4) if papers else ()
+        cells = [cell for task in found if task in tasks for cell in reported_cells(4, task)]
+        return [
+            Place("4", cell.task, _partition(str(cell.arch), track), cell.arch, (str(cell.arch),), papers)
+            for cell in cells
+        ]
     if name == "3":
-        return [Place("3", task, JOINT, None, (JOINT,)) for task in tasks]
-    splits = load_splits()
-    archs = {name: tuple(map(architecture_name, getattr(splits, name))) for name in PARTITIONS if name != JOINT}
-    return [Place("2", task, partition, None, archs[partition]) for partition in archs for task in tasks]
+        return [Place("3", task, JOINT, None, (JOINT,), papers) for task in tasks]
+    asked = asked_of(track)
+    return [Place("2", task, partition, None, asked[partition], papers) for partition in asked for task in tasks]
 
 
-def _partition(arch: str) -> str:
-    splits, widths = load_splits(), parse_architecture(arch)
-    return next(name for name in ("seen", "unseen", "outside") if widths in getattr(splits, name))
+def _partition(arch: str, track: Track) -> str:
+    widths = parse_architecture(arch)
+    return next(name for name in ("seen", "unseen", "outside") if widths in getattr(track.splits, name))
 
 
 def papers_methods(place: Place) -> list[str]:
-    """The methods that the paper has a number of, in its order."""
+    """The methods that the paper has a number of, in its order; none on another track."""
+    if not place.papers:
+        return []
     if place.table == "4":
         return [SUBJECT]
     cells = reported_cells(int(place.table), place.task)

@@ -15,6 +15,7 @@ from nnbench.store.alignment import read_alignment, read_alignment_manifest
 from nnbench.store.checkpoints import Budget, find_budget
 from nnbench.store.roundtrip import read_roundtrips
 from nnbench.store.store import Store
+from nnbench.tasks.policies.tracks import Track, load_track
 from nnbench.tasks.registry import TASKS, load_task
 from nnbench.tasks.task import Task
 from nnbench.tasks.zoo.manifest import SHIPPED, read_index, verify
@@ -35,11 +36,13 @@ class Results:
         protocol: Protocol,
         zoos: Mapping[str, Path],
         plugins: Sequence[Path],
+        track: Track,
         only: Callable[[Mapping[str, Any]], bool] | None = None,
     ) -> None:
         self.store = store
-        self.only = only
-        """By a unit's fields, whether its rows are read; None for all."""
+        self.track = track
+        """The one whose rows are read."""
+        self._only = only
         self.tasks = tuple(task.name for task in tasks)
         """The names of the tasks that are asked about."""
         self.protocol = protocol
@@ -56,24 +59,30 @@ class Results:
         protocol: Protocol | str | None = None,
         zoos: Mapping[str, Path] | None = None,
         plugins: Sequence[Path] = (),
+        track: Track | None = None,
     ) -> Self:
         """What a folder holds of some tasks; nothing but the manifests is read yet.
 
         `tasks` may be names or files, as `load_task` takes them. `protocol` may be a name or the first digits of a
         hash, and may be left out where all rows are of one. `zoos` are the folders of zoos by the name of their task,
-        for other tasks the zoo that ships. `plugins` are the Python files of further methods, whose facts are read.
+        for other tasks the zoo that ships. `plugins` are the Python files of further methods, whose facts are read. Without a
+        `track` it is the paper's.
         Raises TaskError for an unknown task, and StoreError where several protocols match or none does.
         """
         store = Store(folder)
         if not isinstance(protocol, Protocol):
             protocol = store.protocol(protocol or "")
         loaded = [load_task(task) if isinstance(task, str) else task for task in tasks]
-        return cls(store, loaded, protocol, dict(zoos or {}), plugins)
+        return cls(store, loaded, protocol, dict(zoos or {}), plugins, track or load_track("paper"))
 
     def narrow(self, only: Callable[[Mapping[str, Any]], bool]) -> "Results":
         """The same folder's results of fewer units: those for whose fields `only` holds. The others are not read."""
         tasks = [self._tasks[name] for name in self.tasks]
-        return Results(self.store, tasks, self.protocol, self._zoos, self.plugins, only)
+        return Results(self.store, tasks, self.protocol, self._zoos, self.plugins, self.track, only)
+
+    def only(self, unit: Mapping[str, Any]) -> bool:
+        """By a unit's fields, whether its rows are read."""
+        return unit.get("track", "paper") == self.track.label and (self._only is None or self._only(unit))
 
     @cached_property
     def manifests(self) -> list[Mapping[str, Any]]:
@@ -83,7 +92,7 @@ class Results:
             for manifest in self.store.manifests()
             if Protocol(**manifest["unit"]["protocol"]) == self.protocol
             and manifest["unit"]["task"] in self.tasks
-            and (self.only is None or self.only(manifest["unit"]))
+            and self.only(manifest["unit"])
         ]
 
     @cached_property
@@ -111,15 +120,18 @@ class Results:
 
     def conditioned(self, task: str) -> Sequence[Row]:
         """The rows of table 2."""
-        return self._kept("conditioned", task, lambda: conditioned_rows(self.scores(task), task, self.protocol.top))
+        top = self.protocol.top
+        return self._kept("conditioned", task, lambda: conditioned_rows(self.scores(task), task, top, self.track))
 
     def joint(self, task: str) -> Sequence[Row]:
         """The rows of table 3."""
-        return self._kept("joint", task, lambda: joint_rows(self.scores(task), task, self.protocol.top))
+        top = self.protocol.top
+        return self._kept("joint", task, lambda: joint_rows(self.scores(task), task, top, self.track))
 
     def single(self, task: str) -> Sequence[Row]:
         """The rows of table 4."""
-        return self._kept("single", task, lambda: single_rows(self.scores(task), task, self.protocol.top))
+        top = self.protocol.top
+        return self._kept("single", task, lambda: single_rows(self.scores(task), task, top, self.track))
 
     def comparisons(self, task: str) -> Sequence[Comparison]:
         """Of the rows of table 2."""
@@ -154,7 +166,7 @@ class Results:
             return None
         from nnbench.tasks.zoo.zoo import Zoo
 
-        return self._kept("zoo", task, lambda: Zoo.open(self._tasks[task].source, folder))
+        return self._kept("zoo", task, lambda: Zoo.open(self._tasks[task].source, folder, self.track.origin))
 
     def zoo_manifest(self, task: str) -> dict[str, Any] | None:
         """The manifest of the task's zoo, after its files were checked against it; None without a zoo."""

@@ -8,7 +8,8 @@ from nnbench.analysis.measured import Measured
 from nnbench.analysis.reported import SUBJECT, Reported, reported, reported_cells
 from nnbench.analysis.scores import Scores, UnitName
 from nnbench.protocol import JOINT
-from nnbench.tasks.policies.architectures import architecture_name, load_splits, parse_architecture
+from nnbench.tasks.policies.architectures import architecture_name, load_further, parse_architecture
+from nnbench.tasks.policies.tracks import Track
 
 Groups = Mapping[str, Mapping[int, Mapping[str, Scores]]]
 """Method to generator seed to architecture to scores."""
@@ -46,34 +47,38 @@ class _Part:
     """Methods that have a row even where nothing was measured, in this order; the others follow by name."""
 
 
-def conditioned_rows(scores: Mapping[UnitName, Scores], task: str, top: int) -> list[Row]:
+def conditioned_rows(scores: Mapping[UnitName, Scores], task: str, top: int, track: Track) -> list[Row]:
     """Table 2, architecture-conditioned generation: one mean row per partition and method.
 
     Where a method was trained with several seeds, the row is the mean over them, and one per seed follows. A row of a
     seed is followed by the rows of its finished architectures. Every row of the paper is there, measured or not. The
-    partitions are `seen` (the split's training architectures to measure on), `unseen` and `outside`; other
-    architectures do not enter.
+    partitions are `seen` (the split's training architectures to measure on), `unseen`, `outside`, `widths` and
+    `depths`; other architectures do not enter.
     """
-    splits = load_splits()
-    partitions = {"train": splits.train, "seen": splits.seen, "unseen": splits.unseen, "outside": splits.outside}
     return [
         row
-        for partition, archs in partitions.items()
-        for row in _rows(scores, _paper_part(2, task, partition, list(map(architecture_name, archs))), top)
+        for partition, archs in asked_of(track).items()
+        for row in _rows(scores, _paper_part(2, task, partition, archs, track), top)
     ]
 
 
-def joint_rows(scores: Mapping[UnitName, Scores], task: str, top: int) -> list[Row]:
+def asked_of(track: Track) -> Mapping[str, tuple[str, ...]]:
+    """By partition the names of the architectures that table 2 has on a track, in its order."""
+    own = {name: getattr(track.splits, name) for name in ("train", "seen", "unseen", "outside")}
+    return {name: tuple(map(architecture_name, archs)) for name, archs in (own | load_further()).items()}
+
+
+def joint_rows(scores: Mapping[UnitName, Scores], task: str, top: int, track: Track) -> list[Row]:
     """Table 3, generation of architecture and weights together: one mean row per method, then one per seed if there are
     several."""
-    return _rows(scores, _paper_part(3, task, JOINT, [JOINT]), top)
+    return _rows(scores, _paper_part(3, task, JOINT, [JOINT], track), top)
 
 
-def single_rows(scores: Mapping[UnitName, Scores], task: str, top: int) -> list[Row]:
-    """Table 4, the single architectures that the paper names: one row per method."""
-    splits = load_splits()
+def single_rows(scores: Mapping[UnitName, Scores], task: str, top: int, track: Track) -> list[Row]:
+    """Table 4, the single architectures that the paper names: one row per method; none on another track."""
+    splits = track.splits
     table: list[Row] = []
-    for paper in reported_cells(4, task):
+    for paper in reported_cells(4, task) if track.name == "paper" else ():
         arch = paper.arch
         assert arch is not None
         widths = parse_architecture(arch)
@@ -84,8 +89,9 @@ def single_rows(scores: Mapping[UnitName, Scores], task: str, top: int) -> list[
     return table
 
 
-def _paper_part(table: int, task: str, partition: str, archs: Sequence[str]) -> _Part:
-    first = [str(cell.method) for cell in reported_cells(table, task) if cell.partition == partition]
+def _paper_part(table: int, task: str, partition: str, archs: Sequence[str], track: Track) -> _Part:
+    cells = reported_cells(table, task) if track.name == "paper" else ()
+    first = [str(cell.method) for cell in cells if cell.partition == partition]
     return _Part(table, task, partition, archs, first)
 
 
@@ -121,7 +127,7 @@ def _group(scores: Mapping[UnitName, Scores], part: _Part) -> Groups:
 
 
 def _rows_of_method(method: str, by_seed: Mapping[int, Mapping[str, Scores]], part: _Part, top: int) -> list[Row]:
-    paper = reported(part.table, part.task, method=method, partition=part.partition)
+    paper = reported(part.table, part.task, method=method, partition=part.partition) if method in part.first else None
     seeds, expected = tuple(by_seed), len(part.archs)
 
     def mean(of: tuple[int, ...], claim: Reported | None) -> Row:

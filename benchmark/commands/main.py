@@ -25,6 +25,7 @@ _COMMANDS: dict[tyro.extras.SubcommandApp, dict[str, Callable[..., None]]] = {
         "train": methods.train,
         "check": methods.check,
         "methods": methods.methods,
+        "tracks": methods.tracks,
         "sweep": sweeps.sweep,
         "status": sweeps.status,
         "merge": stores.merge,

@@ -37,6 +37,7 @@ def train(
     method: str,
     task: str = TASK,
     seed: int = 0,
+    track: str = "paper",
     zoo: Path | None = None,
     plugin: tuple[Path, ...] = (),
     retrain: bool = False,
@@ -48,6 +49,7 @@ def train(
         method: One of `nnbench methods`.
         task: ManiSkill environment, or a Python file that defines a task.
         seed: Seed of the training.
+        track: What is learned from and asked for: one that `nnbench tracks` lists, or a file of your own (.toml).
         zoo: Folder of a zoo that `nnbench zoo build` wrote, default the one that ships.
         plugin: Python files with further methods.
         retrain: Train anew what is trained.
@@ -56,12 +58,52 @@ def train(
     import nnbench
 
     began = time.time()
-    trained = nnbench.train(method, task=task, seed=seed, zoo=zoo, plugins=plugin, retrain=retrain)
+    trained = nnbench.train(method, task=task, seed=seed, track=track, zoo=zoo, plugins=plugin, retrain=retrain)
     if json:
         print_json(trained)
     else:
         there = (trained.folder / "manifest.json").stat().st_mtime < began
         print(f"{method}: {trained.folder}" + (", trained before; --retrain trains it anew" if there else ""))
+
+
+def tracks(track: tuple[Path, ...] = (), json: bool = False) -> None:
+    """List the tracks: what each asks, and which held-out architectures contain a training architecture.
+
+    The policies of an architecture that is contained are, padded with silent units, exact policies of the one that
+    contains it: there copying is an answer.
+
+    Args:
+        track: Files of further tracks (.toml).
+        json: Print the list as JSON.
+    """
+    from nnbench.tasks.policies.architectures import architecture_name, load_further
+    from nnbench.tasks.policies.tracks import load_track, shipped_tracks
+
+    found = [*shipped_tracks(), *(load_track(str(path)) for path in track)]
+    if json:
+        print_json(
+            [
+                {
+                    "name": one.name,
+                    "label": one.label,
+                    "sha256": one.splits.sha256,
+                    "source": one.source,
+                    "asks": one.asks,
+                    "train": [*map(architecture_name, one.splits.train)],
+                    "seen": [*map(architecture_name, one.splits.seen)],
+                    "unseen": {architecture_name(arch): len(one.contained(arch)) for arch in one.splits.unseen},
+                }
+                for one in found
+            ]
+        )
+        return
+    for one in found:
+        padded = [architecture_name(arch) for arch in one.splits.unseen if one.contained(arch)]
+        print(f"{one.name:12} {one.source:14} {len(one.splits.train)} trained on, {len(one.splits.unseen)} held out")
+        print(f"    {one.asks}")
+        print(f"    contain a training architecture: {', '.join(padded) or 'none'}")
+    for name, archs in load_further().items():
+        print(f"--split {name}, on any track: {', '.join(map(architecture_name, archs))}")
 
 
 def check(

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 TASK = "PickCube-v1"
 
-Split = Literal["seen", "unseen", "outside", "joint"]
+Split = Literal["seen", "unseen", "outside", "widths", "depths", "joint"]
 ProtocolName = Literal["paper", "quick"]
-Partition = Literal["train", "seen", "unseen", "outside", "joint"]
+Partition = Literal["train", "seen", "unseen", "outside", "widths", "depths", "joint"]
 TableName = Literal["1", "2", "3", "4", "6", "differences", "novelty", "roundtrip"]
 
 

@@ -20,6 +20,7 @@ def run(
     task: str = TASK,
     archs: str | None = None,
     seed: int = 0,
+    track: str = "paper",
     workers: int | None = None,
     zoo: Path | None = None,
     results: Path = RESULTS,
@@ -33,11 +34,12 @@ def run(
 
     Args:
         method: Methods to measure; `nnbench methods` lists them.
-        split: seen: 8 training architectures; unseen: the 8 held out; outside: 9 outside the space; joint: the method
-            chooses.
+        split: seen: 8 training architectures; unseen: the 8 held out; outside: 9 outside the space; widths, depths: 8
+            of other widths, of other depths; joint: the method chooses.
         task: ManiSkill environment, a Python file that defines a task, or `all`.
         archs: Only these of the split, as in 32-32-16-64,16-16-16-32; `all` with `seen` for the 64 training ones.
         seed: Seed of the method's training and of its samples.
+        track: What is learned from and asked for: one that `nnbench tracks` lists, or a file of your own (.toml).
         workers: Simulation processes, default one per core. Results do not depend on it.
         zoo: Folder of a zoo that `nnbench zoo build` wrote, default the one that ships.
         results: Folder for the results.
@@ -68,6 +70,7 @@ def run(
             workers=workers,
             full=full,
             retrain=retrain,
+            track=track,
         )
         for one in expand_tasks(task)
     ]
@@ -82,9 +85,12 @@ def run(
         protocol=protocol,
         zoo=zoo,
         plugins=plugin,
+        track=track,
     )
     progress, outcomes = Progress(work), []
     progress.announce(work, split)
+    for reason in {reason: None for one in work for reason in one.cannot.values()}:
+        say(f"nnbench: {reason}")
     for one in work:
         for outcome in one.train():
             outcomes.append(outcome)
@@ -98,7 +104,10 @@ def run(
     else:
         choice = Choice(split=shown_split, ran=tuple(work[0].sources))
         folder = None if results == RESULTS else results
-        print_tables(choose_tables([name], choice, task, results=folder, zoo=zoo, plugins=plugin, protocol=protocol))
+        found = choose_tables(
+            [name], choice, task, results=folder, zoo=zoo, plugins=plugin, protocol=protocol, track=track
+        )
+        print_tables(found)
         for line in describe_unfinished(work, split):
             say(line)
     if failed := sum(outcome.error is not None for outcome in outcomes):

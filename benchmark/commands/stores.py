@@ -104,23 +104,30 @@ def verify(
         raise VerificationError(f"{failed} failures, each printed above")
 
 
-def rescore(results: Path = RESULTS, zoo: Path | None = None) -> None:
+def rescore(results: Path = RESULTS, zoo: Path | None = None, track: tuple[Path, ...] = ()) -> None:
     """Compute the novelty of finished units anew from their stored weights, without simulating.
 
     Args:
         results: Folder that `nnbench run` wrote to.
         zoo: Folder of a zoo that `nnbench zoo build` wrote, default the one that ships.
+        track: Files of tracks that units are of, beside those that ship.
     """
     from tqdm import tqdm
 
+    from nnbench.errors import InputError
     from nnbench.harness import evaluation
     from nnbench.harness.novelty import Novelty
     from nnbench.protocol import Unit
+    from nnbench.tasks.policies.tracks import load_track, shipped_tracks
     from nnbench.zoos import open_zoo
 
     store = opened_store(results, units=True)
     units = [Unit.from_fields(manifest["unit"]) for manifest in store.manifests()]
-    novelties = {task: Novelty(open_zoo(task, zoo)) for task in {unit.task for unit in units}}
+    known = {one.label: one.origin for one in [*shipped_tracks(), *(load_track(str(path)) for path in track)]}
+    if unknown := sorted({unit.track for unit in units} - known.keys()):
+        raise InputError(f"{results}: holds units of track {', '.join(unknown)}; name its file with --track")
+    asked = {(unit.task, unit.track) for unit in units}
+    novelties = {(task, label): Novelty(open_zoo(task, zoo, track=known[label])) for task, label in asked}
     for unit in tqdm(units, unit="unit", disable=None):
-        evaluation.rescore(unit, novelties[unit.task], store)
+        evaluation.rescore(unit, novelties[unit.task, unit.track], store)
     print(f"{results}: {len(units)} units scored anew")

@@ -17,6 +17,7 @@ def table(
     names: Annotated[tuple[TableName, ...], tyro.conf.Positional] = ("2", "3", "4"),
     task: str = "all",
     split: Partition | None = None,
+    track: str = "paper",
     methods: tuple[str, ...] = (),
     results: Path | None = None,
     zoo: Path | None = None,
@@ -33,6 +34,7 @@ def table(
         names: Which tables: 1, 2, 3, 4 or 6 of the paper, differences, novelty, or roundtrip.
         task: ManiSkill environment, a Python file that defines a task, or `all`.
         split: Only this one.
+        track: Whose rows are shown: one that `nnbench tracks` lists, or a file of your own (.toml).
         methods: Only these, or `all`; default the paper's, the source, the best baselines, and all of your own.
         results: Show this folder alone; default results/runs joined with the rows that ship.
         zoo: Folder of a zoo that `nnbench zoo build` wrote, default the one that ships.
@@ -57,6 +59,7 @@ def table(
         detail=detail,
         explain=explain,
         protocol=protocol,
+        track=track,
     )
     print_tables(found, "json" if json else format)
     if results is None and protocol is None:
@@ -73,6 +76,7 @@ def report(
     plugin: tuple[Path, ...] = (),
     out: Path = Path("report.html"),
     protocol: str | None = None,
+    track: str = "paper",
 ) -> None:
     """Write one HTML page of results: who leads, what follows, all tables and figures, and where numbers come from.
 
@@ -83,10 +87,12 @@ def report(
         plugin: Python files with methods, whose facts the page needs if they are not in the rows.
         out: The page; it needs no other file and no network.
         protocol: paper, quick, or the first digits of a protocol's hash, where the folder has rows of several.
+        track: Whose rows are shown: one that `nnbench tracks` lists, or a file of your own (.toml).
     """
     import nnbench
 
-    print(nnbench.report(out, task=task, results=results, zoo=zoo, plugins=plugin, protocol=protocol))
+    page = nnbench.report(out, task=task, results=results, zoo=zoo, plugins=plugin, protocol=protocol, track=track)
+    print(page)
 
 
 def figure(
@@ -99,6 +105,7 @@ def figure(
     methods: tuple[str, ...] = (),
     out: Path | None = None,
     protocol: str | None = None,
+    track: str = "paper",
 ) -> None:
     """Draw a figure of the paper, or success against novelty or cost, and print its caption.
 
@@ -113,6 +120,7 @@ def figure(
         methods: Methods that novelty and cost show, or `all`; default the paper's, the source, and the best others.
         out: The file, by its suffix PNG, SVG or PDF; default figure-NAME.png.
         protocol: paper, quick, or the first digits of a protocol's hash, where the folder has rows of several.
+        track: Whose rows are shown: one that `nnbench tracks` lists, or a file of your own (.toml).
     """
     from nnbench.errors import InputError
     from nnbench.folders import require_free
@@ -127,7 +135,7 @@ def figure(
     require_kind(path)
     require_free(path)
     asked = task or ("all" if of_methods else TASK)
-    opened = open_shown(asked, results=results, zoo=zoo, protocol=protocol)
+    opened = open_shown(asked, results=results, zoo=zoo, protocol=protocol, track=track)
     if of_methods:
         drawing = draw_methods(name, opened, methods)
     else:

@@ -63,7 +63,8 @@ def evaluate(
 
     counts = contest.race.counts()
     info = {"wall_s": clock.seconds, "workers": simulator.workers, "race": counts}
-    store.write(unit, episode_rows(unit, samples, contest.race, chosen), policies, samples, info, facts)
+    rows = episode_rows(unit, samples, contest.race, chosen, novelty.splits)
+    store.write(unit, rows, policies, samples, info, facts)
     journal.clear()
     return Outcome(unit=unit, counts=counts, seconds=clock.seconds)
 

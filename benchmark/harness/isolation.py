@@ -221,21 +221,21 @@ def _describe_there(source: MethodSource) -> bytes:
 class Isolated:
     """A trained method in a process of its own. Where the method ends its process, a new one is started.
 
-    `folder` is that of the trained method; `task_source` is what `load_task` takes; `zoo` is the folder of the zoo that
-    it was trained on, by default the one that ships. Use as a context.
+    `folder` is that of the trained method; `learned` are the arguments of `Zoo.open` for what it was trained on. Use as
+    a context.
     """
 
     def __init__(
         self,
         source: MethodSource,
         folder: Path,
-        task_source: str,
-        zoo: Path | None = None,
+        learned: tuple[str, Path | None, str],
         *,
         patience_s: float = PATIENCE_S,
     ) -> None:
         self._name, self._patience_s = source.name, patience_s
-        self._who = (source, folder.absolute(), task_source, zoo and zoo.absolute())
+        task, zoo, track = learned
+        self._who = (source, folder.absolute(), (task, zoo and zoo.absolute(), track))
         self._process = MethodProcess()
 
     def __enter__(self) -> Self:
@@ -269,13 +269,12 @@ class Isolated:
 def _answer(
     source: MethodSource,
     folder: Path,
-    task_source: str,
-    zoo: Path | None,
+    learned: tuple[str, Path | None, str],
     call: str,
     asked: Callable[[Generator, TrainingSet], list[Weights]],
 ) -> bytes:
     with method_at_fault(f"method {source.name}: loading it from {folder}"):
-        generator, training = _open(source, folder, task_source, zoo)
+        generator, training = _open(source, folder, learned)
     try:
         with method_at_fault(call):  # what it returned may raise when it is looked at
             written = asked(generator, training)
@@ -290,9 +289,9 @@ def _answer(
 
 
 @cache
-def _open(source: MethodSource, folder: Path, task: str, zoo: Path | None) -> tuple[Generator, TrainingSet]:
+def _open(source: MethodSource, folder: Path, learned: tuple[str, Path | None, str]) -> tuple[Generator, TrainingSet]:
     method = source.load()
-    training = Zoo.open(task, zoo).training_set(reads=method.reads)
+    training = Zoo.open(*learned).training_set(reads=method.reads)
     loaded = method.load(folder, training)
     require_own(f"method {source.name}: load", loaded, method)
     return loaded, training

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nnbench.errors import InputError
-from nnbench.tasks.policies.architectures import Architecture, architecture_name
+from nnbench.tasks.policies.architectures import Architecture, Splits, architecture_name
 from nnbench.tasks.policies.mlp import (
     Weights,
     act,
@@ -64,6 +64,11 @@ class Novelty:
     def __init__(self, zoo: Zoo) -> None:
         self._zoo = zoo
         self._spreads: dict[Architecture, float] = {}
+
+    @property
+    def splits(self) -> Splits:
+        """Those of the zoo's track."""
+        return self._zoo.track.splits
 
     def columns(self, samples: Sequence[Weights], top: Sequence[int]) -> list[dict[str, Any]]:
         """The columns of `store.schemas.POLICY_SCHEMA` from `ghn_seed` on, one dictionary per sample.

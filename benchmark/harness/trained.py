@@ -55,8 +55,8 @@ def train(source: MethodSource, zoo: Zoo, seed: int) -> Trained:
     make_folder(unfinished)
     try:
         with MethodProcess() as process:
-            folders = (zoo.directory.absolute(), progress, unfinished)
-            process.call(f"method {name}: fit", _fit_and_save, source, zoo.task.source, seed, *folders)
+            asked = source, zoo.opened_from, seed, progress, unfinished
+            process.call(f"method {name}: fit", _fit_and_save, *asked)
         manifest = {
             "method": name,
             "task": task,
@@ -84,12 +84,13 @@ def train(source: MethodSource, zoo: Zoo, seed: int) -> Trained:
 
 
 def _fit_and_save(
-    source: MethodSource, task_source: str, seed: int, zoo: Path, progress: Path, unfinished: Path
+    source: MethodSource, learned: tuple[str, Path, str], seed: int, progress: Path, unfinished: Path
 ) -> bytes:
+    """`learned` are the arguments of `Zoo.open`."""
     who = f"method {source.name}"
     method = source.load()
     with method_at_fault(f"{who}: fit"), unchanged_surroundings(f"{who}: fit", random_state=False):
-        training = Zoo.open(task_source, zoo).training_set(reads=method.reads)
+        training = Zoo.open(*learned).training_set(reads=method.reads)
         generator = method.fit(training, seed=seed, directory=progress)
     require_own(f"{who}: fit", generator, method)
     if archs := training.changed():

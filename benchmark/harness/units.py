@@ -51,8 +51,7 @@ def run_units(
     facts = {name: asdict(sources[name].facts) for name in names}
     with ExitStack() as stack:
         methods = {
-            name: stack.enter_context(Isolated(sources[name], trained[name].folder, zoo.task.source, zoo.directory))
-            for name in names
+            name: stack.enter_context(Isolated(sources[name], trained[name].folder, zoo.opened_from)) for name in names
         }
         simulator, novelty = stack.enter_context(Simulator(zoo.task, workers)), Novelty(zoo)
         for unit in units:

@@ -18,7 +18,8 @@ from nnbench.store.schemas import EPISODE_SCHEMA, POLICY_SCHEMA, conform, most_r
 from nnbench.store.validation import check_rows
 from nnbench.store.weights import has_tested, read_tested
 from nnbench.tasks.files import parse_parquet
-from nnbench.tasks.policies.architectures import load_splits, parse_architecture
+from nnbench.tasks.policies.architectures import parse_architecture
+from nnbench.tasks.policies.tracks import track_of
 
 if TYPE_CHECKING:
     from nnbench.tasks.policies.mlp import Weights
@@ -96,8 +97,9 @@ def _read(folder: Folder, name: str, manifest: Manifest, schema: pa.Schema) -> p
 
 def _check_partitions(unit: Unit, policies: pa.Table) -> None:
     """What a method chose itself is called what it is: held out, trained on, or other."""
-    for row in policies.select(["arch", "partition", "sample"]).to_pylist():
-        expected = load_splits().partition(parse_architecture(row["arch"]))
+    track = track_of(unit.track)
+    for row in policies.select(["arch", "partition", "sample"]).to_pylist() if track else ():
+        expected = track.splits.partition(parse_architecture(row["arch"]))
         if row["partition"] != expected:
             raise VerificationError(
                 f"{unit.key}: sample {row['sample']}: {row['arch']} is called {row['partition']!r}, it is {expected!r}"

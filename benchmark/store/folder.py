@@ -7,7 +7,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from nnbench.protocol import Protocol, Unit
+from nnbench.protocol import OF_TRACKS, Protocol, Unit
 from nnbench.store.archive import read_archive
 from nnbench.store.errors import REMEDY_ARCHIVE, StoreError, remedy
 from nnbench.tasks.integrity import parse_sealed, parse_stored, read_stored, seal
@@ -148,9 +148,9 @@ def _check_names(key: str, hashes: Mapping[str, str]) -> None:
 def _unit(fields: Mapping[str, Any]) -> Unit:
     """Raises whatever, where these are no fields of a unit."""
     _check_types(fields["protocol"])
-    texts = (fields["task"], fields["method"], fields["method_sha256"])
+    texts = (fields["task"], fields["method"], fields["method_sha256"], *(fields.get(name, "") for name in OF_TRACKS))
     if not all(isinstance(value, str) for value in texts) or type(fields["generator_seed"]) is not int:
-        raise TypeError("task, method and hash are texts, the seed is a whole number")
+        raise TypeError("task, method, track and hash are texts, the seed is a whole number")
     return Unit.from_fields(dict(fields))
 
 

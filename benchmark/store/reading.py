@@ -18,6 +18,7 @@ _STATED: dict[str, Callable[[Manifest], Any]] = {
     "method": lambda manifest: manifest.unit["method"],
     "method_sha256": lambda manifest: manifest.unit["method_sha256"],
     "generator_seed": lambda manifest: manifest.unit["generator_seed"],
+    "track": lambda manifest: manifest.unit.get("track", "paper"),
     "joint": lambda manifest: manifest.unit["arch"] == JOINT,
 }
 """Columns that the manifest states too: a unit with other values is not written, so they need not be decoded."""

@@ -35,9 +35,10 @@ _SAMPLE = [
     _required("method", pa.string()),
     _required("method_sha256", pa.string()),
     _required("generator_seed", pa.int32()),
+    _required("track", pa.string()),  # Track.label
     _required("joint", pa.bool_()),  # the method chose the architecture too
     _required("arch", pa.string()),  # 32-16-64-32
-    _required("partition", pa.string()),  # train, unseen, outside or other
+    _required("partition", pa.string()),  # train, unseen, outside, widths, depths or other
     _required("sample", pa.int16()),  # 0 to samples - 1
     _required("weights_sha256", pa.string()),
 ]
@@ -79,7 +80,7 @@ POLICY_SCHEMA = pa.schema(
 """One row per policy: how near it is to the zoo's policies and to the other samples."""
 
 
-RARE = {"diverged": False}
+RARE = {"diverged": False, "track": "paper"}
 """Columns that a file leaves out where all of its rows have this value."""
 
 
@@ -91,10 +92,12 @@ def unit_columns(unit: Unit) -> dict[str, Any]:
         "method": unit.method,
         "method_sha256": unit.method_sha256,
         "generator_seed": unit.generator_seed,
+        "track": unit.track,
         "joint": unit.arch is None,
     }
     if unit.arch is not None:
-        columns |= {"arch": architecture_name(unit.arch), "partition": load_splits().partition(unit.arch)}
+        partition = unit.partition or load_splits().partition(unit.arch)
+        columns |= {"arch": architecture_name(unit.arch), "partition": partition}
     return columns
 
 

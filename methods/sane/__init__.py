@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from nnbench.api import Generator
+from nnbench.facts import Further
 from nnbench.methods import _validation
 from nnbench.methods._model_files import Manifest, describe, load_model, round_as_saved, save_model
 from nnbench.methods._optimisation import Run
@@ -37,6 +38,7 @@ class Method(Generator):
     """Samples near the latent sequences of training networks. A variant is a subclass with another `config`."""
 
     name: ClassVar[str] = "sane"
+    writes: ClassVar[tuple[Further, ...]] = ("widths",)
     reference: ClassVar[str | None] = (
         "Schürholt et al., Towards Scalable and Versatile Weight Space Learning, ICML 2024, arXiv 2406.09997"
     )

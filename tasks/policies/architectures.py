@@ -7,6 +7,7 @@ An architecture is the tuple of its hidden widths, `(32, 16, 64, 32)`, written `
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,6 +20,7 @@ MAX_WIDTH = 64
 """Of a hidden layer."""
 
 _SPLIT_FILE = Path(__file__).parent / "splits.json"
+_FURTHER_FILE = Path(__file__).parent / "further.json"
 
 
 @dataclass(frozen=True)
@@ -33,11 +35,11 @@ class Splits:
     sha256: str
 
     def partition(self, arch: Architecture) -> str:
-        """`train`, `unseen` or `outside` for a listed architecture, `other` for any other."""
+        """`train`, `unseen` or `outside`, else `widths` or `depths` for what these splits ask for, else `other`."""
         for name in ("train", "unseen", "outside"):
             if arch in getattr(self, name):
                 return name
-        return "other"
+        return next((name for name, archs in load_further().items() if arch in archs), "other")
 
 
 @cache
@@ -46,6 +48,16 @@ def load_splits() -> Splits:
     raw = _SPLIT_FILE.read_bytes()
     named = {key: tuple(map(parse_architecture, value)) for key, value in json.loads(raw).items()}
     return Splits(**named, sha256=hashlib.sha256(raw).hexdigest())
+
+
+@cache
+def load_further() -> Mapping[str, tuple[Architecture, ...]]:
+    """The splits `widths` and `depths`, which no training on any track is about: other widths, and other depths.
+
+    They are in a file of their own, for the hash of the paper's splits is in every zoo.
+    """
+    raw: dict[str, list[str]] = json.loads(_FURTHER_FILE.read_text())
+    return {name: tuple(map(parse_architecture, archs)) for name, archs in raw.items()}
 
 
 def parse_architecture(text: str) -> Architecture:
@@ -79,14 +91,14 @@ def parameter_shapes(arch: Architecture, observation_dim: int, action_dim: int) 
     return shapes
 
 
-def architectures_of(split: str, only: str | None = None) -> tuple[Architecture, ...]:
+def architectures_of(split: str, only: str | None = None, splits: Splits | None = None) -> tuple[Architecture, ...]:
     """The architectures that a split's rows are about, or those of them that `only` names (comma between them).
 
-    `only="all"` stands for the 64 training architectures, of which the split `seen` has 8. Raises InputError for an
-    unknown split and for an architecture that is not in it.
+    `only="all"` stands for all training architectures, of which the split `seen` has 8. `splits` are those of a track,
+    by default the paper's. Raises InputError for an unknown split and for an architecture that is not in it.
     """
-    splits = load_splits()
-    known = {"seen": splits.seen, "unseen": splits.unseen, "outside": splits.outside}
+    splits = splits or load_splits()
+    known = {"seen": splits.seen, "unseen": splits.unseen, "outside": splits.outside, **load_further()}
     if split not in known:
         raise InputError(f"unknown split {split!r}: expected one of {', '.join(known)}")
     if only is None:

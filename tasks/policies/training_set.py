@@ -22,11 +22,11 @@ class HeldOutAccess(NnbenchError, PermissionError):
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """What a generator learns from: the validated policies of the 64 training architectures, and nothing else."""
+    """What a generator learns from: the validated policies of the training architectures, and nothing else."""
 
     task: Task
     sha256: str
-    """Identity of the zoo: the hash of its manifest."""
+    """Identity of the zoo and the track: on the paper's track the hash of the zoo's manifest."""
     architectures: tuple[Architecture, ...]
     _networks: Callable[[Architecture], dict[int, Weights]]
     _hypernetworks: Callable[[Architecture], dict[int, Weights]] | None

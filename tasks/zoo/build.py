@@ -19,11 +19,12 @@ from nnbench.tasks.simulation.workers import Simulator
 from nnbench.tasks.task import Filter, Task
 from nnbench.tasks.zoo.distillation import build_pool, distil
 from nnbench.tasks.zoo.expert import load_expert
+from nnbench.tasks.zoo.filtering import keep_best
 from nnbench.tasks.zoo.ghn import GHNEnsemble
 from nnbench.tasks.zoo.manifest import FILES, SHIPPED, ZooError
 from nnbench.tasks.zoo.presets import DistillationConfig
 from nnbench.tasks.zoo.states import sample_states
-from nnbench.tasks.zoo.validation import keep_best, validate
+from nnbench.tasks.zoo.validation import validate
 
 _STATES = 1024
 
@@ -56,7 +57,7 @@ def build_zoo(
     ensemble.load_state_dict(tensors)
     judged = hashlib.sha256(save(tensors) + json.dumps(asdict(policy_filter)).encode()).hexdigest()
     validation = work / f"validation-{judged[:12]}"
-    rows = keep_best(validate(simulator, ensemble, validation, policy_filter), policy_filter)
+    rows = keep_best(validate(simulator, ensemble, validation, policy_filter), policy_filter, load_splits())
     _add_neighbours(rows, ensemble)
 
     write_bytes(out / "ghns.safetensors", save(tensors))
@@ -131,6 +132,8 @@ def refuse_other_work(work: Path, made_with: dict[str, Any]) -> None:
 
 def _add_neighbours(rows: list[dict[str, Any]], ensemble: GHNEnsemble) -> None:
     """How far the nearest other training policy of the architecture is, for the paper's table 6."""
+    for row in rows:
+        row |= {"nearest_l2": None, "nearest_cosine": None}
     for arch in load_splits().train:
         mine = [row for row in rows if row["valid"] and row["arch"] == architecture_name(arch)]
         if mine:

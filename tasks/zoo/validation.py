@@ -90,27 +90,6 @@ def _parse_scores(content: bytes) -> list[dict[str, Any]]:
     return rows
 
 
-def keep_best(rows: list[dict[str, Any]], policy_filter: Filter) -> list[dict[str, Any]]:
-    """Add `valid`, whether a policy is in the training set, and `reason`, why not."""
-    kept: dict[str, int] = {}
-    judged = []
-    for row in sorted(rows, key=lambda row: -row["return"]):
-        arch, reason = row["arch"], ""
-        if row["return"] < policy_filter.min_return:
-            reason = f"return {row['return']:.2f} < {policy_filter.min_return:g}"
-        elif row["success_at_end"] < policy_filter.min_success:
-            reason = f"success {row['success_at_end']:.3f} < {policy_filter.min_success:g}"
-        elif row["partition"] != "train":
-            reason = "held out" if row["partition"] == "unseen" else "outside the space"
-        elif kept.get(arch, 0) == policy_filter.best:
-            reason = f"not among the best {policy_filter.best}"
-        else:
-            kept[arch] = kept.get(arch, 0) + 1
-        judged.append(row | {"valid": reason == "", "reason": reason, "nearest_l2": None, "nearest_cosine": None})
-    order = {(row["arch"], row["ghn_seed"]): position for position, row in enumerate(rows)}
-    return sorted(judged, key=lambda row: order[row["arch"], row["ghn_seed"]])
-
-
 @dataclass(frozen=True)
 class Repetition:
     """How the scores of policies changed that were rolled out once more."""

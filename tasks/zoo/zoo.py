@@ -11,12 +11,14 @@ from typing import Self
 import torch
 
 from nnbench.tasks.files import file_sha256
-from nnbench.tasks.policies.architectures import Architecture, load_splits, parse_architecture
+from nnbench.tasks.policies.architectures import Architecture, parse_architecture
 from nnbench.tasks.policies.mlp import Weights, weights_sha256
+from nnbench.tasks.policies.tracks import Track, load_track
 from nnbench.tasks.policies.training_set import TrainingSet
 from nnbench.tasks.registry import load_task
-from nnbench.tasks.task import Task
+from nnbench.tasks.task import Filter, Task
 from nnbench.tasks.tensors import parse_tensors
+from nnbench.tasks.zoo.filtering import keep_best
 from nnbench.tasks.zoo.ghn import GHNConfig, GHNEnsemble
 from nnbench.tasks.zoo.manifest import SHIPPED, read_index, read_zoo_file, verify
 
@@ -28,6 +30,7 @@ class Zoo:
         self,
         task: Task,
         directory: Path,
+        track: Track,
         ensemble: GHNEnsemble,
         valid: dict[Architecture, set[int]],
         states: torch.Tensor,
@@ -35,7 +38,9 @@ class Zoo:
     ) -> None:
         self.task = task
         self.directory = directory
-        self.sha256 = manifest_sha256
+        self.track = track
+        self.sha256 = track.identity(manifest_sha256)
+        """Identity of what is learned from: of the hash of the manifest, and of the track."""
         self.states = states
         """States to compare policies in, (1024, O), standardised."""
         self._ensemble = ensemble
@@ -44,13 +49,13 @@ class Zoo:
         self._digests: dict[Architecture, list[str]] = {}
 
     @classmethod
-    def open(cls, task_source: str, directory: Path | None = None) -> Self:
-        """Open the zoo in `directory`, without one the zoo that ships for the task.
+    def open(cls, task_source: str, directory: Path | None = None, track_source: str = "paper") -> Self:
+        """Open the zoo in `directory`, without one the zoo that ships for the task, as a track splits it.
 
-        `task_source` is what `load_task` takes. Raises TaskError as that does, ZooError and DamagedError as `verify`
-        does.
+        `task_source` is what `load_task` takes, `track_source` what `load_track` takes. Raises as these do, and
+        ZooError and DamagedError as `verify` does.
         """
-        task = load_task(task_source)
+        task, track = load_task(task_source), load_track(track_source)
         directory = directory if directory is not None else SHIPPED / task.name
         manifest = verify(directory, task)
 
@@ -62,11 +67,19 @@ class Zoo:
 
         ensemble = read_zoo_file(directory, manifest, "ghns.safetensors", parse)
         valid: dict[Architecture, set[int]] = {}
-        for row in read_index(directory):
+        rows = read_index(directory)
+        if track.name != "paper":  # by whose splits the zoo was filtered when it was built
+            rows = keep_best(rows, Filter(**manifest["filter"]), track.splits)
+        for row in rows:
             if row["valid"]:
                 valid.setdefault(parse_architecture(row["arch"]), set()).add(row["ghn_seed"])
         states = read_zoo_file(directory, manifest, "states.safetensors", _parse_states)
-        return cls(task, directory, ensemble, valid, states, file_sha256(directory / "manifest.json"))
+        return cls(task, directory, track, ensemble, valid, states, file_sha256(directory / "manifest.json"))
+
+    @property
+    def opened_from(self) -> tuple[str, Path, str]:
+        """What `open` makes the same zoo of, in any process."""
+        return self.task.source, self.directory.absolute(), self.track.origin
 
     def hypernetwork_policies(self, arch: Architecture) -> dict[int, Weights]:
         """GHN seed to what that GHN writes for this architecture, held out or not: for metrics and baselines."""
@@ -92,7 +105,7 @@ class Zoo:
 
         hypernetworks = self.hypernetwork_policies if "hypernetworks" in reads else None
         states = self.states if "states" in reads else None
-        archs = load_splits().train
+        archs = self.track.splits.train
         return TrainingSet(self.task, self.sha256, archs, networks, hypernetworks, self.changed, states)
 
 

@@ -18,7 +18,7 @@ from nnbench.analysis.results import Results
 from nnbench.analysis.scores import Scores, UnitName
 from nnbench.presentation.figures.drawing import STYLE, Drawing, FigureError
 from nnbench.presentation.figures.marks import DPI, FONTS, PAGE, Mark, Named, style_methods
-from nnbench.tasks.policies.architectures import architecture_name, load_splits
+from nnbench.tasks.policies.architectures import Architecture, architecture_name
 
 FAR = 0.5
 """What lies this far from every hypernetwork policy, as a share of what two hypernetworks lie apart, is called far."""
@@ -46,7 +46,8 @@ class Point:
 def draw_novelty(results: Results, chosen: Sequence[str]) -> Drawing:
     """The distinct selected networks of these methods, one panel per task."""
     protocol = results.protocol
-    by_task = {task: novelty_points(results.scores(task), task, chosen) for task in results.tasks}
+    unseen = results.track.splits.unseen
+    by_task = {task: novelty_points(results.scores(task), task, chosen, unseen) for task in results.tasks}
     points = {task: found for task, found in by_task.items() if found}
     if not points:
         raise FigureError("no network has a measure of novelty: it needs a zoo of several hypernetworks")
@@ -64,10 +65,12 @@ def draw_novelty(results: Results, chosen: Sequence[str]) -> Drawing:
     return Drawing(title, what, novelty_scatter(points, chosen, results.methods), DPI)
 
 
-def novelty_points(scores: Mapping[UnitName, Scores], task: str, chosen: Sequence[str]) -> list[Point]:
-    """The distinct selected networks of these methods' units of the task on architectures held out, but those whose
-    novelty has no measure."""
-    points, held_out = [], set(map(architecture_name, load_splits().unseen))
+def novelty_points(
+    scores: Mapping[UnitName, Scores], task: str, chosen: Sequence[str], unseen: Sequence[Architecture]
+) -> list[Point]:
+    """The distinct selected networks of these methods' units of the task on the architectures held out, `unseen`, but
+    those whose novelty has no measure."""
+    points, held_out = [], set(map(architecture_name, unseen))
     for unit, found in scores.items():
         if unit.task != task or unit.arch not in held_out or unit.method not in chosen:
             continue

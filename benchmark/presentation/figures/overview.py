@@ -77,7 +77,7 @@ def _place(results: Results, method: str) -> Place | None:
         rows = unseen_rows(results, task)
         if not rows:
             continue
-        at = median_of(novelty_points(results.scores(task), task, [method]), method)
+        at = median_of(novelty_points(results.scores(task), task, [method], results.track.splits.unseen), method)
         if method not in rows or at is None:
             return None
         measured = rows[method].measured

@@ -1,11 +1,11 @@
 """Which tables are shown of one folder of results, or of the user's own rows beside those that ship."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, get_args
 
 from nnbench.analysis.joined import Cell, Joined
-from nnbench.analysis.lines import Line
+from nnbench.analysis.lines import Line, TrackLine
 from nnbench.analysis.places import PARTITIONS, Layer, TableName
 from nnbench.analysis.results import Results
 from nnbench.analysis.rows import Row
@@ -16,6 +16,7 @@ from nnbench.presentation.tables.generation import table2, table3, table4
 from nnbench.presentation.tables.overview import Sheet, joined_line, overview
 from nnbench.presentation.tables.table import Grid, Table
 from nnbench.protocol import Protocol, protocol_name
+from nnbench.tasks.policies.tracks import Track
 
 Shown = Table[Any] | Sheet
 
@@ -62,7 +63,7 @@ def view_folder(names: Sequence[str], results: Results, choice: Choice) -> list[
             shown += [_captioned(table, results.protocol, choice) for table in tables]
         elif _has(name, joined, choice):
             shown.append(_arranged(name, joined, tables, choice))
-    return _finished(shown, names, choice)
+    return _finished(shown, names, choice, results.track)
 
 
 def view_joined(names: Sequence[str], layers: Sequence[Layer], other: Layer, choice: Choice) -> list[Shown]:
@@ -79,7 +80,7 @@ def view_joined(names: Sequence[str], layers: Sequence[Layer], other: Layer, cho
             shown += _details(name, joined, choice)
         elif _has(name, joined, choice):
             shown.append(_arranged(name, joined, None, choice))
-    return _finished(shown, names, choice)
+    return _finished(shown, names, choice, joined.track)
 
 
 def _join(layers: Sequence[Layer], tasks: Sequence[str], names: Sequence[str], choice: Choice) -> Joined:
@@ -94,15 +95,27 @@ def _has(name: TableName, joined: Joined, choice: Choice) -> bool:
     return any(cell.place.table == name for cell in joined.cells)
 
 
-def _finished(shown: list[Shown], names: Sequence[str], choice: Choice) -> list[Shown]:
-    """The tables, each explanation once."""
+def _finished(shown: list[Shown], names: Sequence[str], choice: Choice, track: Track) -> list[Shown]:
+    """The tables, each explanation once; those of another track than the paper's say so."""
     if not shown:
         split = f" of split {choice.split}; leave --split out" if choice.split else " of this task"
         raise InputError(f"table {', '.join(names)}: no rows{split}")
+    if track.name != "paper":
+        shown = [_on_track(table, track) for table in shown]
     if not choice.explain:
         return shown
     said: set[str] = set()
     return [_said_once(table, said) for table in shown]
+
+
+def _on_track(table: Shown, track: Track) -> Sheet:
+    def lines() -> list[TrackLine]:
+        return [
+            TrackLine(**{f.name: getattr(line, f.name) for f in fields(line)}, track=track.label)
+            for line in table.lines
+        ]
+
+    return Sheet(table.name, lambda: replace(table.grid, title=f"{table.grid.title}, track {track.name}"), lines)
 
 
 def _said_once(table: Shown, said: set[str]) -> Sheet:
