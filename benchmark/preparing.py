@@ -151,9 +151,8 @@ def prepare(
     check_simulated(protocol, opened.task)
     for folder in (Path(results), TRAINED):
         require_usable(folder)
-    cannot = {
-        name: reason for name, source in sources.items() if (reason := _cannot(source.facts, opened.track, split))
-    }
+    reasons = {name: _cannot(source.facts, opened.track, split) for name, source in sources.items()}
+    cannot = {name: reason for name, reason in reasons.items() if reason}
     sources = {name: source for name, source in sources.items() if name not in cannot}
     if not sources:
         raise InputError("; ".join(cannot.values()))

@@ -65,9 +65,9 @@ class Results:
 
         `tasks` may be names or files, as `load_task` takes them. `protocol` may be a name or the first digits of a
         hash, and may be left out where all rows are of one. `zoos` are the folders of zoos by the name of their task,
-        for other tasks the zoo that ships. `plugins` are the Python files of further methods, whose facts are read. Without a
-        `track` it is the paper's.
-        Raises TaskError for an unknown task, and StoreError where several protocols match or none does.
+        for other tasks the zoo that ships. `plugins` are the Python files of further methods, whose facts are read.
+        Without a `track` it is the paper's. Raises TaskError for an unknown task, and StoreError where several
+        protocols match or none does.
         """
         store = Store(folder)
         if not isinstance(protocol, Protocol):

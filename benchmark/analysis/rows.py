@@ -65,7 +65,7 @@ def conditioned_rows(scores: Mapping[UnitName, Scores], task: str, top: int, tra
 def asked_of(track: Track) -> Mapping[str, tuple[str, ...]]:
     """By partition the names of the architectures that table 2 has on a track, in its order."""
     own = {name: getattr(track.splits, name) for name in ("train", "seen", "unseen", "outside")}
-    return {name: tuple(map(architecture_name, archs)) for name, archs in (own | load_further()).items()}
+    return {name: tuple(map(architecture_name, archs)) for name, archs in {**own, **load_further()}.items()}
 
 
 def joint_rows(scores: Mapping[UnitName, Scores], task: str, top: int, track: Track) -> list[Row]:

@@ -150,13 +150,10 @@ def _splits(path: Path, raw: Mapping[str, Any], source: Source) -> Splits:
 
 
 def _architectures(path: Path, raw: Mapping[str, Any], name: str) -> tuple[Architecture, ...]:
-    values = raw.get(name, [])
-    if (
-        not isinstance(values, list)
-        or not all(isinstance(value, str) for value in values)
-        or name in raw
-        and not values
-    ):
+    if name not in raw:
+        return ()
+    values = raw[name]
+    if not isinstance(values, list) or not values or not all(isinstance(value, str) for value in values):
         raise InputError(f'{path}: {name} = {values!r}, expected a list of architectures, as in ["32-16-64-32"]')
     try:
         archs = tuple(map(parse_architecture, values))

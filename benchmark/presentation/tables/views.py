@@ -110,10 +110,8 @@ def _finished(shown: list[Shown], names: Sequence[str], choice: Choice, track: T
 
 def _on_track(table: Shown, track: Track) -> Sheet:
     def lines() -> list[TrackLine]:
-        return [
-            TrackLine(**{f.name: getattr(line, f.name) for f in fields(line)}, track=track.label)
-            for line in table.lines
-        ]
+        stated = [{field.name: getattr(line, field.name) for field in fields(line)} for line in table.lines]
+        return [TrackLine(**values, track=track.label) for values in stated]
 
     return Sheet(table.name, lambda: replace(table.grid, title=f"{table.grid.title}, track {track.name}"), lines)
 
