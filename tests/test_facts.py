@@ -31,7 +31,7 @@ def test_facts_of_the_methods_that_ship() -> None:
     facts = find_facts()
     roles = {role: {name for name in facts if facts[name].role == role} for role in ("source", "baseline")}
     assert roles["source"] == {"ghn", "dataset"}
-    assert roles["baseline"] == {"nearest", "noise", "average", "average_aligned", "gaussian", "random"}
+    assert roles["baseline"] == {"nearest", "noise", "average", "average_aligned", "gaussian", "random", "distil"}
     assert [name for name in facts if facts[name].seen_only] == ["dataset"]
     assert [name for name in facts if "hypernetworks" in facts[name].reads] == ["ghn"]
     assert all(facts[name].reference for name in facts if facts[name].role == "generator")
@@ -56,7 +56,7 @@ def test_reading_facts_imports_no_torch() -> None:
         ),
         (
             "from nnbench.methods import ghn as other\nclass Method(other.Method): name: str = 'mine'",
-            Facts(name="mine", role="source", reads=("hypernetworks",)),
+            Facts(name="mine", role="source", reads=("hypernetworks",), writes=("widths", "depths")),
         ),
         (
             "import nnbench.methods.dataset\nclass Base(nnbench.methods.dataset.Method): reads = ()\n"
@@ -65,9 +65,9 @@ def test_reading_facts_imports_no_torch() -> None:
         ),
         (
             "from nnbench.methods.ghn import Method\nclass Method(Method): name = 'mine'",
-            Facts(name="mine", role="source", reads=("hypernetworks",)),
+            Facts(name="mine", role="source", reads=("hypernetworks",), writes=("widths", "depths")),
         ),
-        ("from nnbench.methods.random import Method", Facts(name="random", role="baseline", reads=())),
+        ("from nnbench.methods.random import Method", Facts(name="random", role="baseline", reads=(), writes=("widths", "depths"))),
         ("raise RuntimeError\nfrom elsewhere import Thing\nclass Method(Thing): pass", Facts(name="mine")),
     ],
 )

@@ -36,7 +36,12 @@ def test_those_that_ship_split_the_space_and_keep_their_hashes() -> None:
     assert {name: track.label for name, track in tracks.items()} == LABELS
 
 
-LABELS = {"paper": "paper", "narrow": "", "sgd": "", "sgd-narrow": ""}
+LABELS = {
+    "paper": "paper",
+    "narrow": "narrow-c18b691ac49d",
+    "sgd": "sgd-86b66df11492",
+    "sgd-narrow": "sgd-narrow-a08fb9d06169",
+}
 
 
 @pytest.mark.parametrize("name", ["narrow", "sgd-narrow"])
