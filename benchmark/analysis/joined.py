@@ -20,6 +20,7 @@ from nnbench.analysis.rows import Row
 from nnbench.errors import InputError
 from nnbench.facts import find_facts
 from nnbench.protocol import PROTOCOLS, Protocol
+from nnbench.tasks.policies.architectures import load_further
 from nnbench.tasks.policies.tracks import Track
 
 _BASELINES = 2
@@ -34,6 +35,8 @@ class Cell:
     row: Row
     layer: Layer | None
     """None where nothing is measured."""
+    cannot: bool = False
+    """Whether the method says that it does not write such architectures."""
 
     @property
     def protocol(self) -> Protocol:
@@ -111,15 +114,26 @@ class Joined:
 
     @cached_property
     def cells(self) -> list[Cell]:
-        """Those that say something, measured or reported or under way, by place and then by method."""
+        """Those that say something, measured or reported or under way, by place and then by method.
+
+        Where others are measured, a method that does not write such architectures says so.
+        """
         cells = []
         for place, method in self._sources:
             layer = self._sources[place, method]
             rows = _rows(self._narrowed[layer], place, method) if layer else []
             row = next((row for row in rows if row.measured), None) or self._unmeasured(place, method)
-            if row.measured or row.reported or row.finished:
-                cells.append(Cell(place, row, layer))
-        return cells
+            cells.append(Cell(place, row, layer, row.measured is None and self._cannot(place, method)))
+        measured = {cell.place for cell in cells if cell.row.measured}
+        return [
+            cell
+            for cell in cells
+            if cell.row.measured or cell.row.reported or cell.row.finished or cell.cannot and cell.place in measured
+        ]
+
+    def _cannot(self, place: Place, method: str) -> bool:
+        known = method in self._facts.names
+        return known and place.partition in load_further() and place.partition not in self._facts[method].writes
 
     def details(self, name: TableName) -> Mapping[tuple[str, Layer], list[Row]]:
         """By task and layer the rows of a table's cells, with those of seeds and of architectures; and all that the

@@ -117,6 +117,8 @@ def _texts(cell: Cell | None, primary: Protocol | None) -> list[str]:
     claim, found = cell.row.reported.values if cell.row.reported else {}, cell.row.measured
     success = f"{100 * claim['success']:.0f}" if "success" in claim else MISSING
     returned = f"{claim['return']:.1f}" if "return" in claim else MISSING
+    if cell.cannot:
+        return ["cannot", *[MISSING] * (len(_HEADERS) - 1)]
     if found is None:
         progress = f"{cell.row.finished} of {cell.row.expected}" if cell.row.finished else MISSING
         return [progress, success, MISSING, returned]
