@@ -67,7 +67,10 @@ def test_reading_facts_imports_no_torch() -> None:
             "from nnbench.methods.ghn import Method\nclass Method(Method): name = 'mine'",
             Facts(name="mine", role="source", reads=("hypernetworks",), writes=("widths", "depths")),
         ),
-        ("from nnbench.methods.random import Method", Facts(name="random", role="baseline", reads=(), writes=("widths", "depths"))),
+        (
+            "from nnbench.methods.random import Method",
+            Facts(name="random", role="baseline", reads=(), writes=("widths", "depths")),
+        ),
         ("raise RuntimeError\nfrom elsewhere import Thing\nclass Method(Thing): pass", Facts(name="mine")),
     ],
 )

@@ -60,7 +60,7 @@ def _scores(**changes: Any) -> Scores:
         "selection_returns": np.ones((4, 3)),
         "selection_success": np.ones((4, 3)),
         "selected_success": 1.0,
-        "sample_success": 0.5,
+        "screening_success": np.array([[1.0], [0.0]]),
         "passing": 0.5,
         "diverged": 0,
         "distinct": 0.75,

@@ -135,7 +135,7 @@ def test_numbers_of_a_finished_partition() -> None:
     assert measured.success.mean == 0.5
     assert measured.success.interval.low < 0.45 and measured.success.interval.high > 0.55
     assert measured.selection_success.mean == 1.0 > measured.selection_success.interval.low
-    assert measured.sample_success == pytest.approx(2 / 6)
+    assert measured.sample_success.mean == pytest.approx(2 / 6)
     assert (measured.ghn_distance, measured.ghn_spread) == (2.5, 30.0)
     assert (measured.other_l2, measured.other_cosine, measured.action_distance) == pytest.approx((1.5, 0.625, 0.2))
     assert (measured.distinct, measured.failed_alike) == (1.0, 1.0)  # both fail on odd episodes

@@ -59,9 +59,17 @@ class Measured:
         return Estimate(mean, lambda: reselected_interval(tables, self._top)._replace(mean=mean))
 
     @cached_property
-    def sample_success(self) -> float:
+    def sample_success(self) -> Estimate:
         """Of all samples on the screening episodes, nothing selected."""
-        return self._mean(lambda scores: scores.sample_success)
+        tables = [[scores.screening_success for scores in group.values()] for group in self.groups]
+
+        def bootstrap() -> Interval:
+            networks = [
+                [scores.policies["weights_sha256"].tolist() for scores in group.values()] for group in self.groups
+            ]
+            return resample([[list(table) for table in group] for group in tables], networks).interval()
+
+        return Estimate(mean_of(tables), bootstrap)
 
     @cached_property
     def diverged(self) -> int:

@@ -51,8 +51,7 @@ class Scores:
     selection_success: np.ndarray  # the same
     selected_success: float
     """Of the selected on the episodes that chose them, which is higher than on test episodes: they were lucky there."""
-    sample_success: float
-    """Of all samples on the screening episodes, nothing selected."""
+    screening_success: np.ndarray  # (S, screening episodes), of all samples, nothing selected
     passing: float
     """Share of the samples that meet the task's filter, judged on the screening episodes; NaN without a filter."""
     distinct: float
@@ -159,7 +158,7 @@ def _score(unit: UnitName, episodes: Columns, policies: Columns, protocol: Proto
         selection_returns=selection_returns,
         selection_success=selection_success,
         selected_success=float(selection_success[top].mean()),
-        sample_success=float(selection_success[:, screened].mean()),
+        screening_success=selection_success[:, screened],
         passing=passing,
         distinct=len(set(networks)) / protocol.samples,
         diverged=len(set(episodes["sample"][episodes["diverged"].astype(bool)].tolist())),
