@@ -57,7 +57,8 @@ def explain_overview(name: str, rows: Sequence[Row], protocol: Protocol, marks: 
         explain_certainty(rows),
         say_training(rows),
         count_diverged(rows),
-        f"paper: success % and return that arXiv {ARXIV_ID} reports, not measured here.",
+        f"paper: success % that arXiv {ARXIV_ID} reports, not measured here; returns are in the wide tables (--detail).",
+        _say_all(protocol),
         *(f"{mark.removesuffix(':')}: {meaning}." for mark, meaning in marks.items()),
         _unseen(rows),
         f"{MISSING}: not measured, or not reported.",
@@ -73,6 +74,7 @@ def summarise(
         f"Protocol {protocol_name(protocol)}: top {protocol.top} of {protocol.samples} samples on "
         f"{protocol.test_episodes} test episodes" + ("; mean over architectures." if name == "2" else "."),
         f"[ ]: 95% interval; {claims}: arXiv {ARXIV_ID}.",
+        _say_all(protocol) if claims == "paper" else "",
         *(f"{mark} {meaning}." for mark, meaning in marks.items()),
         explain_certainty(rows),
         say_training(rows),
@@ -114,6 +116,10 @@ def _explain_scores(name: str, protocol: Protocol) -> list[str]:
         f"success %: share of the test episodes that succeed {ends[protocol.headline]}.",
         "The row of a split is the mean over its architectures." if name == "2" else "",
     ]
+
+
+def _say_all(protocol: Protocol) -> str:
+    return f"all: every sample on {protocol.screening_episodes} selection episodes, nothing selected."
 
 
 def _note(protocol: Protocol) -> str:

@@ -55,8 +55,8 @@ def overview(
     """One of the tables 2 to 4 of these cells. `hidden` counts the user's own units that none of them shows.
 
     `marked` tells the user's own cells from those that ship, and cells of other protocols from those of the `primary`
-    one. `explain` puts the meaning of every column below. A success is the mean and its
-    95% interval, rounded outward. What the paper reports has columns of its own.
+    one. `explain` puts the meaning of every column below. A success is the mean and its 95% interval, rounded outward.
+    What the paper reports has a column of its own. Returns are in the wide tables.
     """
     tasks = list(dict.fromkeys(cell.place.task for cell in cells))
     partitions = list(dict.fromkeys(cell.place.partition for cell in cells))
@@ -90,8 +90,8 @@ def joined_line(line: Line, layer: Layer | None) -> JoinedLine:
     return JoinedLine(**values, protocol=layer.results.protocol.short, origin=layer.origin)
 
 
-_HEADERS = ("success %", "pa-\nper", "re-\nturn", "pa-\nper")
-"""Of each task: what is measured, and what the paper reports of it."""
+_HEADERS = ("success %", "pa-\nper", "all %")
+"""Of each task: the success of the top, what the paper reports of it, and the success of all samples."""
 
 
 def _headers(task: str) -> tuple[str, ...]:
@@ -116,20 +116,19 @@ def _texts(cell: Cell | None, primary: Protocol | None) -> list[str]:
         return [MISSING] * len(_HEADERS)
     claim, found = cell.row.reported.values if cell.row.reported else {}, cell.row.measured
     success = f"{100 * claim['success']:.0f}" if "success" in claim else MISSING
-    returned = f"{claim['return']:.1f}" if "return" in claim else MISSING
     if cell.cannot:
         return ["cannot", *[MISSING] * (len(_HEADERS) - 1)]
     if found is None:
         progress = f"{cell.row.finished} of {cell.row.expected}" if cell.row.finished else MISSING
-        return [progress, success, MISSING, returned]
+        return [progress, success, MISSING]
     mark = _mark(cell.layer, primary) if primary else ""
-    return [f"{mark}{_interval(found.success)}", success, f"{found.mean_return.mean:z.1f}", returned]
+    return [f"{mark}{_interval(found.success, 1)}", success, _interval(found.sample_success, 0)]
 
 
-def _interval(success: Estimate) -> str:
-    """In percent; the bounds rounded outward to whole ones, so that 99.7 to 100 does not read as certainty."""
+def _interval(success: Estimate, digits: int) -> str:
+    """In percent; the mean with so many digits, the bounds rounded outward to whole ones, so that 99.7 to 100 does not read as certainty."""
     mean, low, high = (100 * value for value in success.interval)
-    return f"{mean:z.1f} [{math.floor(low + 1e-9)},{math.ceil(high - 1e-9)}]".replace("100.0", "100")
+    return f"{mean:z.{digits}f} [{math.floor(low + 1e-9)},{math.ceil(high - 1e-9)}]".replace("100.0", "100")
 
 
 def _mark(layer: Layer | None, primary: Protocol) -> str:
