@@ -57,7 +57,7 @@ def explain_overview(name: str, rows: Sequence[Row], protocol: Protocol, marks: 
         explain_certainty(rows),
         say_training(rows),
         count_diverged(rows),
-        f"paper: success % that arXiv {ARXIV_ID} reports, not measured here; returns are in the wide tables (--detail).",
+        f"paper: success % that arXiv {ARXIV_ID} reports, not measured here; returns are in --detail.",
         _say_all(protocol),
         *(f"{mark.removesuffix(':')}: {meaning}." for mark, meaning in marks.items()),
         _unseen(rows),
