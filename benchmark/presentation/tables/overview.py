@@ -126,7 +126,7 @@ def _texts(cell: Cell | None, primary: Protocol | None) -> list[str]:
 
 
 def _interval(success: Estimate, digits: int) -> str:
-    """In percent; the mean with so many digits, the bounds rounded outward, so that 99.7 to 100 reads as no certainty."""
+    """In percent; the mean with so many digits, the bounds rounded outward: 99.7 to 100 is no certainty."""
     mean, low, high = (100 * value for value in success.interval)
     return f"{mean:z.{digits}f} [{math.floor(low + 1e-9)},{math.ceil(high - 1e-9)}]".replace("100.0", "100")
 
