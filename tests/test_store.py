@@ -51,6 +51,7 @@ def _rows(unit: Unit = UNIT) -> pa.Table:
                 "method": unit.method,
                 "method_sha256": unit.method_sha256,
                 "generator_seed": unit.generator_seed,
+                "track": unit.track,
                 "joint": unit.arch is None,
                 "arch": "-".join(map(str, unit.arch or (32, 32, 16, 64))),
                 "partition": "unseen",

@@ -47,6 +47,7 @@ def _rows(method: str, arch: Architecture, protocol: Protocol = PROTOCOL, **chan
             "method": method,
             "method_sha256": "ab" * 32,
             "generator_seed": 0,
+            "track": "paper",
             "joint": False,
             "arch": architecture_name(arch),
             "partition": SPLITS.partition(arch),
