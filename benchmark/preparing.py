@@ -154,6 +154,7 @@ def prepare(
             faults[name] = error
         else:
             _check_split(source.facts, abilities[name], split)
+            check_source(source.facts, opened)
     return Prepared(
         sources=sources,
         abilities=abilities,
@@ -186,6 +187,15 @@ def check_numbers(seed: int, workers: int | None = None) -> None:
     if type(seed) is not int or not 0 <= seed < 2**31:  # True is a number to Python, and to no file
         raise InputError(f"--seed {seed}: expected 0 to {2**31 - 1}")
     check_workers(workers)
+
+
+def check_source(facts: Facts, zoo: Zoo) -> None:
+    """Raises InputError for a method that asks hypernetworks, on a zoo that none wrote."""
+    if "hypernetworks" in facts.reads and zoo.source_name != "hypernetworks":
+        raise InputError(
+            f"method {facts.name} asks the hypernetworks that wrote a zoo, and no hypernetworks wrote {zoo.directory}: "
+            "its policies were trained one by one; leave the method out, or choose another --zoo"
+        )
 
 
 def _check_split(facts: Facts, abilities: Abilities, split: str) -> None:

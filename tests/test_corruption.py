@@ -132,7 +132,7 @@ def _zoo(folder: Path) -> Read:
         "filter": asdict(task.filter),
         "splits_sha256": load_splits().sha256,
         "standardiser_sha256": task.standardiser.sha256,
-        "files": {name: file_sha256(folder / name) for name in zoo_manifest.FILES},
+        "files": {name: file_sha256(folder / name) for name in zoo_manifest.files_of("hypernetworks")},
         "versions": {"torch": "2"},
     }
     write_json(folder / "manifest.json", seal(manifest))
@@ -144,7 +144,7 @@ def _zoo(folder: Path) -> Read:
             zoo_manifest.read_index(folder),
             load_expert(folder / "expert.safetensors"),
         )
-        return zoo._valid, _numbers(zoo._ensemble.state_dict()), zoo.states.tolist(), *found[:2], _numbers(found[2])
+        return zoo._valid, _numbers(zoo._source.state_dict()), zoo.states.tolist(), *found[:2], _numbers(found[2])
 
     return read
 
@@ -152,7 +152,8 @@ def _zoo(folder: Path) -> Read:
 def _shipped_manifest(folder: Path) -> Read:
     """As those that ship: older, without a checksum inside, but listed."""
     fields: dict[str, Any] = {
-        name: [name] if kind is list else {"a": 1, "b": 2} for name, kind in zoo_manifest._STATED.items()
+        name: [name] if kind is list else {"a": 1, "b": 2}
+        for name, kind in (zoo_manifest._STATED | zoo_manifest._STATED_BY["hypernetworks"]).items()
     }
     fields |= {"task": TASK, "splits_sha256": "0" * 64, "standardiser_sha256": "1" * 64, "files": {}}
     write_json(folder / TASK / "manifest.json", fields)

@@ -1,12 +1,14 @@
-"""The zoo: an ensemble of GHNs, the policies they write, and each policy's validation score.
+"""The zoo: policies, what they come from, and each policy's validation score.
 
-On disk are the GHNs (bfloat16), the expert they were distilled from, states to compare policies on, an index of scores
-and a manifest with the hash of every file. Policies are not stored: the GHNs write them when first asked for.
+On disk are GHNs (bfloat16), which write the policies when first asked for, or else the policies themselves (float16).
+Beside them are the expert that they learned from, states to compare policies on, an index of scores, and a manifest
+with the hash of every file.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import torch
 
@@ -18,7 +20,18 @@ from nnbench.tasks.registry import load_task
 from nnbench.tasks.task import Task
 from nnbench.tasks.tensors import parse_tensors
 from nnbench.tasks.zoo.ghn import GHNConfig, GHNEnsemble
-from nnbench.tasks.zoo.manifest import SHIPPED, read_index, read_zoo_file, verify
+from nnbench.tasks.zoo.manifest import (
+    POLICIES,
+    SHIPPED,
+    SourceName,
+    ZooError,
+    read_index,
+    read_zoo_file,
+    seeds_of,
+    source_of,
+    verify,
+)
+from nnbench.tasks.zoo.sources import Source, StoredPolicies
 
 
 class Zoo:
@@ -28,7 +41,8 @@ class Zoo:
         self,
         task: Task,
         directory: Path,
-        ensemble: GHNEnsemble,
+        source_name: SourceName,
+        source: Source,
         valid: dict[Architecture, set[int]],
         states: torch.Tensor,
         manifest_sha256: str,
@@ -38,7 +52,8 @@ class Zoo:
         self.sha256 = manifest_sha256
         self.states = states
         """States to compare policies in, (1024, O), standardised."""
-        self._ensemble = ensemble
+        self.source_name = source_name
+        self._source = source
         self._valid = valid
         self._written: dict[Architecture, dict[int, Weights]] = {}
         self._digests: dict[Architecture, list[str]] = {}
@@ -53,25 +68,33 @@ class Zoo:
         task = load_task(task_source)
         directory = directory if directory is not None else SHIPPED / task.name
         manifest = verify(directory, task)
-
-        def parse(content: bytes) -> GHNEnsemble:
-            ghn = GHNConfig(**manifest["distillation"]["ghn"])
-            ensemble = GHNEnsemble(manifest["ghn_seeds"], task.observation_dim, task.action_dim, ghn)
-            ensemble.load_state_dict(parse_tensors(content)[0])  # bfloat16 values in float32 arithmetic
-            return ensemble
-
-        ensemble = read_zoo_file(directory, manifest, "ghns.safetensors", parse)
+        name = source_of(manifest)
+        source = read_zoo_file(
+            directory, manifest, POLICIES[name], partial(_parse_source, task=task, manifest=manifest)
+        )
         valid: dict[Architecture, set[int]] = {}
         for row in read_index(directory):
             if row["valid"]:
                 valid.setdefault(parse_architecture(row["arch"]), set()).add(row["ghn_seed"])
         states = read_zoo_file(directory, manifest, "states.safetensors", _parse_states)
-        return cls(task, directory, ensemble, valid, states, file_sha256(directory / "manifest.json"))
+        return cls(task, directory, name, source, valid, states, file_sha256(directory / "manifest.json"))
 
     def hypernetwork_policies(self, arch: Architecture) -> dict[int, Weights]:
-        """GHN seed to what that GHN writes for this architecture, held out or not: for metrics and baselines."""
+        """GHN seed to what that GHN writes for this architecture. Raises ZooError where none wrote the zoo."""
+        if self.source_name != "hypernetworks":
+            raise ZooError(
+                f"{self.directory}: no hypernetworks wrote this zoo (its source is {self.source_name}); choose a zoo "
+                "of hypernetworks, as those that ship"
+            )
+        return self.policies(arch)
+
+    def policies(self, arch: Architecture) -> dict[int, Weights]:
+        """Seed to policy of this architecture, held out or not: for metrics, never for generators.
+
+        There are none of an architecture that policies were not trained for.
+        """
         if arch not in self._written:
-            self._written[arch] = self._ensemble.policies(arch)
+            self._written[arch] = self._source.policies(arch)
             self._digests[arch] = [weights_sha256(weights) for weights in self._written[arch].values()]
         return self._written[arch]
 
@@ -88,10 +111,19 @@ class Zoo:
 
         def networks(arch: Architecture) -> dict[int, Weights]:
             valid = self._valid.get(arch, set())
-            return {seed: weights for seed, weights in self.hypernetwork_policies(arch).items() if seed in valid}
+            return {seed: weights for seed, weights in self.policies(arch).items() if seed in valid}
 
         hypernetworks = self.hypernetwork_policies if "hypernetworks" in reads else None
         return TrainingSet(self.task, self.sha256, load_splits().train, networks, hypernetworks, self.changed)
+
+
+def _parse_source(content: bytes, task: Task, manifest: Mapping[str, Any]) -> Source:
+    seeds, tensors = seeds_of(manifest), parse_tensors(content)[0]
+    if source_of(manifest) == "sgd":
+        return StoredPolicies(tuple(seeds), task.observation_dim, task.action_dim, tensors)
+    ensemble = GHNEnsemble(seeds, task.observation_dim, task.action_dim, GHNConfig(**manifest["distillation"]["ghn"]))
+    ensemble.load_state_dict(tensors)  # bfloat16 values in float32 arithmetic
+    return ensemble
 
 
 def _parse_states(content: bytes) -> torch.Tensor:
