@@ -13,10 +13,13 @@ import pytest
 
 import nnbench
 from nnbench import reading
+from nnbench.errors import InputError
 from nnbench.folders import REFERENCE, RESULTS
 from nnbench.presentation.tables import Choice
 from nnbench.protocol import PROTOCOLS, Unit
 from nnbench.store.archive import read_archive
+from nnbench.store.folder import manifest_bytes
+from nnbench.tasks.integrity import parse_sealed
 
 PAPER, QUICK = (REFERENCE / PROTOCOLS[name].short for name in ("paper", "quick"))
 TASK = "PickCube-v1"
@@ -40,9 +43,9 @@ def _copy(method: str, reference: Path = QUICK, archs: str = "", task: str = TAS
 def _edit(old: str, new: str) -> None:
     """A text in the manifests of the user's units, whose files are then called as the edited unit asks."""
     for path in [*RESULTS.glob("*.json")]:
-        text = path.read_text().replace(old, new)
+        text = json.dumps(parse_sealed(path.read_bytes())).replace(old, new)
         key = Unit.from_fields(json.loads(text)["unit"]).key
-        path.write_text(text.replace(path.stem, key))
+        path.write_bytes(manifest_bytes(json.loads(text.replace(path.stem, key))))
         for file in [*RESULTS.glob(f"{path.stem}.*")]:
             file.rename(file.with_name(file.name.replace(path.stem, key)))
 
@@ -60,15 +63,15 @@ def _unseen(method: str, **asked: Any) -> list[str]:
 
 
 def test_the_protocol_of_most_cells_is_the_primary_one_and_others_only_fill_and_are_marked() -> None:
-    asked: dict[str, Any] = {"methods": ["nnit", "d2nwg"]}
+    asked: dict[str, Any] = {"methods": ["nnit_pca", "d2nwg"]}
     assert [_unseen(name, **asked)[0][:5] for name in asked["methods"]] == ["98.8[", "95.6["]
     text = nnbench.tables("2", split="unseen", **asked).render("text", 100)
     assert "Protocol quick: top 5 of 50 samples on 50 test episodes" in text and "~" not in text
-    _copy("nnit", PAPER)
-    assert _unseen("nnit", **asked)[0].startswith("98.8["), "rows of the primary protocol are there"
-    _copy("nnit")
-    pick, claim, _, _, push, *_ = _unseen("nnit", **asked)
-    assert pick.startswith("*98.8[") and claim == "99" and push.startswith("100[")
+    _copy("nnit_pca", PAPER)
+    assert _unseen("nnit_pca", **asked)[0].startswith("98.8["), "rows of the primary protocol are there"
+    _copy("d2nwg")
+    pick, claim, _, _, push, *_ = _unseen("d2nwg", **asked)
+    assert pick.startswith("*95.6[") and claim == "59" and push.startswith("99.2[")
     assert "* your own." in nnbench.tables("2", split="unseen", **asked).render("text", 100)
 
 
@@ -81,35 +84,35 @@ def test_a_cell_of_another_protocol_is_marked_and_the_caption_names_it(
         for method in methods:
             archive = f"{method}-{TASK}.tar.xz"
             (tmp_path / "reference" / folder.name / archive).write_bytes((folder / archive).read_bytes())
-    _copy("nnit", PAPER)
-    asked: dict[str, Any] = {"methods": ["nnit", "d2nwg", "nearest", "noise"], "task": TASK}
+    _copy("nnit_pca", PAPER)
+    asked: dict[str, Any] = {"methods": ["nnit_pca", "d2nwg", "nearest", "noise"], "task": TASK}
     assert [_unseen(name, **asked)[0][:5] for name in asked["methods"]] == ["≈98.5", "95.6[", "98.6[", "87.3["]
     text = " ".join(nnbench.tables("2", **asked).render("text", 100).split())
     said = "by protocol paper (top 10 of 100, 200 episodes): other episodes, do not compare returns."
     assert "Protocol quick" in text and f"≈ your own {said}" in text
-    fixed = nnbench.tables("2", split="unseen", protocol="quick", **asked).render("text", 100)
-    assert _rows(fixed, "nnit") == [["nnit", "—", "99", "—", "38.7"]]
+    with pytest.raises(InputError, match="method 'nnit_pca': no results of it are here"):
+        nnbench.tables("2", split="unseen", protocol="quick", **asked)
 
 
 def test_an_unfinished_own_row_hides_nothing_and_is_no_mean() -> None:
-    _copy("nnit", archs=r"-(16-16-16-32|32-32-16-64)-s0-")
-    assert not any("*" in cell for cell in _unseen("nnit", methods=["nnit"]))
-    _edit('"nnit"', '"mine"')  # a method that nobody else measured
+    _copy("nnit_pca", archs=r"-(16-16-16-32|32-32-16-64)-s0-")
+    assert not any("*" in cell for cell in _unseen("nnit_pca", methods=["nnit_pca"]))
+    _edit('"nnit_pca"', '"mine"')  # a method that nobody else measured
     text = nnbench.tables("2", split="unseen", methods=["mine"]).render("text", 100)
     assert _rows(text, "mine") == [["mine", "2", "of", "8", "—", "—", "—"]]
     assert "architectures done (--detail)" in text
 
 
 def test_own_units_that_no_cell_shows_are_named_and_listed_in_detail() -> None:
-    _copy("nnit", archs=r"-(16-16-16-32|32-32-16-64)-s0-")
-    asked: dict[str, Any] = {"split": "unseen", "task": TASK, "methods": ["nnit", "d2nwg"], "protocol": "quick"}
+    _copy("nnit_pca", archs=r"-(16-16-16-32|32-32-16-64)-s0-")
+    asked: dict[str, Any] = {"split": "unseen", "task": TASK, "methods": ["nnit_pca", "d2nwg"], "protocol": "quick"}
     caption = nnbench.tables("2", **asked)[0].grid.caption
-    assert "nnit 2 (quick) (--detail)" in caption
+    assert "nnit_pca 2 (quick) (--detail)" in caption
     detail = nnbench.tables("2", detail=True, **asked).render("text", 120)
     own = detail[detail.index("(your own rows, protocol quick)") :]
     own = own[: own.index("Protocol")]
     assert "2 of 8" in own and "16-16-16-32" in own and "16-64-64-32" not in own
-    _copy("nnit")
+    _copy("nnit_pca")
     assert "of your own that" not in nnbench.tables("2", **asked)[0].grid.caption
     assert "Not in the means" not in nnbench.tables("2", results=QUICK, split="unseen")[0].grid.caption
 
@@ -136,20 +139,20 @@ def test_default_rows_are_the_papers_the_source_the_best_baselines_and_all_own_o
 
 
 def test_lines_say_where_they_are_from_only_in_the_joined_view() -> None:
-    _copy("nnit")
-    asked: dict[str, Any] = {"task": TASK, "split": "unseen", "methods": ["nnit", "nearest"]}
+    _copy("nnit_pca")
+    asked: dict[str, Any] = {"task": TASK, "split": "unseen", "methods": ["nnit_pca", "nearest"]}
     joined = list(csv.DictReader(io.StringIO(nnbench.tables("2", **asked).render("csv"))))
     success = {row["method"]: row for row in joined if row["metric"] == "success"}
-    assert (success["nnit"]["origin"], success["nnit"]["protocol"]) == ("own", QUICK.name)
+    assert (success["nnit_pca"]["origin"], success["nnit_pca"]["protocol"]) == ("own", QUICK.name)
     assert (success["nearest"]["origin"], success["nearest"]["protocol"]) == ("reference", QUICK.name)
     alone = nnbench.tables("2", results=PAPER, **asked).render("csv")
     assert "origin" not in alone.splitlines()[0]
 
 
 def test_a_folder_is_shown_alone_and_without_marks() -> None:
-    _copy("nnit")
+    _copy("nnit_pca")
     text = nnbench.tables("2", results=QUICK, split="unseen").render("text", 100)
-    (row,) = _rows(text, "nnit")
+    (row,) = _rows(text, "nnit_pca")
     assert row[1] == "98.8" and "*" not in text and "~" not in text
     assert "Protocol quick" in text
 
@@ -162,22 +165,23 @@ def test_text_fits_and_its_caption_is_short() -> None:
 
 
 def test_detail_has_all_columns_and_architectures_of_what_is_shown() -> None:
-    _copy("nnit")
-    text = nnbench.tables("2", task=TASK, split="unseen", methods=["nnit", "d2nwg"], detail=True).render("text", 120)
+    _copy("nnit_pca")
+    asked: dict[str, Any] = {"task": TASK, "split": "unseen", "methods": ["nnit_pca", "d2nwg"]}
+    text = nnbench.tables("2", detail=True, **asked).render("text", 120)
     titles = [line for line in text.splitlines() if line.startswith("Table 2")]
     assert ["your own" in title for title in titles] == [True, False] and "16-16-16-32" in text
-    assert text.count("unseen nnit") == text.count("unseen d2nwg") == 1
-    assert "bootstrap" in nnbench.tables("2", task=TASK, methods=["nnit"], explain=True)[0].grid.caption
+    assert text.count("unseen nnit_pca") == text.count("unseen d2nwg") == 1
+    assert "bootstrap" in nnbench.tables("2", task=TASK, methods=["nnit_pca"], explain=True)[0].grid.caption
 
 
 def test_a_protocol_chooses_what_is_joined() -> None:
-    assert _unseen("nnit", methods=["nnit"], protocol="quick")[0].startswith("98.8")
-    assert _unseen("nnit", methods=["nnit"], protocol="127e")[0].startswith("98.8")
-    _copy("nnit")
+    assert _unseen("nnit_pca", methods=["nnit_pca"], protocol="quick")[0].startswith("98.8")
+    assert _unseen("nnit_pca", methods=["nnit_pca"], protocol="127e")[0].startswith("98.8")
+    _copy("nnit_pca")
     _edit('"horizon": 50', '"horizon": 49')  # of a protocol that nobody else measured by
     (short,) = reading.left_out()
-    assert _unseen("nnit", methods=["nnit"])[0].startswith("98.5"), "own rows of others join only when asked for"
-    assert _unseen("nnit", methods=["nnit"], protocol=short, task=TASK)[0].startswith("*98.8")
+    assert _unseen("nnit_pca", methods=["nnit_pca"])[0].startswith("98.5"), "rows of others join when asked for"
+    assert _unseen("nnit_pca", methods=["nnit_pca"], protocol=short, task=TASK)[0].startswith("*98.8")
     layers, _ = reading.open_layers("all", protocol=short)
     assert [layer.origin for layer in layers] == ["own", "reference", "reference"]
     known = f"{PAPER.name}, {QUICK.name}, {short}"
@@ -203,15 +207,15 @@ def test_what_is_not_there_is_named(asked: dict[str, Any], message: str) -> None
 
 
 def test_an_explanation_is_of_what_is_shown_and_said_once() -> None:
-    both = nnbench.tables(["2", "3"], task=TASK, methods=["nnit"], explain=True).render("text", 120)
+    both = nnbench.tables(["2", "3"], task=TASK, methods=["nnit_pca"], explain=True).render("text", 120)
     assert both.count("return: sum of the rewards") == both.count("bootstrap interval") == 1
     assert "selection %" not in both and "verdict" not in both
-    wide = nnbench.tables(["3", "4"], task=TASK, methods=["nnit"], detail=True, explain=True).render("text", 120)
+    wide = nnbench.tables(["3", "4"], task=TASK, methods=["nnit_pca"], detail=True, explain=True).render("text", 120)
     assert "selection %" in wide and "train/unseen/outside/other: " in wide and "GHN seeds" not in wide
 
 
 def test_captions_say_what_the_intervals_hold_and_only_what_is_shown() -> None:
-    captions = [table.grid.caption for table in nnbench.tables(["2", "3", "4"], methods=["nnit"])]
+    captions = [table.grid.caption for table in nnbench.tables(["2", "3", "4"], methods=["nnit_pca"])]
     assert ["mean over architectures" in caption for caption in captions] == [True, False, False]
     assert ["unseen: held out" in caption for caption in captions] == [True, False, True]
     assert all("One training of each generator" in caption for caption in captions)
@@ -235,7 +239,7 @@ def test_a_folder_that_is_named_must_be_there_and_ones_own_need_not() -> None:
 
 
 def test_markdown_has_one_row_per_method_and_the_tasks_across() -> None:
-    text = nnbench.tables(["2"], split="unseen", methods=["nnit", "nearest"]).render("md")
+    text = nnbench.tables(["2"], split="unseen", methods=["nnit_pca", "nearest"]).render("md")
     table = [line for line in text.splitlines() if line.startswith("|")]
     assert len(table) == 4 and all(line.count("|") == 14 for line in table)
     assert all(task in table[0] for task in (TASK, "PushCube-v1", "StackCubeEasy-v1"))

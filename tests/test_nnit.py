@@ -25,7 +25,7 @@ from nnbench.methods.nnit import Method
 from nnbench.methods.nnit.config import REHEARSAL, Config
 from nnbench.methods.nnit.model import NNiT, attention
 from nnbench.methods.nnit.tokens import encode_architecture, patchify, positions, valid_patches
-from nnbench.methods.nnit.training import build_corpora, principal_components
+from nnbench.methods.nnit.training import build_corpora
 from nnbench.tasks.policies.architectures import Architecture, load_splits
 from nnbench.tasks.policies.mlp import Weights, check_weights, flatten_weights, random_policy
 from nnbench.tasks.zoo.zoo import Zoo
@@ -35,7 +35,6 @@ PATCH = (16, 16)
 TINY = REHEARSAL
 SMALL = Config(
     width=64,
-    place_rank=4,
     depth=2,
     heads=2,
     batch=16,
@@ -98,13 +97,12 @@ def test_learns_which_architectures_there_are(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("target", ["noise", "x0", "v"])
-@pytest.mark.parametrize(("tokens", "place_rank"), [("grid", 0), ("valid", 16)])
-def test_every_option_trains_and_samples(tmp_path: Path, target: Any, tokens: Any, place_rank: int) -> None:
+@pytest.mark.parametrize("tokens", ["grid", "valid"])
+def test_every_option_trains_and_samples(tmp_path: Path, target: Any, tokens: Any) -> None:
     config = replace(
         TINY,
         target=target,
         tokens=tokens,
-        place_rank=place_rank,
         learned_variance=True,
         sampler="ancestral",
         sampling_steps=5,
@@ -122,60 +120,29 @@ def test_attention_is_the_same_with_a_gradient_as_without() -> None:
     torch.testing.assert_close(attention(q.clone().requires_grad_(), k, v), attention(q, k, v))
 
 
-def test_every_place_has_a_map_of_its_own() -> None:
-    model, place = NNiT(TINY), positions(PATCH)
-    codes, t = encode_architecture(TRAINED[0])[None], torch.ones(1)
-    patches = torch.randn(1, len(place), 256, generator=torch.Generator().manual_seed(0))
-    before = model(codes, patches, place, t, t)[1]
-    assert model.place_out is not None
-    with torch.no_grad():
-        model.place_out.bias[37] += 1
-    assert (model(codes, patches, place, t, t)[1] != before).any(dim=2).nonzero().tolist() == [[0, 37]]
-    assert NNiT(replace(TINY, place_rank=0)).place_out is None
+def test_holds_nothing_of_the_zoo_before_it_is_trained() -> None:
+    """What it is built from is the configuration and the seed: no component, mean or basis of the networks."""
+
+    def built(shift: int) -> NNiT:
+        zoo = toy_zoo(lambda arch, seed, observation_dim: policy(arch, seed + shift, observation_dim))
+        return Method.build(Method.config, build_corpora(zoo, PATCH, torch.device("cpu")), seed=0)
+
+    first, second = built(0), built(50)
+    assert same(dict(first.state_dict()), dict(second.state_dict()))
+    assert not list(first.buffers()) and all(parameter.requires_grad for parameter in first.parameters())
 
 
-def test_every_token_is_told_of_the_whole_network() -> None:
+def test_one_map_in_and_out_serves_all_places() -> None:
     model, place, rng = NNiT(TINY), positions(PATCH), torch.Generator().manual_seed(0)
-    assert model.summary is not None and model.place_out is not None
-    components = torch.linalg.qr(torch.randn(len(place) * 256, TINY.summary_rank, generator=rng)).Q
     with torch.no_grad():
-        model.summary.components.copy_(components.view_as(model.summary.components))
-        model.summary.out.weight.normal_(generator=rng)
-        model.place_out.weight.normal_(generator=rng)
+        for embedding in (model.layer_embedding, model.row_embedding, model.column_embedding):
+            embedding.weight.zero_()
+        model.patch_out.weight.normal_(generator=rng)
     codes, t = encode_architecture(TRAINED[0])[None], torch.ones(1)
     patches = torch.randn(1, len(place), 256, generator=rng)
-
-    def changed_by(change: torch.Tensor) -> list[int]:
-        other = patches.clone()
-        other[0, 37] += change
-        before, after = (model(codes, x, place, t, t)[1] for x in (patches, other))
-        return (before - after).abs().amax(dim=(0, 2)).gt(1e-4).nonzero()[:, 0].tolist()
-
-    # New blocks are the identity: nothing but the summary can tell one token of another.
-    assert changed_by(model.summary.components[37, :, 0]) == list(range(len(place)))
-    assert changed_by(torch.linalg.svd(model.summary.components[37].T).Vh[-1]) == [37]  # at right angles to them all
-    part = torch.tensor([80, 37, 5])  # a place's part of the components goes with the place, wherever its token stands
-    scores = torch.einsum("lp,lpr->r", patches[0, part], model.summary.components[part])
-    found: list[torch.Tensor] = []
-    model.summary.hidden.register_forward_pre_hook(lambda _, inputs: found.append(inputs[0][0, : TINY.summary_rank]))
-    model(codes, patches[:, part], place[part], t, t)
-    torch.testing.assert_close(found[0], scores)
-    assert NNiT(replace(TINY, summary_rank=0)).summary is None
-
-
-def test_the_summary_is_of_the_training_networks_principal_components(tmp_path: Path) -> None:
-    corpora = build_corpora(toy_zoo(policy), PATCH, torch.device("cpu"))
-    networks = torch.cat([corpus.patches.flatten(1) for corpus in corpora])  # (4, L P)
-    components = principal_components(corpora, 6, seed=0).flatten(0, 1)
-    torch.testing.assert_close(components.T @ components, torch.diag(torch.tensor([1.0, 1, 1, 1, 0, 0])))
-    torch.testing.assert_close(networks @ components @ components.T, networks, atol=1e-4, rtol=0)
-    first = principal_components(corpora, 2, seed=0).flatten(0, 1)
-    exact = torch.linalg.svd(networks, full_matrices=False).S[:2].square().sum()
-    torch.testing.assert_close((networks @ first).square().sum(), exact, rtol=0.01, atol=0)  # found by iteration
-    summary = fit(tmp_path).model.summary
-    assert summary is not None
-    expected = principal_components(corpora, TINY.summary_rank, seed=0).half().float()
-    torch.testing.assert_close(summary.components, expected)  # training leaves them
+    written = model(codes, patches, place, t, t)[1]
+    order = torch.randperm(len(place), generator=rng)
+    torch.testing.assert_close(model(codes, patches[:, order], place, t, t)[1], written[:, order])
 
 
 @pytest.mark.slow

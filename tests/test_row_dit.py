@@ -1,4 +1,4 @@
-"""The control is NNiT but for its tokens, and learns as it does."""
+"""The control is `nnit_pca` but for its tokens, and learns as it does."""
 
 from dataclasses import fields, replace
 from pathlib import Path
@@ -8,10 +8,10 @@ import torch
 from helpers import two_networks
 
 from nnbench.harness.conformance import toy_training_set
-from nnbench.methods import nnit, row_dit
-from nnbench.methods.nnit.config import CPU, REHEARSAL
-from nnbench.methods.nnit.model import NNiT
+from nnbench.methods import nnit_pca, row_dit
 from nnbench.methods.nnit.tokens import patchify
+from nnbench.methods.nnit_pca.config import CPU, REHEARSAL
+from nnbench.methods.nnit_pca.model import PcaNNiT
 from nnbench.methods.row_dit import Method
 from nnbench.tasks.policies.architectures import load_splits
 from nnbench.tasks.policies.mlp import check_weights, flatten_weights
@@ -28,7 +28,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Method:
     return Method.fit(ZOO, seed=0, directory=tmp_path_factory.mktemp("fit"), config=SMALL)
 
 
-def test_differs_from_nnit_in_nothing_but_the_tokens_and_the_steps_that_equal_time_leaves() -> None:
+def test_differs_from_nnit_pca_in_nothing_but_the_tokens_and_the_steps_that_equal_time_leaves() -> None:
     for theirs, ours, allowed in ((CPU, Method.config, {"steps"}), (REHEARSAL, Method.rehearsal, set())):
         differing = {field.name for field in fields(ours) if getattr(theirs, field.name) != getattr(ours, field.name)}
         assert differing == {"tokenisation"} | allowed
@@ -37,12 +37,12 @@ def test_differs_from_nnit_in_nothing_but_the_tokens_and_the_steps_that_equal_ti
 
 
 def test_a_token_is_a_neuron_with_a_layer_and_a_place_in_it() -> None:
-    model = NNiT(ROWS)
+    model = PcaNNiT(ROWS)
     assert model.patch_in.in_features == 65
-    assert model.place_out is not None and model.place_out.weight.shape == (5 * 64, ROWS.place_rank, 65)
+    assert model.place_out.weight.shape == (5 * 64, ROWS.place_rank, 65)
     assert (model.layer_embedding.num_embeddings, model.row_embedding.num_embeddings) == (5, 64)
     assert model.column_embedding.num_embeddings == 1
-    backbone = sum(parameter.numel() for parameter in NNiT(REHEARSAL).blocks.parameters())
+    backbone = sum(parameter.numel() for parameter in PcaNNiT(REHEARSAL).blocks.parameters())
     assert sum(parameter.numel() for parameter in model.blocks.parameters()) == backbone
 
 
@@ -75,4 +75,4 @@ def test_progress_and_errors_carry_its_name(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"row_dit.csv", "row_dit.safetensors"}
     with pytest.raises(ValueError, match=r"a model of row_dit; .*nnbench train --method row_dit"):
         Method.load(tmp_path, ZOO)
-    assert row_dit.Method.name != nnit.Method.name
+    assert row_dit.Method.name != nnit_pca.Method.name

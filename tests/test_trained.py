@@ -112,18 +112,22 @@ def test_what_ships_is_found_in_the_installed_package(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(nnit.Method, "fit", None)
     package = Path(nnbench.methods.__path__[0])
-    assert obtain(MethodSource.of("nnit"), zoo, seed=0).folder == package / "checkpoints/nnit/PickCube-v1/seed-0"
+    source = MethodSource.of("nnit")
+    found = obtain(source, zoo, seed=0)
+    assert found.folder == package / "checkpoints/nnit/PickCube-v1/seed-0" and not found.other_code
+    assert checkpoints.find("nnit", "PickCube-v1", zoo.sha256, 0, "0" * 64) is None, "of another version"
+    assert checkpoints.find("nnit", "PickCube-v1", "0" * 64, 0, source.code_sha256) is None, "of another zoo"
 
 
 def test_the_users_own_comes_before_the_shipped(method: MethodSource, zoo: Zoo, tmp_path: Path) -> None:
     own = train(method, zoo, seed=0).folder
     shutil.copytree(tmp_path / "own", tmp_path / "shipped")
-    found = find("remembers", "PickCube-v1", zoo.sha256, 0)
+    found = find("remembers", "PickCube-v1", zoo.sha256, 0, method.code_sha256)
     assert found is not None and found.folder == own
     shutil.rmtree(own)
-    found = find("remembers", "PickCube-v1", zoo.sha256, 0)
+    found = find("remembers", "PickCube-v1", zoo.sha256, 0, method.code_sha256)
     assert found is not None and found.folder.is_relative_to(tmp_path / "shipped")
-    assert find("remembers", "PickCube-v1", zoo.sha256, 0, method.code_sha256) is None  # no plugin's
+    assert find("remembers", "PickCube-v1", zoo.sha256, 0, "0" * 64) is None, "of other code"
 
 
 def test_a_killed_training_is_no_trained_method_and_goes_on(method: MethodSource, zoo: Zoo, tmp_path: Path) -> None:

@@ -82,12 +82,12 @@ def find(method: str, task: str, zoo_sha256: str, seed: int, code_sha256: str | 
     """The trained method of this zoo: the user's own, else the one that ships, else None.
 
     `code_sha256` is that of the method's code now (`nnbench.code.hash_code`). What this code trained goes before what
-    other code did; where that learned nothing there is nothing to find. Raises DamagedError where files changed, and
-    CheckpointError where the user's folder for the zoo that ships is of another zoo.
+    other code did; of other code, what ships or learned nothing is of no use. Raises DamagedError where files changed,
+    and CheckpointError where the user's folder for the zoo that ships is of another zoo.
     """
     own = own_folder(method, task, seed, zoo_sha256)
     kept = [own_folder(method, task, seed, zoo_sha256, code_sha256)] if code_sha256 else []
-    shipped = [SHIPPED / method / task / f"seed-{seed}"] if _ships(task, zoo_sha256) and code_sha256 is None else []
+    shipped = [SHIPPED / method / task / f"seed-{seed}"] if _ships(task, zoo_sha256) else []
     found = []
     for folder in (own, *kept, *shipped):
         if not (folder / "manifest.json").exists():
@@ -99,7 +99,8 @@ def find(method: str, task: str, zoo_sha256: str, seed: int, code_sha256: str | 
                 f"{folder / 'manifest.json'}: trained on another zoo ({theirs}, this is {ours}); "
                 f"{_remedy(method, task, folder)}"
             )
-        if not trained.other_code or manifest["parameters"]:
+        useless = folder in shipped or not manifest["parameters"]
+        if not (trained.other_code and useless):
             found.append(trained)
     return min(found, key=lambda trained: trained.other_code, default=None)  # of equals the first
 

@@ -5,6 +5,7 @@ process and the samplers of 5.4. This file puts them together. `config.py` and d
 paper leaves open and where this departs from it.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -13,8 +14,9 @@ from torch import Tensor
 
 from nnbench.api import Generator
 from nnbench.methods._diffusion import Process, draw_samples, noise_sources
+from nnbench.methods._machine import pick_device
 from nnbench.methods._model_files import Manifest, describe, load_model, round_as_saved, save_model
-from nnbench.methods._optimisation import Run
+from nnbench.methods._optimisation import Run, seeded
 from nnbench.methods._validation import can_validate, validate
 from nnbench.methods.nnit.config import CPU, REHEARSAL, Config
 from nnbench.methods.nnit.model import NNiT
@@ -26,7 +28,7 @@ from nnbench.methods.nnit.tokens import (
     unpatchify,
     valid_patches,
 )
-from nnbench.methods.nnit.training import train
+from nnbench.methods.nnit.training import Corpus, build_corpora, train
 from nnbench.tasks.policies.architectures import Architecture
 from nnbench.tasks.policies.mlp import Weights
 from nnbench.tasks.policies.training_set import TrainingSet
@@ -40,8 +42,10 @@ class Method(Generator):
         "Kim et al., NNiT: Width-Agnostic Neural Network Generation with Structurally Aligned Weight Spaces, "
         "arXiv 2603.00180, 2026"
     )
+    version: ClassVar[int] = 2
     config: ClassVar[Config] = CPU
     rehearsal: ClassVar[Config] = REHEARSAL
+    network: ClassVar[type[NNiT]] = NNiT
 
     def __init__(self, model: NNiT, manifest: Manifest[Config]) -> None:
         self.model, self.manifest = model.eval(), manifest
@@ -58,14 +62,20 @@ class Method(Generator):
         """
         config = config or (cls.rehearsal if training.rehearsal else cls.config)
         run = Run(cls.name, training, config, seed, directory)
-        manifest = describe(run)
+        manifest, corpora = describe(run), build_corpora(training, config.token_shape, pick_device())
 
         def score(model: NNiT) -> dict[str, float]:
             return validate(training, cls(model, manifest).generate)
 
-        trained = train(run, score if can_validate(training) else None)
+        model = cls.build(config, corpora, seed)
+        trained = train(run, model, corpora, score if can_validate(training) else None)
         round_as_saved(trained.model)
         return cls(trained.model, manifest.after(trained))
+
+    @classmethod
+    def build(cls, config: Config, corpora: Sequence[Corpus], seed: int) -> NNiT:
+        """The model before training, where the training networks are."""
+        return seeded(lambda: cls.network(config).to(corpora[0].patches.device), seed)
 
     def generate(self, arch: Architecture, n: int, *, seed: int = 0) -> list[Weights]:
         """n policies of any architecture made of known widths (section 5.4), float32 on the CPU.
@@ -127,6 +137,9 @@ class Method(Generator):
     @classmethod
     def load(cls, directory: Path, training: TrainingSet) -> Self:
         """Read what `save` wrote. Raises ModelFileError where it does not fit the zoo or this code."""
+        config = type(cls.config)
         return cls(
-            *load_model(cls.name, directory, training, lambda raw: Config(**raw), lambda found: NNiT(found.config))
+            *load_model(
+                cls.name, directory, training, lambda raw: config(**raw), lambda found: cls.network(found.config)
+            )
         )

@@ -19,30 +19,24 @@ class Config:
     """d."""
     condition: int = 32
     """Width of the embedded timesteps, half for each modality; it sets the size of a checkpoint, not its speed."""
-    depth: int = 3
+    depth: int = 4
     heads: int = 4
     final_norm: bool = False
     """DiT's normalisation before the last linear map. It gives every token the same norm, though patches differ much in
     theirs: a small patch then has to put the rest of its token's norm where the last map does not look."""
-    place_rank: int = 64
-    """Rank of the linear map out of the model, of which every place of the grid has one of its own; it bounds what a
-    patch can be there. 0: one map for all places, as in the paper."""
-    summary_rank: int = 32
-    """How many principal components of the training networks a noisy network is scored on; every token is told all
-    scores. 0: none, as in the paper."""
 
     target: Target = "x0"
     """What the network predicts. The paper: noise."""
     learned_variance: bool = False
     """The paper's L_vb; only the ancestral sampler uses what it teaches."""
-    joint_share: float = 0.25
+    joint_share: float = 0.1
     """Probability of the joint mode, t_a = t_w (eq. 4). The paper: one half. A joint batch costs 2.5 others."""
     tokens: Literal["grid", "valid"] = "valid"
     """What of the padded grid a clean architecture (t_a = 0) attends to: all of it, as in the paper, or the patches
     that hold part of the network. In the joint mode the architecture is unknown, and it is always all of it."""
 
-    batch: int = 8
-    steps: int = 40_000
+    batch: int = 16
+    steps: int = 8_000
     peak_lr: float = 1e-3
     min_lr: float = 0.0
     warmup: int = 300
@@ -70,8 +64,6 @@ CPU = Config()
 REHEARSAL = Config(
     width=32,
     condition=32,
-    place_rank=16,
-    summary_rank=4,
     depth=1,
     heads=2,
     batch=4,

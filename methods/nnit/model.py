@@ -1,7 +1,7 @@
 """The diffusion transformer (section 5.2): SwiGLU, and AdaLN-Zero driven by one timestep per modality.
 
 Shapes: B networks, L patches, P numbers per patch, S architecture tokens, V symbols, D model width, C width of the
-condition, R rank of the summary, N = S + L.
+condition, N = S + L.
 """
 
 import math
@@ -17,41 +17,6 @@ from nnbench.methods.nnit.tokens import HIDDEN_LAYERS, LAYERS, SYMBOLS, grid_sha
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     return torch.addcmul(shift, x, 1 + scale)  # one pass over memory; on a CPU a tenth of the step hangs on it
-
-
-class PlaceLinear(nn.Module):
-    """A linear map for each place of the grid, zero at the start."""
-
-    def __init__(self, places: int, inputs: int, outputs: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.zeros(places, inputs, outputs))
-        self.bias = nn.Parameter(torch.zeros(places, 1, outputs))
-
-    def forward(self, x: Tensor, place: Tensor) -> Tensor:  # (B, L, inputs), (L,)
-        return torch.baddbmm(self.bias[place], x.transpose(0, 1), self.weight[place]).transpose(0, 1)
-
-
-class Summary(nn.Module):
-    """Tells every token about the noisy network as a whole: its scores on the principal components of the zoo.
-
-    In much noise, networks can be told apart only by all their patches together. Attention learns that sum, but slowly;
-    here it is given. In a zoo of as many hypernetworks as components, the scores say which hypernetwork it is.
-    """
-
-    components: Tensor  # (places, P, R), orthonormal over places and P together; not trained
-
-    def __init__(self, places: int, numbers: int, config: Config) -> None:
-        super().__init__()
-        rank, width = config.summary_rank, config.width
-        self.register_buffer("components", torch.zeros(places, numbers, rank))
-        self.hidden = nn.Linear(rank + (HIDDEN_LAYERS + 2) * SYMBOLS + config.condition, width)
-        self.out = nn.Linear(width, width)
-
-    def forward(self, patches: Tensor, place: Tensor, codes: Tensor, condition: Tensor) -> Tensor:
-        """(B, L, P), (L,), (B, S, V) and (B, C) to (B, D)."""
-        scores = torch.einsum("blp,lpr->br", patches, self.components[place])
-        said: Tensor = self.out(F.silu(self.hidden(torch.cat([scores, codes.flatten(1), condition], dim=1))))
-        return said
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -96,11 +61,9 @@ class NNiT(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         width = config.width
-        rows, columns = self.grid = grid_shape(config.token_shape)
+        rows, columns = grid_shape(config.token_shape)
         numbers = math.prod(config.token_shape)
         outputs = 2 if config.learned_variance else 1
-        rank, places = config.place_rank, LAYERS * rows * columns
-        self.outputs = outputs
         self.code_in = nn.Linear(SYMBOLS, width)
         self.place_embedding = nn.Embedding(HIDDEN_LAYERS + 2, width)
         self.patch_in = nn.Linear(numbers, width)
@@ -108,18 +71,14 @@ class NNiT(nn.Module):
         self.row_embedding = nn.Embedding(rows, width)
         self.column_embedding = nn.Embedding(columns, width)
         self.timestep_a, self.timestep_w = Timestep(config.condition // 2), Timestep(config.condition // 2)
-        self.summary = Summary(places, numbers, config) if config.summary_rank else None
         self.blocks = nn.ModuleList(Block(width, config.heads, config.condition) for _ in range(config.depth))
         self.norm = nn.LayerNorm(width, elementwise_affine=False) if config.final_norm else nn.Identity()
         self.modulation = nn.Linear(config.condition, 2 * width)
         self.code_out = nn.Linear(width, outputs * SYMBOLS)
-        self.patch_out = nn.Linear(width, rank or outputs * numbers)
-        self.place_out = PlaceLinear(places, rank, outputs * numbers) if rank else None
+        self.patch_out = nn.Linear(width, outputs * numbers)
         self.log_error = nn.Linear(SINUSOIDS, 1) if config.balanced else None
         # The first prediction is zero whatever the noise, so training starts at the scale of the loss.
-        zero = [self.modulation, self.code_out]
-        zero += [self.patch_out] if self.place_out is None else []
-        zero += [self.summary.out] if self.summary is not None else []
+        zero = [self.modulation, self.code_out, self.patch_out]
         zero += [self.log_error] if self.log_error is not None else []
         for linear in zero:
             nn.init.zeros_(linear.weight)
@@ -136,19 +95,22 @@ class NNiT(nn.Module):
         self, codes: Tensor, patches: Tensor, positions: Tensor, t_a: Tensor, t_w: Tensor
     ) -> tuple[Tensor, Tensor]:
         """(B, S, V), (B, L, P), (L, 3) and timesteps (B,) to (B, S, V or 2 V) and (B, L, P or 2 P)."""
-        layer, row, column = positions.unbind(1)
-        place = (layer * self.grid[0] + row) * self.grid[1] + column  # (L,)
-        embedded = self.layer_embedding(layer) + self.row_embedding(row) + self.column_embedding(column)  # (L, D)
-        z_a = self.code_in(codes) + self.place_embedding.weight
-        x = torch.cat([z_a, self.patch_in(patches) + embedded], dim=1)  # z = [z_a; z_w]
         condition = F.silu(torch.cat([self.timestep_a(t_a), self.timestep_w(t_w)], dim=1))  # (B, C)
-        if self.summary is not None:
-            x = x + self.summary(patches, place, codes, condition)[:, None]
+        x = self.read(codes, patches, positions, condition)  # (B, N, D)
         for block in self.blocks:
             x = block(x, condition)
         shift, scale = self.modulation(condition)[:, None].chunk(2, dim=-1)
         x = modulate(self.norm(x), shift, scale)
-        out_a, out_w = self.code_out(x[:, : codes.shape[1]]), self.patch_out(x[:, codes.shape[1] :])
-        if self.place_out is not None:
-            out_w = self.place_out(out_w, place)
-        return out_a, out_w
+        return self.code_out(x[:, : codes.shape[1]]), self.write(x[:, codes.shape[1] :], positions)
+
+    def read(self, codes: Tensor, patches: Tensor, positions: Tensor, condition: Tensor) -> Tensor:
+        """z = [z_a; z_w], (B, N, D): one map for all patches, and embeddings of where they are."""
+        layer, row, column = positions.unbind(1)
+        embedded = self.layer_embedding(layer) + self.row_embedding(row) + self.column_embedding(column)  # (L, D)
+        z_a = self.code_in(codes) + self.place_embedding.weight
+        return torch.cat([z_a, self.patch_in(patches) + embedded], dim=1)
+
+    def write(self, z_w: Tensor, positions: Tensor) -> Tensor:
+        """(B, L, D) to (B, L, P or 2 P): one map for all patches."""
+        written: Tensor = self.patch_out(z_w)
+        return written

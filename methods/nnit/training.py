@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from nnbench.methods._diffusion import Process
-from nnbench.methods._machine import computes_bfloat16, pick_device
-from nnbench.methods._optimisation import Optimised, Run, optimise, seeded
+from nnbench.methods._machine import computes_bfloat16
+from nnbench.methods._optimisation import Optimised, Run, optimise
 from nnbench.methods.nnit.config import Config
 from nnbench.methods.nnit.model import NNiT
 from nnbench.methods.nnit.tokens import encode_architecture, patchify, positions, valid_patches
@@ -35,7 +34,10 @@ class Corpus:
 
 
 def build_corpora(training: TrainingSet, patch: tuple[int, int], device: torch.device) -> list[Corpus]:
-    """All training networks. An architecture without a validated network has no corpus."""
+    """All training networks. An architecture without a validated network has no corpus.
+
+    Raises InputError where an architecture has no symbols.
+    """
     task, found = training.task, []
     for arch in training.architectures:
         policies = list(training.networks(arch).values())
@@ -44,15 +46,6 @@ def build_corpora(training: TrainingSet, patch: tuple[int, int], device: torch.d
             valid = valid_patches(arch, task.observation_dim, task.action_dim, patch)
             found.append(Corpus(arch, encode_architecture(arch).to(device), patches.to(device), valid.to(device)))
     return found
-
-
-def principal_components(corpora: list[Corpus], rank: int, seed: int) -> Tensor:
-    """Principal components of all training networks on the whole grid, (L, P, R), not centred; zero past the rank."""
-    # On the CPU: the algorithm draws from its device's global generator, and `seeded` restores only the CPU's.
-    networks = torch.cat([corpus.patches.flatten(1).cpu() for corpus in corpora])  # (N, L P)
-    found = min(rank, *networks.shape)
-    _, _, components = seeded(lambda: torch.svd_lowrank(networks, found, niter=4), seed)  # (L P, found)
-    return F.pad(components, (0, rank - found)).unflatten(0, corpora[0].patches.shape[1:])
 
 
 def batch_loss(
@@ -81,12 +74,14 @@ def batch_loss(
     return loss_a + process.loss(out_w.float(), w0, noise_w, t_w, discrete=False, log_expected=log_expected)
 
 
-def train(run: Run[Config], validate: Callable[[NNiT], dict[str, float]] | None = None) -> Optimised[NNiT]:
-    """Train as `optimise` does. Raises InputError where an architecture has no symbols."""
-    config, device = run.config, pick_device()
-    corpora, place = build_corpora(run.training, config.token_shape, device), positions(config.token_shape).to(device)
+def train(
+    run: Run[Config],
+    model: NNiT,
+    corpora: list[Corpus],
+    validate: Callable[[NNiT], dict[str, float]] | None = None,
+) -> Optimised[NNiT]:
+    """Train as `optimise` does."""
+    config = run.config
+    place = positions(config.token_shape).to(corpora[0].patches.device)
     process = Process(config.timesteps, config.target, config.learned_variance, draw=config.draw)
-    model = seeded(lambda: NNiT(config).to(device), run.seed)
-    if model.summary is not None:
-        model.summary.components.copy_(principal_components(corpora, config.summary_rank, run.seed))
     return optimise(run, model, partial(batch_loss, model, corpora, place, process, config), config, validate)
