@@ -15,7 +15,7 @@ from nnbench.harness.isolation import Isolated, describe
 from nnbench.harness.process import MethodError
 from nnbench.harness.roundtrip import Reconstruction, RoundTrip, measure
 from nnbench.harness.trained import obtain
-from nnbench.preparing import MethodName, Run, check_numbers, prepare, sources_of
+from nnbench.preparing import MethodName, Run, check_numbers, check_source, prepare, sources_of
 from nnbench.presentation.tables.zoo import round_trip_table
 from nnbench.protocol import FIRST_EVALUATION_SEED, Protocol
 from nnbench.reading import Tables
@@ -157,6 +157,8 @@ def roundtrip(
         if not describe(source).autoencoder:
             raise InputError(f"method {name} does not encode policies (no `reconstruct`)")
     chosen, opened = architectures_of("seen", archs), open_zoo(task, zoo)
+    for source in sources.values():
+        check_source(source.facts, opened.track)
     most = FIRST_EVALUATION_SEED - opened.task.filter.first_seed
     if not 1 <= episodes <= most:
         raise InputError(f"--episodes {episodes}: expected 1 to {most}")
@@ -184,7 +186,9 @@ def train(
     (source,) = sources_of([method], plugins).values()
     check_numbers(seed)
     require_usable(TRAINED)
-    return obtain(source, open_zoo(task, zoo, track=track), seed, retrain=retrain)
+    opened = open_zoo(task, zoo, track=track)
+    check_source(source.facts, opened.track)
+    return obtain(source, opened, seed, retrain=retrain)
 
 
 def check(method: MethodName, *, plugins: Sequence[str | Path] = ()) -> list[CheckResult]:

@@ -200,6 +200,12 @@ def check_numbers(seed: int, workers: int | None = None) -> None:
     check_workers(workers)
 
 
+def check_source(facts: Facts, track: Track) -> None:
+    """Raises InputError for a method that asks hypernetworks, on a track whose policies none wrote."""
+    if reason := _cannot(facts, track, ""):
+        raise InputError(reason)
+
+
 def _cannot(facts: Facts, track: Track, split: str) -> str:
     """Why a method cannot do what is asked, as its class says; empty where it can."""
     if split in load_further() and split not in facts.writes:

@@ -151,9 +151,12 @@ class Plan:
 
     def zoo_folder(self, task: str) -> Path:
         """The zoo that trainings and runs of the task use."""
-        from nnbench.tasks.zoo.manifest import SHIPPED as SHIPPED_ZOOS
+        from nnbench.tasks.zoo.manifest import shipped_folder
 
-        return RUNS / "zoo" / task if self.zoo_plan(task) else SHIPPED_ZOOS / task
+        source = load_track(self.track).source
+        if source != "hypernetworks" and not shipped_folder(task, source).exists():
+            return RUNS / f"zoo-{source}" / task
+        return RUNS / "zoo" / task if self.zoo_plan(task) else shipped_folder(task, source)
 
 
 @dataclass(frozen=True)

@@ -5,22 +5,18 @@ import pytest
 import torch
 
 from nnbench.tasks.files import write_json
-from nnbench.tasks.policies.mlp import GaussianActor, PolicyActor, check_weights, random_policy
+from nnbench.tasks.policies.mlp import GaussianActor, random_policy
 from nnbench.tasks.simulation.workers import Simulator
 from nnbench.tasks.zoo.alignment import (
     SIDES,
     AlignmentConfig,
-    DirectPolicies,
     compare,
     magnitudes,
     neighbour_correlation,
     summarise,
 )
-from nnbench.tasks.zoo.distillation import learn_from
 from nnbench.tasks.zoo.expert import load_expert
-from nnbench.tasks.zoo.ghn import act
 from nnbench.tasks.zoo.manifest import SHIPPED, ZooError
-from nnbench.tasks.zoo.presets import DistillationConfig, PoolConfig
 from nnbench.tasks.zoo.states import LabelledStates
 
 TINY = AlignmentConfig(
@@ -33,28 +29,6 @@ def states() -> LabelledStates:
     observations = torch.randn(300, 42, generator=torch.Generator().manual_seed(0))
     expert = GaussianActor.from_state_dict(load_expert(SHIPPED / "PickCube-v1" / "expert.safetensors"))
     return LabelledStates(observations, torch.from_numpy(expert(observations.numpy()).clip(-1, 1)))
-
-
-def test_direct_policies_learn_and_are_what_training_sees(states: LabelledStates) -> None:
-    arch = (16, 64)
-    ensemble = DirectPolicies([3, 5], arch, 42, 8)
-    alone = DirectPolicies([5], arch, 42, 8)
-    check_weights(ensemble.policies(arch)[5], arch, 42, 8, "direct")
-    assert torch.equal(alone.policies(arch)[5]["2.weight"], ensemble.policies(arch)[5]["2.weight"])
-
-    def error() -> float:
-        actions = PolicyActor.stack([ensemble.policies(arch)[5]], torch.zeros(300, dtype=torch.int).numpy(), None)(
-            states.observations.numpy()
-        )
-        weights, biases = ensemble(torch.tensor(arch))
-        trained = act(weights, biases, states.observations.expand(2, 1, 300, 42))[1, 0, :, :8]
-        torch.testing.assert_close(trained.detach(), torch.from_numpy(actions), atol=1e-5, rtol=1e-4)
-        return float((states.actions - torch.from_numpy(actions)).square().mean())
-
-    before = error()
-    numbers = PoolConfig(updates=100, batch=64, architectures=1)
-    learn_from(states, ensemble, [arch], DistillationConfig(pool=numbers))
-    assert error() < 0.7 * before
 
 
 def test_rows_are_written_and_finished_policies_kept(

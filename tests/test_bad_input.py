@@ -50,6 +50,7 @@ USAGE = {
     "zoo": "Expected one of {build, verify, ls, alignment}",
     "zoo foo": "Unrecognized options: foo; Available subcommands: build, verify, ls, alignment",
     "zoo build --preset x": "Expected one of ('cpu', 'paper')",
+    "zoo build --source x": "Expected one of ('hypernetworks', 'sgd')",
     "zoo verify --policies 1e12": "--policies '1e12': expected a whole number",
 }
 """What the parser refuses, and a part of what is said."""
@@ -103,6 +104,9 @@ NUMBERS = {
     "expert render --episodes 100000000": "--episodes 100000000: expected 1 to",
     "zoo build --hypernetworks 0": "--hypernetworks 0: expected at least 1",
     "zoo build --hypernetworks 99999999999": "at most 10000",
+    "zoo build --seeds 4": "--seeds 4: expected with --source sgd only; --hypernetworks says how many",
+    "zoo build --source sgd --seeds 0": "--seeds 0: expected at least 1, at most 10000",
+    "zoo build --source sgd --held-out": "no hypernetworks with --source sgd; leave them out",
     "zoo build --workers 0": "workers=0: expected at least 1",
     "zoo verify --policies -1": "--policies -1: expected 0 to",
     "zoo verify --policies 1000000000000": "expected 0 to",

@@ -35,6 +35,7 @@ from nnbench.store.store import Store
 from nnbench.tasks.files import file_sha256, parse_parquet, write_bytes, write_json, write_rows
 from nnbench.tasks.integrity import DamagedError, content_sha256, read_manifest, read_stored, seal
 from nnbench.tasks.policies.architectures import load_splits
+from nnbench.tasks.policies.tracks import WITH_PAPERS_SPLITS
 from nnbench.tasks.registry import load_task
 from nnbench.tasks.tensors import save_tensors
 from nnbench.tasks.training_state import load_training_state, save_training_state
@@ -42,6 +43,7 @@ from nnbench.tasks.zoo import manifest as zoo_manifest
 from nnbench.tasks.zoo.build import refuse_other_work
 from nnbench.tasks.zoo.expert import load_expert
 from nnbench.tasks.zoo.ghn import GHNConfig, GHNEnsemble
+from nnbench.tasks.zoo.sources import stacked_name
 from nnbench.tasks.zoo.states import LabelledStates
 from nnbench.tasks.zoo.validation import _parse_scores
 from nnbench.tasks.zoo.zoo import Zoo
@@ -118,33 +120,46 @@ def _round_trips(folder: Path) -> Read:
 
 
 def _zoo(folder: Path) -> Read:
-    task, config = load_task(TASK), GHNConfig(channels=2)
-    ensemble = GHNEnsemble([0, 1], task.observation_dim, task.action_dim, config)
+    config = GHNConfig(channels=2)
+    ensemble = GHNEnsemble([0, 1], 42, 8, config)
     save_tensors(folder / "ghns.safetensors", ensemble.state_dict())
+    stated = {"ghn_seeds": [0, 1], "distillation": {"ghn": asdict(config)}}
+    return _zoo_of("hypernetworks", folder, stated)
+
+
+def _direct_zoo(folder: Path) -> Read:
+    arch, networks = (16, 16, 16, 32), two_networks((16, 16, 16, 32))
+    tensors = {stacked_name(arch, key): torch.stack([networks[s][key] for s in (0, 1)]).half() for key in networks[0]}
+    save_tensors(folder / "policies.safetensors", tensors)
+    return _zoo_of("sgd", folder, {"source": "sgd", "seeds": [0, 1], "training": {"updates": 5, "batch": 2}})
+
+
+def _zoo_of(source: zoo_manifest.SourceName, folder: Path, stated: dict[str, Any]) -> Read:
+    task, arch = load_task(TASK), (16, 16, 16, 32)
     save_tensors(folder / "states.safetensors", {"observations": torch.arange(42.0).reshape(1, 42)})
-    save_tensors(folder / "expert.safetensors", two_networks((16, 16, 16, 32))[0], {"hidden": "16", "return": "1"})
+    save_tensors(folder / "expert.safetensors", two_networks(arch)[0], {"hidden": "16", "return": "1"})
     rows = [{"arch": "16-16-16-32", "ghn_seed": seed, "valid": seed == 0, "return": 1.5} for seed in (0, 1)]
     write_rows(folder / "index.parquet", rows)
     manifest = {
         "task": TASK,
-        "ghn_seeds": [0, 1],
-        "distillation": {"ghn": asdict(config)},
+        **stated,
         "filter": asdict(task.filter),
         "splits_sha256": load_splits().sha256,
         "standardiser_sha256": task.standardiser.sha256,
-        "files": {name: file_sha256(folder / name) for name in zoo_manifest.FILES},
+        "files": {name: file_sha256(folder / name) for name in zoo_manifest.files_of(source)},
         "versions": {"torch": "2"},
     }
     write_json(folder / "manifest.json", seal(manifest))
 
     def read() -> Any:
-        zoo = Zoo.open(TASK, folder)
+        zoo = Zoo.open(TASK, folder, WITH_PAPERS_SPLITS[source])
         found = (
             zoo_manifest.read_zoo_manifest(folder),
             zoo_manifest.read_index(folder),
             load_expert(folder / "expert.safetensors"),
         )
-        return zoo._valid, _numbers(zoo._ensemble.state_dict()), zoo.states.tolist(), *found[:2], _numbers(found[2])
+        policies = [_numbers(policy) for policy in zoo.policies(arch).values()]
+        return zoo.source_name, zoo._valid, policies, zoo.states.tolist(), *found[:2], _numbers(found[2])
 
     return read
 
@@ -152,7 +167,8 @@ def _zoo(folder: Path) -> Read:
 def _shipped_manifest(folder: Path) -> Read:
     """As those that ship: older, without a checksum inside, but listed."""
     fields: dict[str, Any] = {
-        name: [name] if kind is list else {"a": 1, "b": 2} for name, kind in zoo_manifest._STATED.items()
+        name: [name] if kind is list else {"a": 1, "b": 2}
+        for name, kind in (zoo_manifest._STATED | zoo_manifest._STATED_BY["hypernetworks"]).items()
     }
     fields |= {"task": TASK, "splits_sha256": "0" * 64, "standardiser_sha256": "1" * 64, "files": {}}
     write_json(folder / TASK / "manifest.json", fields)
@@ -245,6 +261,7 @@ KINDS = {
     "alignment": _alignment,
     "round trip": _round_trips,
     "zoo": _zoo,
+    "zoo trained one by one": _direct_zoo,
     "shipped manifest": _shipped_manifest,
     "expert": _expert,
     "states": _states,

@@ -116,9 +116,9 @@ def test_rescoring_changes_only_the_novelty(recorded: Any, zoo: Zoo, tmp_path: P
     rows, policies = store.rows(), store.policies()
 
     class Elsewhere:
-        states, training_set = zoo.states, zoo.training_set
+        states, training_set, source_name = zoo.states, zoo.training_set, zoo.source_name
 
-        def hypernetwork_policies(self, arch: Any) -> dict[int, Weights]:
+        def policies(self, arch: Any) -> dict[int, Weights]:
             return {5: Mixed(zoo).samples[0]}
 
     rescore(UNIT, Novelty(Elsewhere()), store)  # type: ignore[arg-type]

@@ -84,7 +84,13 @@ def _zoo() -> Any:
         return {seed: weights for seed, weights in written(arch).items() if seed != 1}
 
     training = SimpleNamespace(architectures=load_splits().train, networks=trained_on)
-    return SimpleNamespace(sha256="f00d" * 16, hypernetwork_policies=written, training_set=lambda: training)
+    return SimpleNamespace(
+        sha256="f00d" * 16,
+        source_name="hypernetworks",
+        policies=written,
+        hypernetwork_policies=written,
+        training_set=lambda: training,
+    )
 
 
 def _figure6(method: str = "nnit", arch: tuple[int, ...] = UNSEEN) -> Drawing:

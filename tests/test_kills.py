@@ -55,6 +55,28 @@ if __name__ == "__main__":
         build_zoo(simulator, Path(sys.argv[1]), Path("work"), Path("zoo"), [0, 1], TINY, LENIENT)
 """
 
+TRAIN = """
+import sys
+from pathlib import Path
+import torch
+from nnbench.tasks.registry import load_task
+from nnbench.tasks.tensors import save_tensors
+from nnbench.tasks.zoo.direct import train_policies
+from nnbench.tasks.zoo.presets import DirectConfig
+from nnbench.tasks.zoo.states import LabelledStates
+
+ARCHS = [(16, 16, 16, 32), (16, 32, 16, 64), (32, 16, 32, 32)]
+
+if __name__ == "__main__":
+    draws = torch.Generator().manual_seed(0)
+    pool = Path("pool.safetensors")
+    LabelledStates(torch.randn(300, 42, generator=draws), torch.randn(300, 8, generator=draws)).save(pool)
+    config, workers = DirectConfig(updates=200, batch=32), int(sys.argv[1])
+    work = Path("out/work")
+    policies = train_policies(load_task("PickCube-v1"), pool, work, ARCHS, range(16), config, workers=workers)
+    save_tensors(Path("out/result/policies.safetensors"), policies.tensors)
+"""
+
 
 def kill_often(arguments: list[str], folder: Path, blows: list[signal.Signals], work: str, output: str) -> None:
     """Run a command in a folder, ended by each blow in turn at a random moment, and at last to its end.
@@ -181,6 +203,16 @@ def _kill_trainings(folder: Path, zoo: Path, monkeypatch: pytest.MonkeyPatch, bl
     kill_often(arguments, folder / "broken", blows, progress, output)
     trained = _contents(folder / "whole" / "runs", "model.safetensors")
     assert len(trained) == 1 and _contents(folder / "broken" / "runs", "model.safetensors") == trained
+
+
+def test_policies_trained_one_by_one_are_those_of_an_unbroken_training(tmp_path: Path) -> None:
+    for name in ("whole", "broken"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "train.py").write_text(TRAIN)
+    kill_often([sys.executable, "train.py", "1"], tmp_path / "whole", [], "out/work/*", "out")
+    kill_often([sys.executable, "train.py", "2"], tmp_path / "broken", _kills(2, 20), "out/work/*", "out")
+    whole, broken = (_contents(tmp_path / name / "out" / "result", "*") for name in ("whole", "broken"))
+    assert broken == whole
 
 
 @pytest.mark.skipif(not FULL, reason="takes minutes: NNBENCH_SUITE=full runs it; test_build.py kills a build twice")

@@ -37,10 +37,10 @@ def test_a_record_that_no_rounding_error_explains_is_refused(
     simulator: Simulator, tiny_zoo: Path, tmp_path: Path
 ) -> None:
     one = _with_other_records(tiny_zoo, tmp_path / "one", "return", 10.0, slice(1))
-    with pytest.raises(ZooError, match="index.parquet: GHN 0 on .* scored .*, recorded is"):
+    with pytest.raises(ZooError, match="index.parquet: seed 0 of .* scored .*, recorded is"):
         roll_out_again(simulator, one, 5)
     unsolved = _with_other_records(tiny_zoo, tmp_path / "unsolved", "success_at_end", 1.0, slice(1))
-    with pytest.raises(ZooError, match="index.parquet: GHN 0 on .* scored .*, recorded is"):
+    with pytest.raises(ZooError, match="index.parquet: seed 0 of .* scored .*, recorded is"):
         roll_out_again(simulator, unsolved, 5)
     # What one policy's luck would explain, all of them cannot have.
     every = _with_other_records(tiny_zoo, tmp_path / "every", "return", 6.0, slice(None))

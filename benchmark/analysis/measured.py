@@ -9,6 +9,7 @@ import numpy as np
 
 from nnbench.analysis.scores import Scores
 from nnbench.analysis.statistics import Interval, Resampled, mean_of, resample, reselected_interval
+from nnbench.store.schemas import NO_SEED
 
 PARTITIONS = ("train", "unseen", "outside", "other")
 """What an architecture may be to the split."""
@@ -93,8 +94,8 @@ class Measured:
 
     @cached_property
     def ghn_seeds(self) -> float:
-        """Distinct hypernetworks that the selected are nearest to."""
-        return self._mean(lambda scores: len(set(scores.of_top("ghn_seed").tolist())))
+        """Distinct hypernetworks that the selected are nearest to; NaN where there is nothing to be near to."""
+        return self._mean(lambda scores: len(set(scores.of_top("ghn_seed").tolist()) - {NO_SEED}) or math.nan)
 
     @cached_property
     def ghn_distance(self) -> float:

@@ -18,7 +18,7 @@ from nnbench.store.store import Store
 from nnbench.tasks.policies.tracks import Track, load_track
 from nnbench.tasks.registry import TASKS, load_task
 from nnbench.tasks.task import Task
-from nnbench.tasks.zoo.manifest import SHIPPED, read_index, verify
+from nnbench.tasks.zoo.manifest import read_index, shipped_folder, verify
 
 if TYPE_CHECKING:  # opening a zoo takes torch, which tables do not need
     from nnbench.tasks.zoo.zoo import Zoo
@@ -151,7 +151,7 @@ class Results:
 
     def zoo_folder(self, task: str) -> Path | None:
         """Where the task's zoo lies; None where it has none."""
-        folder = self._zoos.get(task, SHIPPED / task)
+        folder = self._zoos.get(task, shipped_folder(task, self.track.source))
         return folder if folder.exists() else None
 
     def zoo_index(self, task: str) -> list[dict[str, Any]]:

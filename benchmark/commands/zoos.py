@@ -10,28 +10,32 @@ from nnbench.folders import RESULTS, RUNS, require_usable
 
 def build(
     task: str = TASK,
+    source: Literal["hypernetworks", "sgd"] = "hypernetworks",
     preset: Literal["cpu", "paper"] = "cpu",
     hypernetworks: int | None = None,
     held_out: bool = False,
+    seeds: int | None = None,
     expert: Path | None = None,
     workers: int | None = None,
     work: Path = RUNS / "distillation",
-    out: Path = RUNS / "zoo",
+    out: Path | None = None,
     json: bool = False,
 ) -> None:
-    """Distil an expert into hypernetworks and validate the policies they write. Goes on where a killed build stopped.
+    """Distil an expert into policies, and validate them. Goes on where a killed build stopped.
 
     `--zoo runs/zoo` then makes other commands use what this one built.
 
     Args:
         task: ManiSkill environment, or a Python file that defines a task.
-        preset: The paper's numbers, for a cluster, or those for two cores.
+        source: Let hypernetworks write the policies, or train each policy by itself (sgd).
+        preset: The paper's numbers, for a cluster, or those for two cores. Of hypernetworks.
         hypernetworks: How many, default the preset's; their seeds are 0, 1, ...
         held_out: Let the hypernetworks learn the held-out architectures too.
+        seeds: Policies per architecture that are trained by themselves, default 32; their seeds are 0, 1, ...
         expert: An expert.safetensors, default the one that `nnbench expert train` wrote, else the one that ships.
-        workers: Simulation processes, default one per core.
+        workers: Processes that simulate or train, default one per core.
         work: Folder for what is needed only while building.
-        out: Folder for zoos, one folder per task.
+        out: Folder for zoos, one folder per task; default runs/zoo, of the source sgd runs/zoo-sgd.
         json: Print what the finished zoo holds as JSON.
     """
     from nnbench.errors import InputError
@@ -42,16 +46,29 @@ def build(
     from nnbench.tasks.zoo.expert import load_expert
 
     loaded = load_task(task)
-    count, config = presets.preset(preset, loaded)
-    config = replace(config, architectures="space" if held_out else "train")
-    if hypernetworks is not None and not 1 <= hypernetworks <= presets.MOST_HYPERNETWORKS:
-        raise InputError(f"--hypernetworks {hypernetworks}: expected at least 1, at most {presets.MOST_HYPERNETWORKS}")
+    config: presets.DistillationConfig | presets.DirectConfig
+    if source == "sgd":
+        if preset != "cpu" or hypernetworks is not None or held_out:
+            raise InputError(
+                "--preset, --hypernetworks, --held-out: no hypernetworks with --source sgd; leave them out"
+            )
+        count, config = presets.DIRECT_SEEDS if seeds is None else seeds, presets.DirectConfig()
+    elif seeds is not None:
+        raise InputError(f"--seeds {seeds}: expected with --source sgd only; --hypernetworks says how many")
+    else:
+        count, distillation = presets.preset(preset, loaded)
+        config = replace(distillation, architectures="space" if held_out else "train")
+        count = count if hypernetworks is None else hypernetworks
+    if not 1 <= count <= presets.MOST_SEEDS:
+        option = "--seeds" if source == "sgd" else "--hypernetworks"
+        raise InputError(f"{option} {count}: expected at least 1, at most {presets.MOST_SEEDS}")
+    out = out if out is not None else RUNS / ("zoo-sgd" if source == "sgd" else "zoo")
     for folder in (work, out):
         require_usable(folder)
-    source = expert or expert_file(RUNS, loaded.name)
-    load_expert(source)  # before anything is started
+    teacher = expert or expert_file(RUNS, loaded.name)
+    load_expert(teacher)  # before anything is started
     with Simulator(loaded, workers) as simulator:
-        build_zoo(simulator, source, work / loaded.name, out / loaded.name, range(hypernetworks or count), config)
+        build_zoo(simulator, teacher, work / loaded.name, out / loaded.name, range(count), config)
     verify(task, out, workers=workers, json=json)
 
 
@@ -70,7 +87,7 @@ def verify(
     from nnbench.errors import InputError
     from nnbench.tasks.registry import load_task
     from nnbench.tasks.simulation.workers import Simulator
-    from nnbench.tasks.zoo.manifest import SHIPPED, read_index
+    from nnbench.tasks.zoo.manifest import SHIPPED, read_index, seeds_of, source_of
     from nnbench.tasks.zoo.manifest import verify as verify_files
     from nnbench.tasks.zoo.validation import roll_out_again
     from nnbench.zoos import zoo_folder
@@ -78,9 +95,11 @@ def verify(
     loaded = load_task(task)
     directory = zoo_folder(task, zoo) or SHIPPED / loaded.name
     manifest = verify_files(directory, loaded)
+    by_hypernetworks = source_of(manifest) == "hypernetworks"
     found = {
         "zoo": directory,
-        "hypernetworks": len(manifest["ghn_seeds"]),
+        "source": source_of(manifest),
+        "hypernetworks" if by_hypernetworks else "seeds": len(seeds_of(manifest)),
         "training_policies": manifest["policies"],
         "valid_policies": manifest["valid_policies"],
     }
@@ -94,8 +113,9 @@ def verify(
     if json:
         print_json(found | {"rolled_out_again": asdict(again) if again else None})
         return
+    made = "hypernetworks" if by_hypernetworks else "policies of each architecture, trained one by one"
     print(
-        f"{directory}: whole; {found['hypernetworks']} hypernetworks, {found['valid_policies']} of "
+        f"{directory}: whole; {len(seeds_of(manifest))} {made}; {found['valid_policies']} of "
         f"{found['training_policies']} training policies are valid"
     )
     if again:

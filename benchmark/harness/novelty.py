@@ -4,6 +4,9 @@ Weights are compared after matching the neurons, so that a copy with reordered n
 compared on states that the zoo stores, which works across architectures. Neither distance says much by itself, so each
 is stored with a spread: how far the policies of different hypernetworks (GHNs) are from one another.
 
+Where no hypernetworks wrote the zoo, its policies are those that were trained one by one, of all 81 listed
+architectures. A sample of another architecture then has no policy to be compared with by weights.
+
 S samples, T training policies, N states, O observation and A action dimensions, P parameters, L layers.
 """
 
@@ -18,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nnbench.errors import InputError
+from nnbench.store.schemas import NO_SEED
 from nnbench.tasks.policies.architectures import Architecture, Splits, architecture_name
 from nnbench.tasks.policies.mlp import (
     Weights,
@@ -40,10 +44,10 @@ _ACTIONS_AT_ONCE = 16
 
 
 class Neighbour(NamedTuple):
-    """The hypernetwork's policy that is nearest to a sample by its weights."""
+    """The zoo's policy of the architecture that is nearest to a sample by its weights."""
 
     seed: int
-    """Of the hypernetwork."""
+    """Of the hypernetwork, or of the policy's own training."""
     distance: float
     """L2, neurons matched."""
 
@@ -53,7 +57,7 @@ class Lookalike(NamedTuple):
 
     arch: Architecture
     seed: int
-    """Of the hypernetwork that wrote it."""
+    """As of `Neighbour`."""
     distance: float
     """Mean over the states of the L2 distance of the actions."""
 
@@ -93,14 +97,14 @@ class Novelty:
 
     def _beside_the_zoo(self, sample: Weights) -> dict[str, Any]:
         arch = architecture_of(sample)
-        policies = self._zoo.hypernetwork_policies(arch)
-        ghn = nearest_by_weights(sample, policies)
+        policies = self._zoo.policies(arch)
+        near = nearest_by_weights(sample, policies) if policies else Neighbour(NO_SEED, float("nan"))
         if arch not in self._spreads:
             self._spreads[arch] = spread_by_weights(policies)
         similar = self._bank.nearest(sample)
         return {
-            "ghn_seed": ghn.seed,
-            "ghn_distance": ghn.distance,
+            "ghn_seed": near.seed,
+            "ghn_distance": near.distance,
             "ghn_spread": self._spreads[arch],
             "action_arch": architecture_name(similar.arch),
             "action_seed": similar.seed,
@@ -110,7 +114,8 @@ class Novelty:
 
     @cached_property
     def _bank(self) -> "ActionBank":
-        return ActionBank.of(self._zoo.training_set(), self._zoo.states)
+        alone = self._zoo.source_name == "sgd"
+        return ActionBank.of(self._zoo.training_set(), self._zoo.states, trained_alone=alone)
 
 
 def nearest_by_weights(sample: Weights, policies: Mapping[int, Weights]) -> Neighbour:
@@ -157,18 +162,24 @@ class ActionBank:
     """The actions of all training policies in the states that the zoo stores."""
 
     states: Tensor  # (N, O)
-    origins: tuple[tuple[Architecture, int], ...]  # (T,) architecture and GHN seed
+    origins: tuple[tuple[Architecture, int], ...]  # (T,) architecture and seed
+    writers: Tensor  # (T,) equal for policies that one hypernetwork wrote
     actions: Tensor  # (T, N, A), within [-1, 1]
 
     @classmethod
-    def of(cls, training: TrainingSet, states: Tensor) -> "ActionBank":
-        """Of the training policies of all architectures; states are (N, O), standardised."""
+    def of(cls, training: TrainingSet, states: Tensor, *, trained_alone: bool = False) -> "ActionBank":
+        """Of the training policies of all architectures; states are (N, O), standardised.
+
+        `trained_alone`: policies of equal seeds are not of one hypernetwork, each was trained by itself.
+        """
         policies = {
             (arch, seed): weights
             for arch in training.architectures
             for seed, weights in training.networks(arch).items()
         }
-        return cls(states, tuple(policies), torch.stack([act(weights, states) for weights in policies.values()]))
+        writers = torch.arange(len(policies)) if trained_alone else torch.tensor([seed for _, seed in policies])
+        actions = torch.stack([act(weights, states) for weights in policies.values()])
+        return cls(states, tuple(policies), writers, actions)
 
     def nearest(self, sample: Weights) -> Lookalike:
         """The training policy whose actions are the most similar to the sample's."""
@@ -180,10 +191,9 @@ class ActionBank:
     def spread(self) -> float:
         """The median distance from a training policy to the nearest one of another hypernetwork, over at most a hundred
         training policies; NaN where all are of one hypernetwork."""
-        seeds = torch.tensor([seed for _, seed in self.origins])
-        found = []
-        for position in np.linspace(0, len(seeds) - 1, min(_SPREAD_ACTIONS, len(seeds))).round().astype(int):
-            others = self._distances(self.actions[position])[seeds != seeds[position]]
+        count, found = len(self.writers), []
+        for position in np.linspace(0, count - 1, min(_SPREAD_ACTIONS, count)).round().astype(int):
+            others = self._distances(self.actions[position])[self.writers != self.writers[position]]
             if len(others):
                 found.append(float(others.min()))
         return float(np.median(found)) if found else float("nan")

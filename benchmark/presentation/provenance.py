@@ -9,6 +9,7 @@ from typing import Any
 from nnbench.presentation.tables import MISSING, Grid
 from nnbench.protocol import Protocol
 from nnbench.store.checkpoints import Budget
+from nnbench.tasks.zoo.manifest import seeds_of, source_of
 
 
 def list_budgets(budgets: Sequence[Budget]) -> Grid:
@@ -68,14 +69,20 @@ def _hash_of(manifest: Mapping[str, Any], ending: str) -> str:
 
 def describe_zoo(manifest: Mapping[str, Any]) -> dict[str, str]:
     """How it was made, from its manifest."""
-    return {
-        "hypernetworks": str(len(manifest["ghn_seeds"])),
-        "training policies": f"{manifest['valid_policies']} of {manifest['policies']} passed the filter",
-        "filter": listed(manifest["filter"]),
-        "distillation": listed(manifest["distillation"]),
-        "splits sha256": manifest["splits_sha256"],
-        "versions": listed(manifest["versions"]),
-    } | {f"{name} sha256": value for name, value in manifest["files"].items()}
+    by_hypernetworks, count = source_of(manifest) == "hypernetworks", str(len(seeds_of(manifest)))
+    made = {"hypernetworks": count} if by_hypernetworks else {"policies of an architecture, trained one by one": count}
+    numbers = "distillation" if by_hypernetworks else "training"
+    return (
+        made
+        | {
+            "training policies": f"{manifest['valid_policies']} of {manifest['policies']} passed the filter",
+            "filter": listed(manifest["filter"]),
+            numbers: listed(manifest[numbers]),
+            "splits sha256": manifest["splits_sha256"],
+            "versions": listed(manifest["versions"]),
+        }
+        | {f"{name} sha256": value for name, value in manifest["files"].items()}
+    )
 
 
 def describe_alignment(manifest: Mapping[str, Any]) -> dict[str, str]:

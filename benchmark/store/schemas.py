@@ -14,6 +14,9 @@ def _required(name: str, kind: Any) -> Any:
     return pa.field(name, kind, nullable=False)
 
 
+NO_SEED = -1
+"""The `ghn_seed` of a sample whose architecture the zoo has no policy of; its distance and spread are NaN."""
+
 _STAGE = pa.dictionary(pa.int8(), pa.string())
 
 ROLLOUT_SCHEMA = pa.schema(
@@ -64,9 +67,9 @@ POLICY_SCHEMA = pa.schema(
     [
         *_SAMPLE,
         _required("rank", pa.int16()),
-        _required("ghn_seed", pa.int32()),  # hypernetwork whose policy of this architecture is nearest
+        _required("ghn_seed", pa.int32()),  # of the zoo's policy of this architecture that is nearest, NO_SEED if none
         _required("ghn_distance", pa.float32()),  # L2 to that policy, neurons matched
-        _required("ghn_spread", pa.float32()),  # how far the hypernetworks' policies are from their nearest
+        _required("ghn_spread", pa.float32()),  # how far the zoo's policies are from their nearest
         _required("other_l2", pa.float32()),  # to the nearest other sample of this architecture, NaN if there is none
         _required("other_cosine", pa.float32()),  # of the most similar other sample
         _required("action_arch", pa.string()),  # training policy whose actions are the most similar

@@ -22,8 +22,12 @@ from nnbench.tasks.policies.architectures import (
     parse_architecture,
 )
 
-Source = Literal["hypernetworks", "sgd"]
-"""What wrote the policies: hypernetworks, or gradient descent on each policy by itself."""
+SourceName = Literal["hypernetworks", "sgd"]
+"""What the policies come from: hypernetworks wrote them, or each was trained by itself (stochastic gradient descent).
+"""
+
+WITH_PAPERS_SPLITS: Mapping[SourceName, str] = {"hypernetworks": "paper", "sgd": "sgd"}
+"""By source the track that has the paper's splits."""
 
 _FOLDER = Path(__file__).parent / "tracks"
 _KEYS = ("asks", "source", "train", "unseen", "seen")
@@ -38,7 +42,7 @@ class Track:
     name: str
     asks: str
     """The question, in a sentence."""
-    source: Source
+    source: SourceName
     splits: Splits
     origin: str
     """What `load_track` makes the same track of: the name, or the path of a file."""
@@ -120,14 +124,14 @@ def _read(path: Path, origin: str) -> Track:
     if not isinstance(asks := raw.get("asks"), str) or not asks.strip():
         raise InputError(f"{path}: asks = {asks!r}, expected what the track asks, in a sentence")
     source = raw.get("source", "hypernetworks")
-    if source not in get_args(Source):
-        raise InputError(f"{path}: source = {source!r}, expected one of {', '.join(get_args(Source))}")
+    if source not in get_args(SourceName):
+        raise InputError(f"{path}: source = {source!r}, expected one of {', '.join(get_args(SourceName))}")
     if path.stem == "paper":
         raise InputError(f"{path}: paper is the name of a track that ships; call the file otherwise")
     return Track(path.stem, asks, source, _splits(path, raw, source), origin)
 
 
-def _splits(path: Path, raw: Mapping[str, Any], source: Source) -> Splits:
+def _splits(path: Path, raw: Mapping[str, Any], source: SourceName) -> Splits:
     """Those of a file: what it leaves out is the paper's, or follows from the rest."""
     paper = load_splits()
     space = (*paper.train, *paper.unseen)

@@ -2,19 +2,15 @@
 
 One architecture, one pool of the expert's states, equal batches and equal numbers of Adam steps. The weights are either
 written by a GHN, or trained directly. The rows are for table 1 and figure 3.
-
-S seeds, L layers, M the largest width.
 """
 
-import math
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from nnbench.tasks.files import file_sha256, write_json, write_rows
@@ -24,7 +20,8 @@ from nnbench.tasks.policies.mlp import Weights, nearest_neighbours
 from nnbench.tasks.simulation.workers import Simulator
 from nnbench.tasks.tensors import load_tensors, save_tensors
 from nnbench.tasks.zoo.build import refuse_other_work, used_versions
-from nnbench.tasks.zoo.distillation import learn_from
+from nnbench.tasks.zoo.direct import DirectPolicies
+from nnbench.tasks.zoo.distillation import learn_from, pool_file_of
 from nnbench.tasks.zoo.ghn import GHNConfig, GHNEnsemble
 from nnbench.tasks.zoo.manifest import ZooError
 from nnbench.tasks.zoo.presets import DistillationConfig, PoolConfig
@@ -55,38 +52,6 @@ class AlignmentConfig:
     episodes: int = 64
 
 
-class DirectPolicies(nn.Module):
-    """S policies of one architecture whose weights are parameters, initialised as `nn.Linear` is."""
-
-    def __init__(self, seeds: Sequence[int], arch: Architecture, observation_dim: int, action_dim: int) -> None:
-        super().__init__()
-        self.seeds, self.shapes = tuple(seeds), parameter_shapes(arch, observation_dim, action_dim)
-        side, layers = max(*arch, observation_dim, action_dim), len(arch) + 1
-        self.weights = nn.Parameter(torch.zeros(len(seeds), 1, layers, side, side))
-        self.biases = nn.Parameter(torch.zeros(len(seeds), 1, layers, side))
-        for s, seed in enumerate(seeds):
-            generator = torch.Generator().manual_seed(seed)
-            for key, shape in self.shapes.items():
-                fan_in = self.shapes[key.replace("bias", "weight")][1]
-                self._view(s, key).data.copy_((2 * torch.rand(shape, generator=generator) - 1) / math.sqrt(fan_in))
-
-    def forward(self, widths: Tensor) -> tuple[Tensor, Tensor]:
-        """Weights (S, 1, L, M, M) and biases (S, 1, L, M). Entries outside the policy have no gradient and stay 0."""
-        del widths  # there is one architecture only
-        return self.weights, self.biases
-
-    @torch.no_grad()
-    def policies(self, arch: Architecture) -> dict[int, Weights]:
-        """The policies by seed."""
-        del arch
-        return {seed: {key: self._view(s, key).clone() for key in self.shapes} for s, seed in enumerate(self.seeds)}
-
-    def _view(self, s: int, key: str) -> Tensor:
-        layer, kind = key.split(".")
-        field = (self.weights if kind == "weight" else self.biases)[s, 0, int(layer) // 2]
-        return field[tuple(slice(size) for size in self.shapes[key])]
-
-
 def compare(
     simulator: Simulator, distillation: Path, work: Path, out: Path, config: AlignmentConfig
 ) -> list[dict[str, Any]]:
@@ -95,7 +60,7 @@ def compare(
     Learns from the pool of states in `distillation`; finished policies in `work` are kept. Raises
     ZooError where there is no pool of this task.
     """
-    task, pool_file = simulator.task, distillation / "pool.safetensors"
+    task, pool_file = simulator.task, pool_file_of(distillation)
     if not pool_file.exists():
         raise ZooError(f"{pool_file}: no states to learn from; `nnbench zoo build --task {task.name}` gathers them")
     made, remedy = distillation / "made-with.json", f"delete {distillation} and gather the states anew"

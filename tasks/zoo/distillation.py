@@ -22,7 +22,7 @@ from nnbench.tasks.policies.mlp import Weights
 from nnbench.tasks.simulation.workers import Simulator
 from nnbench.tasks.tensors import load_tensors, save_tensors
 from nnbench.tasks.training_state import load_training_state, save_training_state
-from nnbench.tasks.zoo.ghn import GHNEnsemble, act
+from nnbench.tasks.zoo.ghn import GHNEnsemble
 from nnbench.tasks.zoo.presets import DaggerConfig, DistillationConfig, PoolConfig
 from nnbench.tasks.zoo.states import LabelledStates, gather
 
@@ -32,11 +32,11 @@ _REMEDY = "delete it and run the same command again, which makes it anew"
 
 
 class Ensemble(Protocol):
-    """S networks that write policies, each with a seed of its own; `GHNEnsemble` is one."""
+    """S networks that are trained side by side, each with a seed of its own: GHNs, or policies themselves."""
 
     seeds: tuple[int, ...]
 
-    def __call__(self, widths: Tensor) -> tuple[Tensor, Tensor]: ...
+    def actions(self, widths: Tensor, observations: Tensor) -> Tensor: ...
 
     def parameters(self) -> Iterator[nn.Parameter]: ...
 
@@ -70,9 +70,14 @@ def ensemble_file(directory: Path, seeds: Sequence[int]) -> Path:
     return directory / "ensemble" / f"ghns-{seeds[0]}-{seeds[-1]}.safetensors"
 
 
+def pool_file_of(directory: Path) -> Path:
+    """Where `build_pool` keeps the pool."""
+    return directory / "pool.safetensors"
+
+
 def build_pool(simulator: Simulator, expert: Weights, directory: Path, config: DistillationConfig) -> LabelledStates:
     """Train the pilot and gather the pool. Finished files in `directory` are kept."""
-    pool_file, numbers = directory / "pool.safetensors", config.pool
+    pool_file, numbers = pool_file_of(directory), config.pool
     assert numbers is not None
     if pool_file.exists():
         return LabelledStates.load(pool_file)
@@ -92,16 +97,21 @@ def _architectures(config: DistillationConfig) -> tuple[Architecture, ...]:
 
 
 def learn_from(
-    pool: LabelledStates, ensemble: Ensemble, architectures: Sequence[Architecture], config: DistillationConfig
+    pool: LabelledStates,
+    ensemble: Ensemble,
+    architectures: Sequence[Architecture],
+    config: DistillationConfig,
+    *,
+    quiet: bool = False,
 ) -> None:
-    """Train all members on the pool, each on batches of its own."""
+    """Train all members on the pool, each on batches of its own; `quiet` without a progress bar."""
     numbers = config.pool
     assert numbers is not None
     optimizer = torch.optim.Adam(ensemble.parameters(), numbers.learning_rate, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, numbers.learning_rate, numbers.updates, pct_start=0.05, cycle_momentum=False
     )
-    name = f"{type(ensemble).__name__} {ensemble.seeds[0]}-{ensemble.seeds[-1]}"
+    name = None if quiet else f"{type(ensemble).__name__} {ensemble.seeds[0]}-{ensemble.seeds[-1]}"
     _fit(ensemble, optimizer, pool, architectures, numbers, config.gradient_norm, schedule.step, description=name)
 
 
@@ -150,19 +160,18 @@ def _fit(
     gradient_norm: float,
     after_step: Callable[[], None] | None = None,
     *,
-    description: str,
+    description: str | None,
     stream: int = 0,
 ) -> None:
-    """Minimise the mean squared error of the written policies' actions, every member on batches of its own."""
+    """Minimise the mean squared error of the policies' actions, every member on batches of its own."""
     widths = torch.tensor(architectures)
     generators = [torch.Generator().manual_seed(1_000_003 * stream + seed) for seed in ensemble.seeds]
-    bar = tqdm(range(numbers.updates), desc=description, leave=False, disable=None)
+    bar = tqdm(range(numbers.updates), desc=description, leave=False, disable=True if description is None else None)
     for step in bar:
         pick = torch.stack([torch.randperm(len(widths), generator=g)[: numbers.architectures] for g in generators])
         shape = (numbers.architectures, numbers.batch)
         index = torch.stack([torch.randint(len(states.actions), shape, generator=g) for g in generators])  # (S, A, B)
-        weights, biases = ensemble(widths[pick])
-        actions = act(weights, biases, states.observations[index])[..., : states.actions.shape[1]]
+        actions = ensemble.actions(widths[pick], states.observations[index])
         loss = (actions - states.actions[index]).square().mean(dim=(1, 2, 3))  # (S,)
         optimizer.zero_grad()
         loss.sum().backward()

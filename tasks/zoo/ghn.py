@@ -188,6 +188,11 @@ class GHNEnsemble(nn.Module):
         scale = torch.sqrt(2 / inputs.to(weights))[..., None, None]
         return weights * scale * (rows[..., :, None] & columns[..., None, :]), biases * rows
 
+    def actions(self, widths: Tensor, observations: Tensor) -> Tensor:
+        """What policies of hidden widths (S, A, L - 1) do in observations (S, A, B, O): (S, A, B, action_dim)."""
+        weights, biases = self(widths)
+        return act(weights, biases, observations)[..., : self.action_dim]
+
     @torch.no_grad()
     def policies(self, arch: Architecture) -> dict[int, Weights]:
         """What each hypernetwork writes for this architecture, by its seed; widths up to M.

@@ -10,18 +10,17 @@ from nnbench.errors import NnbenchError
 from nnbench.tasks.files import parse_rows
 from nnbench.tasks.integrity import DamagedError, read_manifest, read_stored
 from nnbench.tasks.policies.architectures import load_splits, parse_architecture
+from nnbench.tasks.policies.tracks import SourceName
 from nnbench.tasks.task import Task
 
 SHIPPED = Path(__file__).parents[1] / "zoos"
 """The zoos that come with the package, one folder per task."""
 
-FILES = ("ghns.safetensors", "expert.safetensors", "states.safetensors", "index.parquet")
-"""What a zoo's folder holds beside the manifest."""
+POLICIES: dict[SourceName, str] = {"hypernetworks": "ghns.safetensors", "sgd": "policies.safetensors"}
+"""By source, the file that the policies come from."""
 
 _STATED = {
     "task": str,
-    "ghn_seeds": list,
-    "distillation": dict,
     "filter": dict,
     "splits_sha256": str,
     "standardiser_sha256": str,
@@ -29,9 +28,36 @@ _STATED = {
     "versions": dict,
 }
 """What a manifest states, and its type."""
+_STATED_BY: dict[SourceName, dict[str, type]] = {
+    "hypernetworks": {"ghn_seeds": list, "distillation": dict},
+    "sgd": {"seeds": list, "training": dict},
+}
+"""The same, of the manifests of one source: how many seeds, and how they were made."""
 _REMEDY = "restore it, or build the zoo anew"
 
 T = TypeVar("T")
+
+
+def shipped_folder(task: str, source: SourceName) -> Path:
+    """Where the zoo of a task and source would lie that ships."""
+    return SHIPPED / (task if source == "hypernetworks" else f"{task}-{source}")
+
+
+def files_of(source: SourceName) -> tuple[str, ...]:
+    """What a zoo's folder holds beside the manifest."""
+    return (POLICIES[source], "expert.safetensors", "states.safetensors", "index.parquet")
+
+
+def source_of(manifest: Mapping[str, Any]) -> SourceName:
+    """What the zoo's policies come from; manifests of hypernetworks need not say it."""
+    source: SourceName = manifest.get("source", "hypernetworks")
+    return source
+
+
+def seeds_of(manifest: Mapping[str, Any]) -> list[int]:
+    """One per hypernetwork, or per policy of an architecture."""
+    seeds: list[int] = manifest["ghn_seeds" if source_of(manifest) == "hypernetworks" else "seeds"]
+    return seeds
 
 
 class ZooError(NnbenchError, ValueError):
@@ -75,7 +101,7 @@ def verify(directory: Path, task: Task) -> dict[str, Any]:
             f"{path}: built by other code of {task.name} than {task.file or 'what ships'} is now; restore the task's "
             "file, or build the zoo anew"
         )
-    for file in {*FILES, *manifest["files"]}:
+    for file in {*files_of(source_of(manifest)), *manifest["files"]}:
         read_zoo_file(directory, manifest, file, len)
     return manifest
 
@@ -93,7 +119,11 @@ def read_zoo_manifest(directory: Path, task: Task | None = None) -> dict[str, An
             f"runs/zoo/{name} uses it"
         )
     manifest = read_manifest(path, _REMEDY, sums=SHIPPED)
-    if wrong := [name for name, kind in _STATED.items() if not isinstance(manifest.get(name), kind)]:
+    if source_of(manifest) not in [*POLICIES]:  # it may be any JSON
+        known = ", ".join(POLICIES)
+        raise DamagedError(path, f"a zoo of the source {source_of(manifest)!r}, expected one of {known}", _REMEDY)
+    stated = _STATED_BY[source_of(manifest)] | _STATED
+    if wrong := [name for name, kind in stated.items() if not isinstance(manifest.get(name), kind)]:
         raise DamagedError(path, f"not a zoo's manifest: {', '.join(wrong)} missing or of another type", _REMEDY)
     if strange := [name for name in manifest["files"] if Path(name).name != name]:
         raise DamagedError(path, f"not a zoo's manifest: it names {', '.join(strange)}, no files beside it", _REMEDY)

@@ -1,4 +1,4 @@
-"""How many hypernetworks a zoo is made of, and how they are trained."""
+"""How many hypernetworks or policies a zoo is made of, and how they are trained."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -7,8 +7,10 @@ from nnbench.errors import InputError
 from nnbench.tasks.task import Task
 from nnbench.tasks.zoo.ghn import GHNConfig
 
-MOST_HYPERNETWORKS = 10_000
-"""Far more than the paper's 128, and few enough that their seeds and policies are numbers of a table."""
+MOST_SEEDS = 10_000
+"""Far more than the paper's 128, and few enough that seeds and policies are numbers of a table."""
+DIRECT_SEEDS = 32
+"""Policies of an architecture that are trained one by one: as many as hypernetworks write with the preset `cpu`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +65,21 @@ class DistillationConfig:
     """The 64 that generators learn from, or all 72 of the space, which includes the held-out ones."""
     gradient_norm: float = 1.0
     seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class DirectConfig:
+    """Policies that are trained one by one on the expert's actions in a pool of states."""
+
+    states: DistillationConfig = field(default_factory=DistillationConfig)
+    """How the pool was gathered."""
+    updates: int = 3_000
+    """Adam steps of a policy."""
+    batch: int = 256
+    """States per step."""
+    learning_rate: float = 2e-3
+    """The peak, as of `PoolConfig`."""
+    gradient_norm: float = 1.0
 
 
 def preset(name: Literal["cpu", "paper"], task: Task) -> tuple[int, DistillationConfig]:

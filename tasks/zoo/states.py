@@ -17,7 +17,7 @@ from nnbench.tasks.policies.mlp import GaussianActor, MixtureActor, PolicyActor,
 from nnbench.tasks.simulation.episodes import join_episodes
 from nnbench.tasks.simulation.workers import SCENES_PER_WORKER, Rollout, Simulator
 from nnbench.tasks.tensors import load_tensors, save_tensors
-from nnbench.tasks.zoo.ghn import GHNEnsemble
+from nnbench.tasks.zoo.sources import Source
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class LabelledStates:
 def gather(
     simulator: Simulator,
     expert: Weights,
-    student: GHNEnsemble,
+    student: Source,
     architectures: Sequence[Architecture],
     beta: np.ndarray,
     noise: np.ndarray,
@@ -83,11 +83,11 @@ def gather(
     return LabelledStates(torch.from_numpy(task.standardiser(observations)), torch.from_numpy(actions))
 
 
-def sample_states(simulator: Simulator, expert: Weights, ensemble: GHNEnsemble, count: int) -> Tensor:
-    """States to compare policies in, (count, O), standardised: the expert and policies of the first GHN visit them."""
+def sample_states(simulator: Simulator, expert: Weights, source: Source, count: int) -> Tensor:
+    """States to compare policies in, (count, O), standardised: the expert and policies of the first seed visit them."""
     episodes = 64
     beta = np.resize([0.0, 1.0], episodes)
     train, silent = load_splits().train, np.zeros(episodes)
-    visited = gather(simulator, expert, ensemble, train, beta, silent, (ensemble.seeds[0], 2), "states")
+    visited = gather(simulator, expert, source, train, beta, silent, (source.seeds[0], 2), "states")
     chosen = torch.randperm(len(visited.observations), generator=torch.Generator().manual_seed(0))[:count]
     return visited.observations[chosen].contiguous()

@@ -12,11 +12,12 @@ from nnbench.tasks.files import write_json
 from nnbench.tasks.integrity import parse_sealed, read_stored, seal
 from nnbench.tasks.policies.architectures import architecture_name, load_splits, parse_architecture
 from nnbench.tasks.policies.mlp import PolicyActor, Weights, flatten_weights
+from nnbench.tasks.policies.tracks import WITH_PAPERS_SPLITS
 from nnbench.tasks.simulation.episodes import join_episodes
 from nnbench.tasks.simulation.workers import SCENES_PER_WORKER, Rollout, Simulator
 from nnbench.tasks.task import Filter
-from nnbench.tasks.zoo.ghn import GHNEnsemble
-from nnbench.tasks.zoo.manifest import ZooError, read_index, verify
+from nnbench.tasks.zoo.manifest import ZooError, read_index, source_of, verify
+from nnbench.tasks.zoo.sources import Source
 from nnbench.tasks.zoo.zoo import Zoo
 
 SPREAD = {"return": 1.7, "success_once": 0.13, "success_at_end": 0.13}
@@ -51,9 +52,7 @@ def score_policies(simulator: Simulator, policies: list[Weights], policy_filter:
     ]
 
 
-def validate(
-    simulator: Simulator, ensemble: GHNEnsemble, directory: Path, policy_filter: Filter
-) -> list[dict[str, Any]]:
+def validate(simulator: Simulator, source: Source, directory: Path, policy_filter: Filter) -> list[dict[str, Any]]:
     """Roll out every policy of all 81 architectures.
 
     `directory` gets one file per architecture; finished files are kept.
@@ -64,18 +63,18 @@ def validate(
     for arch in tqdm(archs, desc=f"validate {simulator.task.name}", unit="arch", disable=None):
         path = directory / f"{architecture_name(arch)}.json"
         if not path.exists():
-            policies = ensemble.policies(arch)
+            policies = source.policies(arch)
             scores = score_policies(simulator, list(policies.values()), policy_filter)
             described = [
                 {
                     "task": simulator.task.name,
-                    "ghn_seed": ghn_seed,
+                    "ghn_seed": seed,
                     "arch": architecture_name(arch),
                     "partition": splits.partition(arch),
                     "parameters": flatten_weights(policy).numel(),
                     "episodes": policy_filter.episodes,
                 }
-                for ghn_seed, policy in policies.items()
+                for seed, policy in policies.items()
             ]
             write_json(path, seal({"rows": [row | score for row, score in zip(described, scores, strict=True)]}))
         rows += read_stored(path, _parse_scores, "delete it and run the same command again, which makes it anew")
@@ -120,10 +119,11 @@ def roll_out_again(simulator: Simulator, directory: Path, count: int) -> Repetit
     Raises ZooError where the record of one, or the mean of all, differs by more than rounding errors explain.
     """
     task = simulator.task
-    zoo, manifest = Zoo.open(task.source, directory), verify(directory, task)
+    manifest = verify(directory, task)
+    zoo = Zoo.open(task.source, directory, WITH_PAPERS_SPLITS[source_of(manifest)])
     index = read_index(directory)
     rows = [index[i] for i in np.linspace(0, len(index) - 1, count).round().astype(int)]
-    policies = [zoo.hypernetwork_policies(parse_architecture(row["arch"]))[row["ghn_seed"]] for row in rows]
+    policies = [zoo.policies(parse_architecture(row["arch"]))[row["ghn_seed"]] for row in rows]
     policy_filter = Filter(**manifest["filter"])
     scores = score_policies(simulator, policies, policy_filter)
     differences = np.array(
@@ -136,7 +136,7 @@ def roll_out_again(simulator: Simulator, directory: Path, count: int) -> Repetit
         if np.any(np.abs(difference) > limits):
             recorded = {name: row[name] for name in score}
             raise ZooError(
-                f"{directory / 'index.parquet'}: GHN {row['ghn_seed']} on {row['arch']} scored {score}, recorded is "
+                f"{directory / 'index.parquet'}: seed {row['ghn_seed']} of {row['arch']} scored {score}, recorded is "
                 f"{recorded}; {remedy}"
             )
     mean = differences.mean(axis=0)

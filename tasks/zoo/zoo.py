@@ -1,12 +1,14 @@
-"""The zoo: an ensemble of GHNs, the policies they write, and each policy's validation score.
+"""The zoo: policies, what they come from, and each policy's validation score.
 
-On disk are the GHNs (bfloat16), the expert they were distilled from, states to compare policies on, an index of scores
-and a manifest with the hash of every file. Policies are not stored: the GHNs write them when first asked for.
+On disk are GHNs (bfloat16), which write the policies when first asked for, or else the policies themselves (float16).
+Beside them are the expert that they learned from, states to compare policies on, an index of scores, and a manifest
+with the hash of every file.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import torch
 
@@ -20,7 +22,17 @@ from nnbench.tasks.task import Filter, Task
 from nnbench.tasks.tensors import parse_tensors
 from nnbench.tasks.zoo.filtering import keep_best
 from nnbench.tasks.zoo.ghn import GHNConfig, GHNEnsemble
-from nnbench.tasks.zoo.manifest import SHIPPED, read_index, read_zoo_file, verify
+from nnbench.tasks.zoo.manifest import (
+    POLICIES,
+    ZooError,
+    read_index,
+    read_zoo_file,
+    seeds_of,
+    shipped_folder,
+    source_of,
+    verify,
+)
+from nnbench.tasks.zoo.sources import Source, StoredPolicies
 
 
 class Zoo:
@@ -31,7 +43,7 @@ class Zoo:
         task: Task,
         directory: Path,
         track: Track,
-        ensemble: GHNEnsemble,
+        source: Source,
         valid: dict[Architecture, set[int]],
         states: torch.Tensor,
         manifest_sha256: str,
@@ -43,7 +55,9 @@ class Zoo:
         """Identity of what is learned from: of the hash of the manifest, and of the track."""
         self.states = states
         """States to compare policies in, (1024, O), standardised."""
-        self._ensemble = ensemble
+        self.source_name = track.source
+        """What the policies come from."""
+        self._source = source
         self._valid = valid
         self._written: dict[Architecture, dict[int, Weights]] = {}
         self._digests: dict[Architecture, list[str]] = {}
@@ -56,16 +70,15 @@ class Zoo:
         ZooError and DamagedError as `verify` does.
         """
         task, track = load_task(task_source), load_track(track_source)
-        directory = directory if directory is not None else SHIPPED / task.name
+        directory = directory if directory is not None else shipped_folder(task.name, track.source)
         manifest = verify(directory, task)
-
-        def parse(content: bytes) -> GHNEnsemble:
-            ghn = GHNConfig(**manifest["distillation"]["ghn"])
-            ensemble = GHNEnsemble(manifest["ghn_seeds"], task.observation_dim, task.action_dim, ghn)
-            ensemble.load_state_dict(parse_tensors(content)[0])  # bfloat16 values in float32 arithmetic
-            return ensemble
-
-        ensemble = read_zoo_file(directory, manifest, "ghns.safetensors", parse)
+        if (found := source_of(manifest)) != track.source:
+            raise ZooError(
+                f"{directory}: a zoo of source {found}, but track {track.name} is about {track.source}; choose another "
+                "--zoo or --track"
+            )
+        parse = partial(_parse_source, task=task, manifest=manifest)
+        source = read_zoo_file(directory, manifest, POLICIES[track.source], parse)
         valid: dict[Architecture, set[int]] = {}
         rows = read_index(directory)
         if track.name != "paper":  # by whose splits the zoo was filtered when it was built
@@ -74,7 +87,7 @@ class Zoo:
             if row["valid"]:
                 valid.setdefault(parse_architecture(row["arch"]), set()).add(row["ghn_seed"])
         states = read_zoo_file(directory, manifest, "states.safetensors", _parse_states)
-        return cls(task, directory, track, ensemble, valid, states, file_sha256(directory / "manifest.json"))
+        return cls(task, directory, track, source, valid, states, file_sha256(directory / "manifest.json"))
 
     @property
     def opened_from(self) -> tuple[str, Path, str]:
@@ -82,9 +95,21 @@ class Zoo:
         return self.task.source, self.directory.absolute(), self.track.origin
 
     def hypernetwork_policies(self, arch: Architecture) -> dict[int, Weights]:
-        """GHN seed to what that GHN writes for this architecture, held out or not: for metrics and baselines."""
+        """GHN seed to what that GHN writes for this architecture. Raises ZooError where none wrote the zoo."""
+        if self.source_name != "hypernetworks":
+            raise ZooError(
+                f"{self.directory}: no hypernetworks wrote this zoo (its source is {self.source_name}); choose a zoo "
+                "of hypernetworks, as those that ship"
+            )
+        return self.policies(arch)
+
+    def policies(self, arch: Architecture) -> dict[int, Weights]:
+        """Seed to policy of this architecture, held out or not: for metrics, never for generators.
+
+        There are none of an architecture that policies were not trained for.
+        """
         if arch not in self._written:
-            self._written[arch] = self._ensemble.policies(arch)
+            self._written[arch] = self._source.policies(arch)
             self._digests[arch] = [weights_sha256(weights) for weights in self._written[arch].values()]
         return self._written[arch]
 
@@ -101,12 +126,21 @@ class Zoo:
 
         def networks(arch: Architecture) -> dict[int, Weights]:
             valid = self._valid.get(arch, set())
-            return {seed: weights for seed, weights in self.hypernetwork_policies(arch).items() if seed in valid}
+            return {seed: weights for seed, weights in self.policies(arch).items() if seed in valid}
 
         hypernetworks = self.hypernetwork_policies if "hypernetworks" in reads else None
         states = self.states if "states" in reads else None
         archs = self.track.splits.train
         return TrainingSet(self.task, self.sha256, archs, networks, hypernetworks, self.changed, states)
+
+
+def _parse_source(content: bytes, task: Task, manifest: Mapping[str, Any]) -> Source:
+    seeds, tensors = seeds_of(manifest), parse_tensors(content)[0]
+    if source_of(manifest) == "sgd":
+        return StoredPolicies(tuple(seeds), task.observation_dim, task.action_dim, tensors)
+    ensemble = GHNEnsemble(seeds, task.observation_dim, task.action_dim, GHNConfig(**manifest["distillation"]["ghn"]))
+    ensemble.load_state_dict(tensors)  # bfloat16 values in float32 arithmetic
+    return ensemble
 
 
 def _parse_states(content: bytes) -> torch.Tensor:

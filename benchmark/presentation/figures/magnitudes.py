@@ -67,18 +67,19 @@ def draw_seeds(alignment: Sequence[Mapping[str, Any]], open_zoo: "Callable[[], Z
 
 
 def draw_hypernetworks(zoo: "Zoo", task: str, archs: Sequence[Architecture] = ()) -> Drawing:
-    """Figure 4: policies of many hypernetworks, of three architectures or of others."""
+    """Figure 4: policies of many hypernetworks, or of many trainings, of three architectures or of others."""
     panels, training = [], zoo.training_set()
+    origin = "hypernetwork" if zoo.source_name == "hypernetworks" else "training"
     for arch in archs or _SHAPES:
         trained_on = arch in training.architectures
-        policies = training.networks(arch) if trained_on else zoo.hypernetwork_policies(arch)
+        policies = training.networks(arch) if trained_on else zoo.policies(arch)
         kind = "training policies" if trained_on else "policies, held out and not filtered"
         panels.append(profiles_of(f"{architecture_name(arch)}: {len(policies)} {kind}", policies.values()))
     what = (
-        f"{_explain('policy, one per hypernetwork')} Zoo {zoo.sha256[:12]}; the paper draws 100 policies each of three "
+        f"{_explain(f'policy, one per {origin}')} Zoo {zoo.sha256[:12]}; the paper draws 100 policies each of three "
         "architectures that it does not name."
     )
-    return Drawing(f"Figure 4: weight magnitudes over hypernetworks, {task}", what, magnitude_maps(panels))
+    return Drawing(f"Figure 4: weight magnitudes over {origin}s, {task}", what, magnitude_maps(panels))
 
 
 def measured_profiles(rows: Sequence[Mapping[str, Any]]) -> list[Profiles]:

@@ -124,7 +124,7 @@ def zoo_subjects(
                 f"{zoo.directory}: no policy of {name} was validated; choose one of --split seen, or `nnbench zoo "
                 f"build --task {zoo.task.name}` validates all"
             )
-        policies = zoo.hypernetwork_policies(arch)
+        policies = zoo.policies(arch)
         for place in places:
             row = top[rank_of(place, len(top))]
             detail = f"{place}: {100 * row['success_at_end']:.0f} % of {row['episodes']}"
