@@ -35,7 +35,7 @@ from nnbench.store.store import Store
 from nnbench.tasks.files import file_sha256, parse_parquet, write_bytes, write_json, write_rows
 from nnbench.tasks.integrity import DamagedError, content_sha256, read_manifest, read_stored, seal
 from nnbench.tasks.policies.architectures import load_splits
-from nnbench.tasks.policies.tracks import WITH_PAPERS_SPLITS
+from nnbench.tasks.policies.tracks import WITH_PAPERS_SPLITS, SourceName
 from nnbench.tasks.registry import load_task
 from nnbench.tasks.tensors import save_tensors
 from nnbench.tasks.training_state import load_training_state, save_training_state
@@ -134,7 +134,7 @@ def _direct_zoo(folder: Path) -> Read:
     return _zoo_of("sgd", folder, {"source": "sgd", "seeds": [0, 1], "training": {"updates": 5, "batch": 2}})
 
 
-def _zoo_of(source: zoo_manifest.SourceName, folder: Path, stated: dict[str, Any]) -> Read:
+def _zoo_of(source: SourceName, folder: Path, stated: dict[str, Any]) -> Read:
     task, arch = load_task(TASK), (16, 16, 16, 32)
     save_tensors(folder / "states.safetensors", {"observations": torch.arange(42.0).reshape(1, 42)})
     save_tensors(folder / "expert.safetensors", two_networks(arch)[0], {"hidden": "16", "return": "1"})

@@ -9,7 +9,7 @@ S policies, B states, O and A the observation and action dimensions.
 import math
 import multiprocessing
 from collections.abc import Iterable, Sequence
-from concurrent.futures import as_completed
+from concurrent.futures import Future, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
@@ -119,7 +119,7 @@ def _train_batches(
     context = multiprocessing.get_context("spawn")
     pool = ProcessPool(min(workers, len(batches)), context=context, initializer=_start_worker, initargs=(pool_file,))
     try:
-        futures = {
+        futures: dict[Future[None], tuple[Architecture, int]] = {
             pool.schedule(_train_batch, (*batch, _batch_file(directory, *batch), config)): batch for batch in batches
         }
         for future in as_completed(futures):
