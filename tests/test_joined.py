@@ -55,7 +55,7 @@ def _rows(text: str, method: str) -> list[list[str]]:
 
 
 def _unseen(method: str, **asked: Any) -> list[str]:
-    """Success, the paper's, return, the paper's: a method's row of unseen architectures, of each task in turn."""
+    """Success, the paper's, that of all samples: a method's row of unseen architectures, of each task in turn."""
     text = nnbench.tables("2", split="unseen", **asked).render("text", 100)
     (row,) = _rows(text, method)
     joined = " ".join(row[1:]).replace(" [", "[")
@@ -70,7 +70,7 @@ def test_the_protocol_of_most_cells_is_the_primary_one_and_others_only_fill_and_
     _copy("nnit_pca", PAPER)
     assert _unseen("nnit_pca", **asked)[0].startswith("98.8["), "rows of the primary protocol are there"
     _copy("d2nwg")
-    pick, claim, _, _, push, *_ = _unseen("d2nwg", **asked)
+    pick, claim, _, push, *_ = _unseen("d2nwg", **asked)
     assert pick.startswith("*95.6[") and claim == "59" and push.startswith("99.2[")
     assert "* your own." in nnbench.tables("2", split="unseen", **asked).render("text", 100)
 

@@ -101,7 +101,7 @@ def _scores(protocol: Protocol, hidden: Sequence[str] = ()) -> list[Label[Row] |
             f"all\n{protocol.samples} %",
             "sample_success",
             _measured(lambda found: found.sample_success),
-            interval(1, 100),
+            point(1, 100),
             optional=True,
         ),
         Number("L2 to\nGHN", "ghn_distance", _measured(lambda found: found.ghn_distance), point(2), optional=True),
