@@ -99,7 +99,7 @@ def test_an_unfinished_own_row_hides_nothing_and_is_no_mean() -> None:
     assert not any("*" in cell for cell in _unseen("nnit_pca", methods=["nnit_pca"]))
     _edit('"nnit_pca"', '"mine"')  # a method that nobody else measured
     text = nnbench.tables("2", split="unseen", methods=["mine"]).render("text", 100)
-    assert _rows(text, "mine") == [["mine", "2", "of", "8", "—", "—", "—"]]
+    assert _rows(text, "mine") == [["mine", "2", "of", "8", "—", "—"]]
     assert "architectures done (--detail)" in text
 
 
