@@ -61,7 +61,7 @@ def _scores(**changes: Any) -> Scores:
         "selection_success": np.ones((4, 3)),
         "selected_success": 1.0,
         "screening_success": np.array([[1.0], [0.0]]),
-        "passing": 0.5,
+        "works": np.array([True, False, True, False]),
         "diverged": 0,
         "distinct": 0.75,
         "policies": columns | described,

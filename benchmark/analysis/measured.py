@@ -63,14 +63,7 @@ class Measured:
     def sample_success(self) -> Estimate:
         """Of all samples on the screening episodes, nothing selected."""
         tables = [[scores.screening_success for scores in group.values()] for group in self.groups]
-
-        def bootstrap() -> Interval:
-            networks = [
-                [scores.policies["weights_sha256"].tolist() for scores in group.values()] for group in self.groups
-            ]
-            return resample([[list(table) for table in group] for group in tables], networks).interval()
-
-        return Estimate(mean_of(tables), bootstrap)
+        return Estimate(mean_of(tables), lambda: self._interval_of_samples(tables))
 
     @cached_property
     def diverged(self) -> int:
@@ -81,6 +74,26 @@ class Measured:
     def passing(self) -> float:
         """Share of the samples that meet the filter of the training set."""
         return self._mean(lambda scores: scores.passing)
+
+    @cached_property
+    def new_and_working(self) -> Estimate:
+        """Share of the samples that meet the filter of the training set and are copies of nothing in the zoo; NaN where
+        rows do not say it."""
+        found = [[scores.new_and_working for scores in group.values()] for group in self.groups]
+        tables = [[one.astype(float)[:, None] for one in group if one is not None] for group in found]
+        if list(map(len, tables)) != list(map(len, found)):
+            return Estimate(math.nan)
+        return Estimate(mean_of(tables), lambda: self._interval_of_samples(tables))
+
+    @cached_property
+    def apart(self) -> float:
+        """Median distance of a sample to the nearest other, neurons matched, over that of the zoo's policies."""
+        return self._mean(lambda scores: _median_ratio(scores, "mutual_distance", "ghn_spread"))
+
+    @cached_property
+    def actions_apart(self) -> float:
+        """The same of the actions."""
+        return self._mean(lambda scores: _median_ratio(scores, "mutual_actions", "action_spread"))
 
     @cached_property
     def distinct(self) -> float:
@@ -158,6 +171,11 @@ class Measured:
     def _median_of_top(self, column: str) -> float:
         return self._mean(lambda scores: float(np.median(scores.of_top(column).astype(float))))
 
+    def _interval_of_samples(self, tables: Sequence[Sequence[np.ndarray]]) -> Interval:
+        """Of values of all samples, (S, E) per architecture; equal networks are drawn together."""
+        networks = [[scores.policies["weights_sha256"].tolist() for scores in group.values()] for group in self.groups]
+        return resample([[list(table) for table in group] for group in tables], networks).interval()
+
     def _tested(self, read: Callable[[Scores], np.ndarray]) -> Estimate:
         tables = [[read(scores) for scores in group.values()] for group in self.groups]
 
@@ -210,3 +228,9 @@ def _nearest_other(scores: Scores, column: str, best: Any) -> float:
         return math.nan
     filler = math.inf if best is np.min else -math.inf
     return float(np.mean(best(np.where(np.isnan(others), filler, others), axis=1)))
+
+
+def _median_ratio(scores: Scores, column: str, spread: str) -> float:
+    """Over the samples that have the column; NaN where none has."""
+    ratios = scores.policies[column].astype(float) / scores.policies[spread].astype(float)
+    return float(np.nanmedian(ratios)) if np.isfinite(ratios).any() else math.nan

@@ -18,6 +18,9 @@ from nnbench.tasks.task import Filter
 
 Columns = Mapping[str, np.ndarray]
 
+FAR = 0.5
+"""Of the distance between two of the zoo's policies: what is nearer to one of them is counted as a copy."""
+
 _UNIT = ["task", "method", "generator_seed", "asked_for"]
 """The columns that the rows of one unit agree on."""
 
@@ -52,8 +55,7 @@ class Scores:
     selected_success: float
     """Of the selected on the episodes that chose them, which is higher than on test episodes: they were lucky there."""
     screening_success: np.ndarray  # (S, screening episodes), of all samples, nothing selected
-    passing: float
-    """Share of the samples that meet the task's filter, judged on the screening episodes; NaN without a filter."""
+    works: np.ndarray | None  # (S,) bool: meets the task's filter on the screening episodes; None without a filter
     distinct: float
     """Share of distinct networks among the samples."""
     diverged: int
@@ -61,6 +63,25 @@ class Scores:
     policies: Mapping[str, np.ndarray]
     """The columns of `store.POLICY_SCHEMA` from `partition` on, (S,) each, by sample number."""
     top: np.ndarray  # (K,) sample numbers
+
+    @property
+    def passing(self) -> float:
+        """Share of the samples that work; NaN without a filter."""
+        return math.nan if self.works is None else float(self.works.mean())
+
+    @property
+    def new_and_working(self) -> np.ndarray | None:
+        """(S,) bool: works, and is copied from nothing in the zoo; None where rows, older ones, do not say it.
+
+        At least half as far from every policy of the zoo as these are from one another, and without its silent neurons
+        as far from every training policy. What there is no policy to compare with is no copy of one.
+        """
+        if self.works is None or not all(self.policies["effective_arch"]):
+            return None
+        columns = ("ghn_distance", "ghn_spread", "trained_ratio")
+        distance, spread, ratio = (self.policies[name].astype(float) for name in columns)
+        found: np.ndarray = self.works & ~(distance < FAR * spread) & ~(ratio < FAR)
+        return found
 
     def of_top(self, column: str) -> np.ndarray:
         """A column of the policies, of the selected."""
@@ -145,10 +166,10 @@ def _score(unit: UnitName, episodes: Columns, policies: Columns, protocol: Proto
     selection_returns[place] = choosing["return"]
     selection_success[place] = choosing[protocol.headline]
     screened = slice(protocol.screening_episodes)
-    passing = math.nan
+    works = None
     if wanted is not None:
         returns, success = (table[:, screened].mean(axis=1) for table in (selection_returns, selection_success))
-        passing = float(((returns >= wanted.min_return) & (success >= wanted.min_success)).mean())
+        works = (returns >= wanted.min_return) & (success >= wanted.min_success)
     tested = protocol.top, protocol.test_episodes
     networks = policies["weights_sha256"]
     return Scores(
@@ -159,7 +180,7 @@ def _score(unit: UnitName, episodes: Columns, policies: Columns, protocol: Proto
         selection_success=selection_success,
         selected_success=float(selection_success[top].mean()),
         screening_success=selection_success[:, screened],
-        passing=passing,
+        works=works,
         distinct=len(set(networks)) / protocol.samples,
         diverged=len(set(episodes["sample"][episodes["diverged"].astype(bool)].tolist())),
         policies=policies,

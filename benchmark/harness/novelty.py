@@ -32,6 +32,7 @@ from nnbench.tasks.policies.mlp import (
     weights_sha256,
 )
 from nnbench.tasks.policies.rebasin import align
+from nnbench.tasks.policies.silent import without_silent
 from nnbench.tasks.policies.training_set import TrainingSet
 from nnbench.tasks.zoo.zoo import Zoo
 
@@ -39,6 +40,8 @@ _SPREAD_WEIGHTS = 8
 """The spread of weights is the median over at most this many of the zoo's policies."""
 _SPREAD_ACTIONS = 100
 """The same for the spread of actions."""
+_MUTUAL = 32
+"""Of the samples of an architecture, the first so many are compared with one another: as many as a zoo has policies."""
 _ACTIONS_AT_ONCE = 16
 """The actions of this many training policies are compared at once, few enough for a processor's cache."""
 
@@ -88,6 +91,8 @@ class Novelty:
             distances, cosines = nearest_neighbours([samples[position] for position in members])
             for position, distance, cosine in zip(members, distances.tolist(), cosines.tolist(), strict=True):
                 rows[position] |= {"other_l2": distance, "other_cosine": cosine}
+            for position, apart in zip(members, self._mutual([samples[position] for position in members]), strict=True):
+                rows[position] |= apart
         for position, row in enumerate(rows):
             chosen = position in top
             pairs = [_l2_and_cosine(samples[position], samples[other]) for other in top] if chosen else None
@@ -95,17 +100,47 @@ class Novelty:
             row["top_cosine"] = [cosine for _, cosine in pairs] if pairs else None
         return rows
 
+    def _mutual(self, samples: Sequence[Weights]) -> list[dict[str, float | None]]:
+        """How far each of the first samples of one architecture is from the nearest other of them."""
+        compared = dict(enumerate(samples[:_MUTUAL]))
+        if len(compared) < 2:
+            return [{"mutual_distance": None, "mutual_actions": None} for _ in samples]
+        actions = torch.stack([act(sample, self._zoo.states) for sample in compared.values()])  # (S, N, A)
+        found: list[dict[str, float | None]] = []
+        for position in range(len(samples)):
+            if position not in compared:
+                found.append({"mutual_distance": None, "mutual_actions": None})
+                continue
+            others = {other: weights for other, weights in compared.items() if other != position}
+            apart = (actions - actions[position]).norm(dim=2).mean(dim=1)  # (S,)
+            apart[position] = torch.inf
+            distance = nearest_by_weights(compared[position], others).distance
+            found.append({"mutual_distance": distance, "mutual_actions": float(apart.min())})
+        return found
+
+    def _spread(self, arch: Architecture) -> float:
+        if arch not in self._spreads:
+            self._spreads[arch] = spread_by_weights(self._zoo.policies(arch))
+        return self._spreads[arch]
+
+    def _beside_trained(self, sample: Weights) -> dict[str, Any]:
+        """The sample without silent neurons beside the training policies of the architecture that is left."""
+        bare = without_silent(sample)
+        left, ratio = architecture_of(bare), None
+        if left in self.splits.train and (trained := self._training.networks(left)):
+            ratio = nearest_by_weights(bare, trained).distance / self._spread(left)
+        return {"effective_arch": architecture_name(left), "trained_ratio": ratio}
+
     def _beside_the_zoo(self, sample: Weights) -> dict[str, Any]:
         arch = architecture_of(sample)
         policies = self._zoo.policies(arch)
         near = nearest_by_weights(sample, policies) if policies else Neighbour(NO_SEED, float("nan"))
-        if arch not in self._spreads:
-            self._spreads[arch] = spread_by_weights(policies)
         similar = self._bank.nearest(sample)
         return {
+            **self._beside_trained(sample),
             "ghn_seed": near.seed,
             "ghn_distance": near.distance,
-            "ghn_spread": self._spreads[arch],
+            "ghn_spread": self._spread(arch),
             "action_arch": architecture_name(similar.arch),
             "action_seed": similar.seed,
             "action_distance": similar.distance,
@@ -115,7 +150,11 @@ class Novelty:
     @cached_property
     def _bank(self) -> "ActionBank":
         alone = self._zoo.source_name == "sgd"
-        return ActionBank.of(self._zoo.training_set(), self._zoo.states, trained_alone=alone)
+        return ActionBank.of(self._training, self._zoo.states, trained_alone=alone)
+
+    @cached_property
+    def _training(self) -> TrainingSet:
+        return self._zoo.training_set()
 
 
 def nearest_by_weights(sample: Weights, policies: Mapping[int, Weights]) -> Neighbour:

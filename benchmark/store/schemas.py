@@ -76,6 +76,13 @@ POLICY_SCHEMA = pa.schema(
         _required("action_seed", pa.int32()),
         _required("action_distance", pa.float32()),  # mean L2 distance of the actions
         _required("action_spread", pa.float32()),  # the same between training policies of different hypernetworks
+        _required("effective_arch", pa.string()),  # that of the policy without its silent neurons; "" in older rows
+        # L2 from that policy to the nearest training policy of its architecture, neurons matched, over the spread of
+        # the zoo's policies there; null where none is trained on
+        pa.field("trained_ratio", pa.float32()),
+        # Of the first 32 samples of an architecture, to the nearest other of them; null for the others.
+        pa.field("mutual_distance", pa.float32()),  # L2, neurons matched
+        pa.field("mutual_actions", pa.float32()),  # mean L2 distance of the actions
         pa.field("top_l2", pa.list_(pa.float32())),  # of a selected policy to each of the selected, best first
         pa.field("top_cosine", pa.list_(pa.float32())),
     ]
@@ -83,7 +90,14 @@ POLICY_SCHEMA = pa.schema(
 """One row per policy: how near it is to the zoo's policies and to the other samples."""
 
 
-RARE = {"diverged": False, "track": "paper"}
+RARE: dict[str, Any] = {
+    "diverged": False,
+    "track": "paper",
+    "effective_arch": "",
+    "trained_ratio": None,
+    "mutual_distance": None,
+    "mutual_actions": None,
+}
 """Columns that a file leaves out where all of its rows have this value."""
 
 

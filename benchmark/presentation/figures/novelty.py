@@ -15,13 +15,10 @@ from matplotlib.ticker import NullLocator
 from nnbench.analysis.methods import Methods
 from nnbench.analysis.reported import CLAIMED_UNSEEN
 from nnbench.analysis.results import Results
-from nnbench.analysis.scores import Scores, UnitName
+from nnbench.analysis.scores import FAR, Scores, UnitName
 from nnbench.presentation.figures.drawing import STYLE, Drawing, FigureError
 from nnbench.presentation.figures.marks import DPI, FONTS, PAGE, Mark, Named, style_methods
 from nnbench.tasks.policies.architectures import Architecture, architecture_name
-
-FAR = 0.5
-"""What lies this far from every hypernetwork policy, as a share of what two hypernetworks lie apart, is called far."""
 
 PADDED = (
     "far in weights is not yet new: a training policy that is padded to another architecture gets there, and computes "

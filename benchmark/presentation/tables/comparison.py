@@ -70,7 +70,10 @@ def novelty_table(rows: Sequence[NoveltyRow], protocol: Protocol, source: str) -
         "Novelty of the selected policies",
         f"Of the top {protocol.top} on {protocol.test_episodes} test episodes; mean over architectures. passing %: of "
         f"all {protocol.samples} samples, those that meet the filter of the training set, judged on "
-        f"{protocol.screening_episodes} episodes. distinct %: of all samples, different networks. L2 to GHN: median "
+        f"{protocol.screening_episodes} episodes. new and working %: those of them that are at least half as far from "
+        "every policy of the zoo as these are from one another, with and without silent neurons. apart: median "
+        "distance of a sample to the nearest other, neurons matched, 1 for as far as the zoo's policies are; actions "
+        "apart: the same of the actions. distinct %: of all samples, different networks. L2 to GHN: median "
         "distance to the nearest hypernetwork policy of the architecture, held out or not, neurons matched. GHNs "
         "apart: the same between hypernetworks; far below it is a copy. actions to zoo: median distance of the actions "
         "to those of the training policy, of any architecture, whose actions are the most similar, and zoo apart the "
@@ -84,6 +87,9 @@ def novelty_table(rows: Sequence[NoveltyRow], protocol: Protocol, source: str) -
             Label("method", lambda here: name_with_seeds(here.row)),
             _number("success\n%", "success", lambda found: found.success.mean, 1, 100),
             _number("passing\n%", "passing", lambda found: found.passing, 0, 100),
+            _number("new and\nworking %", "new_and_working", lambda found: found.new_and_working.mean, 0, 100),
+            _number("apart", "apart", lambda found: found.apart, 2),
+            _number("actions\napart", "actions_apart", lambda found: found.actions_apart, 2),
             _number("distinct\n%", "distinct", lambda found: found.distinct, 0, 100),
             _number("L2 to\nGHN", "ghn_distance", lambda found: found.ghn_distance, 2),
             _number("GHNs\napart", "ghn_spread", lambda found: found.ghn_spread, 2),
