@@ -1,6 +1,6 @@
 """The numbers of `nnit_pca`: `nnit`'s, and the ranks of what it holds of the zoo."""
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from nnbench.methods.nnit import config as nnit
 
@@ -25,18 +25,6 @@ class Config(nnit.Config):
         )
 
 
-CPU = Config(
-    patch=16, width=256, depth=3, joint_share=0.25, batch=8, steps=40_000, peak_lr=1e-3, warmup=300, balanced=True
-)
-REHEARSAL = Config(
-    width=32,
-    condition=32,
-    place_rank=16,
-    summary_rank=4,
-    depth=1,
-    heads=2,
-    batch=4,
-    steps=20,
-    warmup=5,
-    sampling_steps=4,
-)
+CPU = Config(depth=3, joint_share=0.25, batch=8, steps=40_000)
+REHEARSAL = Config(**asdict(nnit.REHEARSAL), place_rank=24, summary_rank=4)
+"""The toy zoo of `nnbench check` has 24 networks, of no hypernetworks: its patches need as many dimensions."""
