@@ -86,13 +86,14 @@ def tables(
     plugins: Sequence[str | Path] = (),
     detail: bool = False,
     explain: bool = False,
+    group: Literal["reads"] | None = None,
     protocol: str | Protocol | None = None,
     track: str = "paper",
 ) -> Tables:
     """Tables of stored rows, measured beside reported.
 
     Args:
-        names: One or several of `1`, `2`, `3`, `4`, `6`, `differences`, `novelty`, `roundtrip`.
+        names: One or several of `1`, `2`, `3`, `4`, `6`, `differences`, `novelty`, `cost`, `roundtrip`.
         task: ManiSkill environment, a Python file that defines a task, or `all`.
         split: Only this one: `train`, `seen`, `unseen`, `outside` or `joint`.
         methods: Only these, or `all`; left out, the paper's, the source, the best baselines, and all of your own.
@@ -101,6 +102,7 @@ def tables(
         plugins: Plugin files of methods in the results; needed only for results that do not name their facts.
         detail: Tables 2 to 4 with all columns and architectures, one table per task and protocol.
         explain: Say below the tables what each column is.
+        group: `reads` puts methods together that read the same of the zoo, those that read weights only first.
         protocol: A protocol, its name, or the first digits of its hash. Needed where a folder has rows of several.
             Of the joined rows only those of this protocol, but for one that no row that ships is of: then your own
             rows of it are joined with those that ship.
@@ -108,7 +110,7 @@ def tables(
     """
     from nnbench.presentation.tables import Choice
 
-    choice = Choice(split=split, methods=tuple(methods), detail=detail, explain=explain)
+    choice = Choice(split=split, methods=tuple(methods), detail=detail, explain=explain, group=group)
     asked = [names] if isinstance(names, str) else list(names)
     return choose_tables(asked, choice, task, results=results, zoo=zoo, plugins=plugins, protocol=protocol, track=track)
 

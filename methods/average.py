@@ -18,7 +18,7 @@ class Method(Untrained):
     """Averages pairs of networks of one of the nearest architectures."""
 
     name: ClassVar[str] = "average"
-    writes: ClassVar[tuple[Further, ...]] = ("widths",)
+    writes: ClassVar[tuple[Further, ...]] = ("widths", "depths")
 
     def generate(self, arch: Architecture, n: int, *, seed: int = 0) -> list[Weights]:
         """n policies of any architecture."""

@@ -15,7 +15,7 @@ class Method(Untrained):
     """Averages the pairs of `average`, aligned."""
 
     name: ClassVar[str] = "average_aligned"
-    writes: ClassVar[tuple[Further, ...]] = ("widths",)
+    writes: ClassVar[tuple[Further, ...]] = ("widths", "depths")
     reference: ClassVar[str | None] = (
         "Ainsworth et al., Git Re-Basin: Merging Models modulo Permutation Symmetries, ICLR 2023, arXiv 2209.04836"
     )

@@ -18,7 +18,7 @@ class Method(Untrained):
     """Mean and standard deviation of each weight are over the networks of `nearest`."""
 
     name: ClassVar[str] = "gaussian"
-    writes: ClassVar[tuple[Further, ...]] = ("widths",)
+    writes: ClassVar[tuple[Further, ...]] = ("widths", "depths")
 
     def generate(self, arch: Architecture, n: int, *, seed: int = 0) -> list[Weights]:
         """n policies of any architecture."""

@@ -20,7 +20,7 @@ class Method(Untrained):
     """Learns nothing and stores nothing: the training set is the model."""
 
     name: ClassVar[str] = "nearest"
-    writes: ClassVar[tuple[Further, ...]] = ("widths",)
+    writes: ClassVar[tuple[Further, ...]] = ("widths", "depths")
 
     def generate(self, arch: Architecture, n: int, *, seed: int = 0) -> list[Weights]:
         """n policies made of the networks of the nearest architectures, each used once before any is used again."""

@@ -21,7 +21,7 @@ class Method(Untrained):
     """Draws from the networks of `nearest` with replacement, and adds Gaussian noise to every weight and bias."""
 
     name: ClassVar[str] = "noise"
-    writes: ClassVar[tuple[Further, ...]] = ("widths",)
+    writes: ClassVar[tuple[Further, ...]] = ("widths", "depths")
     reference: ClassVar[str | None] = (
         "Zeng et al., Generative Modeling of Weights: Generalization or Memorization?, arXiv 2506.07998, 2025"
     )

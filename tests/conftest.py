@@ -28,6 +28,7 @@ TINY = DistillationConfig(
     dagger=DaggerConfig(iterations=1, episodes=10, updates=2, batch=8),
     pool=PoolConfig(episodes=9, updates=4, batch=8, architectures=4),
     ghn=GHNConfig(channels=16),
+    bank=512,
 )
 LENIENT = Filter(min_return=0.0, min_success=0.0, episodes=1)
 """With these two a zoo is built in seconds."""

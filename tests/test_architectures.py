@@ -5,6 +5,7 @@ import pytest
 from nnbench.tasks.policies.architectures import (
     architecture_name,
     architectures_of,
+    distance_to,
     load_splits,
     parameter_shapes,
     parse_architecture,
@@ -26,6 +27,16 @@ def test_the_papers_named_architectures_are_where_its_table_4_has_them() -> None
     assert {(32, 32, 16, 64), (32, 32, 32, 64), (16, 16, 16, 32), (16, 64, 64, 32)} <= set(splits.unseen)
     assert splits.partition((32, 16, 16, 16)) == "outside"
     assert splits.partition((48, 16, 16, 16)) == "other"
+
+
+def test_the_distance_is_to_the_nearest_of_as_many_layers() -> None:
+    trained = [(16, 16, 32), (64, 64, 64), (32, 32, 32, 32)]
+    assert distance_to((16, 16, 32), trained) == 0
+    assert distance_to((8, 32, 32), trained) == 2, "half and twice as wide are equally far"
+    assert distance_to((64, 48, 64), trained) == pytest.approx(0.415, abs=0.001)
+    assert distance_to((32, 32), trained) is None and distance_to((16, 16), []) is None
+    splits = load_splits()
+    assert {distance_to(arch, splits.train) for arch in splits.unseen} == {1}
 
 
 def test_names_and_shapes() -> None:

@@ -1,3 +1,5 @@
+import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from nnbench.tasks.integrity import DamagedError
 from nnbench.tasks.policies.architectures import load_splits
 from nnbench.tasks.policies.mlp import flatten_weights
 from nnbench.tasks.simulation.workers import Simulator
@@ -39,6 +42,21 @@ def test_a_zoo_is_built_from_scratch(tiny_zoo: Path) -> None:
     assert set(networks) == {0, 1} and index[0]["parameters"] == flatten_weights(networks[0]).numel()
     states = load_file(tiny_zoo / "states.safetensors")["observations"]
     assert states.shape == (1024, 42) and len(states.unique(dim=0)) == 1024
+    bank = zoo.training_set(reads=("weights", "states")).states
+    assert bank.shape == (512, 42) and len(bank.unique(dim=0)) == 512
+
+
+def test_a_zoo_without_a_bank_of_states_says_so_to_those_who_learn_from_states(tiny_zoo: Path, tmp_path: Path) -> None:
+    folder = tmp_path / TASK
+    shutil.copytree(tiny_zoo, folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    del manifest["files"]["bank.safetensors"], manifest["checksum"]  # as earlier versions wrote them
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    (folder / "bank.safetensors").unlink()
+    zoo = Zoo.open(TASK, folder)
+    assert zoo.training_set().networks(load_splits().train[0])
+    with pytest.raises(DamagedError, match=r"bank\.safetensors: missing or changed: there is no such file; restore it"):
+        _ = zoo.training_set(reads=("weights", "states")).states
 
 
 def test_a_trained_expert_goes_before_the_one_that_ships(tmp_path: Path) -> None:

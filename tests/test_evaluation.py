@@ -116,7 +116,7 @@ def test_rescoring_changes_only_the_novelty(recorded: Any, zoo: Zoo, tmp_path: P
     rows, policies = store.rows(), store.policies()
 
     class Elsewhere:
-        states, training_set, source_name = zoo.states, zoo.training_set, zoo.source_name
+        states, training_set, source_name, track = zoo.states, zoo.training_set, zoo.source_name, zoo.track
 
         def policies(self, arch: Any) -> dict[int, Weights]:
             return {5: Mixed(zoo).samples[0]}

@@ -19,6 +19,7 @@ from nnbench.folders import REFERENCE
 from nnbench.presentation.figures import OF_METHODS, Drawing, FigureError, as_svg, draw, draw_methods, save
 from nnbench.presentation.figures.choice import choose_default
 from nnbench.presentation.figures.cost import Cost, cost_panels
+from nnbench.presentation.figures.distance import Reached, distance_panels, reached
 from nnbench.presentation.figures.magnitudes import (
     draw_hypernetworks,
     draw_seeds,
@@ -264,12 +265,71 @@ def test_options_that_a_figure_has_no_use_for_are_refused() -> None:
 def test_figures_of_methods_are_drawn_from_stored_rows() -> None:
     results = Results.open(REFERENCE / "127e5fbe783c", [TASK])
     drawings = {name: draw_methods(name, results, ["nnit", "nearest"]) for name in OF_METHODS}
-    for drawing in drawings.values():
-        assert {"nnit", "nearest"} <= _texts(drawing.figure.axes[0]) and "127e5fbe783c"[:8] in drawing.caption
+    for name, drawing in drawings.items():
+        assert name == "distance" or {"nnit", "nearest"} <= _texts(drawing.figure.axes[0])
+        assert "127e5fbe783c"[:8] in drawing.caption
     (nnit, nearest) = _marks(drawings["cost"].figure.axes[0])
     assert nnit.get_xdata()[0] > 10 and nearest.get_xdata()[0] < 0, "minutes of training, and none"
     with pytest.raises(FigureError, match="method 'nowhere' was not measured here; finished are average"):
         draw_methods("cost", results, ["nowhere"])
+
+
+def test_the_ceilings_are_drawn_whoever_is_asked_for() -> None:
+    drawing = draw_methods("distance", Results.open(REFERENCE / "127e5fbe783c", [TASK]), ["nnit"])
+    (legend,) = drawing.figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["nnit", "ghn"]
+    assert "Dashed, as ceilings: ghn, which wrote the zoo." in drawing.caption
+    assert {line.get_linestyle() for line in _lines(drawing.figure.axes[0])} == {"-", "--"}
+
+
+def _lines(ax: Any) -> list[Any]:
+    """Those of means, which are larger than the marks of architectures."""
+    return [line for line in ax.lines if line.get_markersize() > 5]
+
+
+def test_every_architecture_is_a_point_at_its_distance() -> None:
+    train = load_splits().train
+    found = {
+        UnitName(TASK, method, seed, arch): _scores(screening_success=np.array([[solved], [0.0]]))
+        for method, seed, arch, solved in (
+            ("nnit", 0, "16-64-64-32", 1.0),
+            ("nnit", 1, "16-64-64-32", 0.0),
+            ("nnit", 0, "32-32-32", 1.0),
+            ("nnit", 0, "joint", 1.0),
+            ("ghn", 0, "32-16-64-32", 1.0),
+            ("sane", 0, "32-16-64-32", 1.0),
+        )
+    }
+    assert reached(found, ["ghn", "nnit"], train) == [
+        Reached("ghn", 0.0, 0.5),
+        Reached("nnit", 1.0, 0.25),  # the mean over generator seeds
+        Reached("nnit", None, 0.5),
+    ]
+
+
+def test_lines_go_through_the_means_at_a_distance_and_another_depth_stands_apart() -> None:
+    points = [
+        Reached("nnit", 0.0, 0.9),
+        Reached("nnit", 1.0, 0.8),
+        Reached("nnit", 1.2, 0.4),
+        Reached("nnit", 5.0, 0.1),
+    ]
+    points += [Reached("ghn", 0.0, 1.0), Reached("ghn", None, 0.9), Reached("ghn", None, 0.7)]
+    figure = distance_panels({TASK: points, "PushCube-v1": points[:4]}, ["nnit", "ghn"], ["ghn"], SHIPPED)
+    nnit, near, deeper = _lines(figure.axes[0])
+    assert [value for value in nnit.get_ydata()] == pytest.approx([90, 60, 10])
+    apart = nnit.get_xdata()[0] - near.get_xdata()[0]
+    assert nnit.get_xdata() == pytest.approx(np.array([0, 1.1, 5]) + apart / 2) and 0 < abs(apart) < 0.5
+    assert [*deeper.get_ydata()] == pytest.approx([80]) and deeper.get_xdata()[0] > 5.2
+    assert (nnit.get_linestyle(), near.get_linestyle(), deeper.get_linestyle()) == ("-", "--", "--")
+    assert _texts(figure.axes[0]) == {"another depth"} and figure.axes[0].get_xlim()[1] > deeper.get_xdata()[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a layout that does not fit only warns
+        figure.draw_without_rendering()
+    legend, panel = (one.get_window_extent() for one in (figure.legends[0], figure.axes[0].title))
+    assert not legend.overlaps(panel) and figure.bbox.x1 >= figure.axes[0].texts[0].get_window_extent().x1
+    level = distance_panels({TASK: points[:1]}, ["nnit"], [], SHIPPED)
+    assert not _texts(level.axes[0]), "no place for depths that nobody was asked for"
 
 
 def test_magnitudes_are_drawn_by_seed_and_layer() -> None:

@@ -13,6 +13,7 @@ import pytest
 
 import nnbench
 from nnbench import reading
+from nnbench.analysis import costs
 from nnbench.errors import InputError
 from nnbench.folders import REFERENCE, RESULTS
 from nnbench.presentation.tables import Choice
@@ -149,6 +150,37 @@ def test_lines_say_where_they_are_from_only_in_the_joined_view() -> None:
     assert "origin" not in alone.splitlines()[0]
 
 
+def test_lines_say_what_networks_cost_also_beside_a_method_that_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(costs, "TRAINER", "sane_bootstrapped")  # the slowest of those that ship
+    asked: dict[str, Any] = {"methods": ["nnit_pca", "ghn"], "protocol": "quick"}
+    lines = nnbench.tables("2", task=TASK, split="unseen", **asked).frame()
+    found = lines.set_index(["method", "metric"])["measured"]
+    assert found["nnit_pca", "training_s"] == pytest.approx(4_124, abs=1)
+    assert 4_124 / 0.87 < found["nnit_pca", "break_even"] < 4_124 / 0.75 and found["ghn", "break_even"] == 0
+    assert 0 < found["nnit_pca", "generation_s"] < 0.1
+    assert dict(zip(lines["method"], lines["reads"], strict=True)) == {"nnit_pca": "weights", "ghn": "hypernetworks"}
+
+
+def test_methods_that_read_more_than_weights_are_set_apart() -> None:
+    asked: dict[str, Any] = {"split": "unseen", "methods": ["ghn", "sane", "nnit_pca"]}
+    grid = nnbench.tables("2", group="reads", **asked)[0].grid
+    assert [row[0] for row in grid.rows] == ["weights only", " sane", " nnit_pca", "hypernetworks", " ghn"]
+    assert grid.sections == {3} and grid.caption.endswith("no more than the training networks.")
+    assert [row[0] for row in nnbench.tables("2", **asked)[0].grid.rows] == asked["methods"], "as they are asked for"
+    every = nnbench.tables("2", group="reads", task=TASK, methods=["nearest", "ghn"])[0].grid
+    headings = [row[0] for row in every.rows if not row[0].startswith(" ")]
+    assert headings == [
+        f"{split}: {reads}" for split in ("seen", "unseen") for reads in ("weights only", "hypernetworks")
+    ]
+    for names, more in ((["2"], {"detail": True}), (["novelty", "cost"], {}), (["2"], {"results": QUICK})):
+        for table in nnbench.tables(names, group="reads", task=TASK, **asked, **more):
+            assert [row[0] for row in table.grid.rows if row[0] in ("weights only", "hypernetworks")][
+                0
+            ] == "weights only"
+    with pytest.raises(InputError, match="group='role': expected 'reads'"):
+        nnbench.tables("2", group="role")  # type: ignore[arg-type]
+
+
 def test_a_folder_is_shown_alone_and_without_marks() -> None:
     _copy("nnit_pca")
     text = nnbench.tables("2", results=QUICK, split="unseen").render("text", 100)
@@ -218,7 +250,7 @@ def test_captions_say_what_the_intervals_hold_and_only_what_is_shown() -> None:
     captions = [table.grid.caption for table in nnbench.tables(["2", "3", "4"], methods=["nnit_pca"])]
     assert ["mean over architectures" in caption for caption in captions] == [True, False, False]
     assert ["unseen: held out" in caption for caption in captions] == [True, False, True]
-    assert all("One training of each generator" in caption for caption in captions)
+    assert all("Intervals do not cover training" in caption for caption in captions)
     assert ["Wilson" in caption for caption in captions] == [False, True, False], "one mean is exactly 100 %"
 
 
@@ -241,7 +273,7 @@ def test_a_folder_that_is_named_must_be_there_and_ones_own_need_not() -> None:
 def test_markdown_has_one_row_per_method_and_the_tasks_across() -> None:
     text = nnbench.tables(["2"], split="unseen", methods=["nnit_pca", "nearest"]).render("md")
     table = [line for line in text.splitlines() if line.startswith("|")]
-    assert len(table) == 4 and all(line.count("|") == 14 for line in table)
+    assert len(table) == 4 and all(line.count("|") == 11 for line in table)
     assert all(task in table[0] for task in (TASK, "PushCube-v1", "StackCubeEasy-v1"))
 
 

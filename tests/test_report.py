@@ -20,6 +20,7 @@ from nnbench.presentation.leaderboard import RULE, Cell, Leaderboard, arrange
 from nnbench.presentation.report import Content, Undrawn, render
 from nnbench.presentation.tables import MISSING
 from nnbench.presentation.tables.comparison import novelty_table
+from nnbench.presentation.tables.cost import cost_table
 from nnbench.presentation.tables.generation import table2, table3, table4
 from nnbench.presentation.tables.table import Entry, Label, Number, Table, point
 from nnbench.presentation.tables.zoo import table1, table6
@@ -270,10 +271,10 @@ def test_provenance_of_table_1_and_of_a_zoo() -> None:
     assert ["ghns.safetensors sha256", "bb" * 32] in rows and ["pool_sha256", "cc" * 32] in rows
 
 
-def test_what_training_cost_is_a_row_a_method() -> None:
+def test_what_networks_cost_is_a_table_with_the_trained_methods_below() -> None:
     budget = Budget("nnit", TASK, 0, 3_835_000, 7_230.0, {"cpus": 2}, {"width": 256})
-    read = _Page(_page(budgets=[budget]))
-    assert ["nnit", TASK, "0", "3,835,000", "120"] in [row for cells in read.tables for row in cells]
+    read = _Page(_page(cost=cost_table([]), budgets=[budget]))
+    assert "s pernetwork" in read.tables[0][0] and "break even: so many networks" in read.text
     assert "width 256" in read.text and "No trained method was measured" in _Page(_page()).text
 
 
@@ -307,7 +308,7 @@ def test_rows_that_ship_are_called_so() -> None:
 def test_report_and_figure_as_commands(tmp_path: Path) -> None:
     done = run_command("report", "--task", TASK, "--results", str(REFERENCE), "--out", "page.html", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "page.html\n" and "report: 7 figures" in done.stderr.splitlines()
+    assert done.stdout == "page.html\n" and "report: 8 figures" in done.stderr.splitlines()
     assert "-0.0 " not in _Page((tmp_path / "page.html").read_text("utf-8")).text
     read = _Page((tmp_path / "page.html").read_text("utf-8"))
     (first,) = [row for row in read.tables[0] if row[0] == "nnitgenerator"]
@@ -315,7 +316,9 @@ def test_report_and_figure_as_commands(tmp_path: Path) -> None:
     (nnit,) = [row for row in read.tables[1] if row[:2] == ["unseen", "nnit"]]
     assert nnit[2] == "39.0 [38.1, 39.8]" and MISSING not in nnit
     assert read.titles[7].startswith("Round trip") and ["d2nwg s0", "8 archs"] in [row[:2] for row in read.tables[8]]
-    assert "numbers saved" in read.text and "configuration" in read.text, "what training cost"
+    costs = next(cells for cells in read.tables if "s pernetwork" in cells[0])
+    assert ["94.7", "3,491,654", "3,328"] in [row[5:8] for row in costs if row[2] == "nnit"]
+    assert "configuration" in read.text and "Success of all samples against distance" in read.text
     assert str(Path.home()) not in read.text and str(Path(__file__).parent.parent) not in read.text
 
     drawn = run_command(

@@ -56,4 +56,26 @@ def test_a_layer_keeps_a_neuron() -> None:
     nothing = {key: torch.zeros_like(value) for key, value in policy((16, 16)).items()}
     nothing["4.bias"] += 0.5
     left = without_silent(nothing)
-    assert architecture_of(left) == (1, 1) and same(left, nothing)
+    assert architecture_of(left) == (1,) and same(left, nothing)  # of two layers that do nothing the first stays
+
+
+@pytest.mark.parametrize("deep", [(32, 32, 32, 32, 32), (64, 32, 16, 32, 64), (64, 32, 64, 32, 16, 32)])
+def test_a_deepened_policy_is_its_original(deep: tuple[int, ...]) -> None:
+    original = policy((16, 16, 16, 32))
+    deepened = resize(original, deep, 42, 8)
+    rng = torch.Generator().manual_seed(2)
+    shuffled = permute(deepened, [torch.randperm(width, generator=rng).numpy() for width in deep])
+    assert architecture_of(deepened) == deep and same(deepened, original)
+    for found in (deepened, shuffled):
+        left = without_silent(found)
+        assert architecture_of(left) == (16, 16, 16, 32) and same(left, original)
+
+
+def test_a_layer_that_changes_what_it_is_given_stays() -> None:
+    whole = policy((16, 16, 16))
+    whole["2.weight"] = whole["2.weight"].abs()
+    whole["2.bias"] = whole["2.bias"].abs()
+    folded = without_silent(whole)
+    assert architecture_of(folded) == (16, 16) and same(folded, whole)
+    whole["2.bias"][3] = -1e-3
+    assert architecture_of(without_silent(whole)) == (16, 16, 16)

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 import pytest
 
 from nnbench.analysis.comparisons import compare, overlap_with_source
+from nnbench.analysis.costs import Cost
 from nnbench.analysis.measured import Estimate
 from nnbench.analysis.methods import Methods
 from nnbench.analysis.rows import Row, conditioned_rows, joint_rows, single_rows
@@ -17,11 +18,13 @@ from nnbench.analysis.statistics import Interval, wilson
 from nnbench.facts import Facts, find_facts
 from nnbench.presentation.tables.captions import explain_columns
 from nnbench.presentation.tables.comparison import NoveltyRow, differences_table, novelty_table
+from nnbench.presentation.tables.cost import cost_table
 from nnbench.presentation.tables.generation import table2, table3, table4
 from nnbench.presentation.tables.table import Table, verdict
 from nnbench.presentation.tables.zoo import table1, table6
 from nnbench.presentation.text import render
 from nnbench.protocol import Protocol
+from nnbench.store.checkpoints import Budget
 from nnbench.store.schemas import EPISODE_SCHEMA, POLICY_SCHEMA
 from nnbench.tasks.policies.architectures import Architecture, architecture_name, load_splits
 from nnbench.tasks.policies.tracks import load_track
@@ -310,7 +313,7 @@ def test_rows_that_are_not_the_benchmarks_say_so() -> None:
 def test_a_caption_speaks_of_one_training_only_where_there_is_one() -> None:
     one, other = _unseen(), _unseen(generator_seed=1, method_sha256="cd" * 32)
     said = [table2(_cells(rows), PROTOCOL, TASK).caption for rows in (one, pa.concat_tables([one, other]))]
-    assert ["One training of each generator" in caption for caption in said] == [True, False]
+    assert ["Intervals do not cover training" in caption for caption in said] == [True, False]
 
 
 def test_architectures_are_listed_on_request() -> None:
@@ -434,6 +437,70 @@ def test_novelty_stands_beside_success() -> None:
     assert ghn["failed_alike"] is None and ghn["ghn_spread"] == 30
     text = render([table], "text", 120)
     assert max(map(len, text.splitlines())) <= 120 and "…" not in text
+
+
+def _mean_rows(**costs: Cost | None) -> list[Row]:
+    """One row per method, with what its facts say it reads."""
+    rows = _cells(pa.concat_tables([_unseen(method) for method in costs]))
+    return [replace(_mean_row(rows, name), reads=SHIPPED[name].reads, cost=cost) for name, cost in costs.items()]
+
+
+def test_cost_stands_beside_success() -> None:
+    budget = Budget("nnit", TASK, 0, 3_835_000, 7_230.2, {"processor": "AMD EPYC", "cpus": 2}, {})
+    rows = _mean_rows(
+        nnit=Cost(0.3, 1.3, lambda: [budget]), sane=Cost(0.05, 1.3, lambda: None), distil=Cost(1.3, 1.3, lambda: ())
+    )
+    table = cost_table(rows)
+    assert [row[3:] for row in table.grid.rows] == [
+        ["weights", "AMD EPYC", "50.0", "3,835,000", "7,231", "0.3", "7,231"],
+        ["weights", "—", "50.0", "—", "—", "0.05", "—"],
+        ["weights, states", "", "50.0", "0", "0", "1.3", "0"],
+    ]
+    assert "wall seconds" in table.grid.caption and "no seconds of a core" in table.grid.caption
+    found = {(line.method, line.metric): line.measured for line in table2(rows, PROTOCOL, TASK).lines}
+    assert found["nnit", "training_s"] == 7_230.2 and found["nnit", "generation_s"] == 0.3
+    assert found["nnit", "break_even"] == pytest.approx(7_230.2) and found["distil", "break_even"] == 0
+    assert ("sane", "break_even") not in found, "what is not known has no line"
+
+
+def test_rows_are_grouped_by_what_methods_read_the_hard_class_first() -> None:
+    rows = _mean_rows(ghn=None, nnit=None, distil=None, random=None)
+    table = replace(table2(rows, PROTOCOL, TASK), grouped=True)
+    assert [row[:2] for row in table.grid.rows] == [
+        ["weights only", ""],
+        ["unseen", "nnit"],
+        ["unseen", "random"],
+        ["weights, states", ""],
+        ["unseen", "distil"],
+        ["hypernetworks", ""],
+        ["unseen", "ghn"],
+    ]
+    assert table.grid.sections == {3, 5} and "weights only: the hard class" in table.grid.caption
+    assert {line.method: line.reads for line in table.lines} == {
+        "ghn": "hypernetworks",
+        "nnit": "weights",
+        "distil": "weights+states",
+        "random": "nothing",
+    }
+    plain = replace(table6({}), grouped=True).grid
+    assert "Grouped" not in plain.caption and len(plain.rows) == 1, "rows of no method have no class"
+
+
+def test_groups_stay_within_their_section() -> None:
+    rows = _mean_rows(ghn=None, nnit=None)
+    more = [replace(row, partition="joint") for row in rows]
+    table = replace(cost_table([*rows, *more]), grouped=True)
+    assert [row[1] or row[0] for row in table.grid.rows] == [
+        "weights only",
+        "unseen",
+        "hypernetworks",
+        "unseen",
+        "weights only",
+        "joint",
+        "hypernetworks",
+        "joint",
+    ]
+    assert table.grid.rows[1][0] == TASK, "below a heading nothing is left blank"
 
 
 def test_table_1_sets_both_sides_beside_the_paper() -> None:

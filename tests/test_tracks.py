@@ -1,10 +1,13 @@
 """Tracks: those that ship are what they say, a user's file is checked, and none but the paper's changes its hashes."""
 
+import csv
 from pathlib import Path
 
 import pytest
+from helpers import run_command
 
 from nnbench.errors import InputError
+from nnbench.store.store import Store
 from nnbench.tasks.policies.architectures import load_splits
 from nnbench.tasks.policies.tracks import contains, load_track, shipped_tracks
 
@@ -51,6 +54,12 @@ def test_no_held_out_architecture_of_narrow_contains_a_training_architecture(nam
     assert not any(track.contained(arch) for arch in track.splits.unseen)
 
 
+def test_a_deeper_architecture_contains_what_its_further_layers_can_pass_on() -> None:
+    assert contains((32, 32, 32, 32, 32), (16, 32, 32, 16)) and contains((64, 16, 64, 16, 64), (32, 16, 16, 32))
+    assert not contains((64, 16, 64, 16, 64), (32, 32, 16, 32))  # of 64-16-64-16-64 no two layers in a row are 32 wide
+    assert not contains((32, 32, 32), (16, 16, 16, 32)) and contains((64, 24, 32), (64, 24, 32))
+
+
 def test_another_source_or_split_is_another_identity() -> None:
     identities = {track.identity("ab" * 32) for track in shipped_tracks()}
     assert len(identities) == 4
@@ -95,3 +104,36 @@ def test_an_unknown_track_is_refused(tmp_path: Path) -> None:
         load_track(str(tmp_path / "nothing.toml"))
     with pytest.raises(InputError, match=r"paper\.toml: paper is the name of a track that ships"):
         load_track(write(tmp_path, 'asks = "x"', "paper.toml"))
+
+
+@pytest.mark.slow
+def test_a_track_of_ones_own_is_run_and_stays_apart_from_the_papers(tmp_path: Path) -> None:
+    write(tmp_path, 'asks = "One suffices?"\ntrain = ["16-16-16-32"]\nunseen = ["32-32-16-64"]\n')
+    scale = ("--n", "2", "--top-k", "1", "--episodes", "1", "--test-episodes", "1", "--workers", "1")
+    asked = ("--track", "mine.toml", "--archs", "32-32-16-64", *scale)
+    done = run_command("run", "--method", "nearest", *asked, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = Store(tmp_path / "results" / "runs").policies().to_pylist()
+    label = load_track(str(tmp_path / "mine.toml")).label
+    assert {(row["track"], row["partition"]) for row in found} == {(label, "unseen")}
+    # Padded without loss: what is left is the one architecture that this track trains on.
+    assert {row["effective_arch"] for row in found} == {"16-16-16-32"}
+
+    table = ("table", "2", "--results", "results/runs", "--format", "csv", "--track")
+    done = run_command(*table, "mine.toml", cwd=tmp_path)
+    lines = [line for line in csv.DictReader(done.stdout.splitlines()) if line["method"] == "nearest"]
+    assert done.returncode == 0 and [line["track"] for line in lines] == [label]
+    assert "nearest" not in run_command(*table, "paper", cwd=tmp_path).stdout
+
+
+@pytest.mark.slow
+def test_what_a_method_does_not_write_is_said_before_and_in_the_table(tmp_path: Path) -> None:
+    scale = ("--n", "2", "--top-k", "1", "--episodes", "1", "--test-episodes", "1", "--workers", "1")
+    asked = ("--split", "depths", "--archs", "32-32-32-32-32", *scale)
+    done = run_command("run", "--method", "nnit", "nearest", *asked, cwd=tmp_path)
+    said = "method nnit cannot: it writes no depths that it was not trained on"
+    assert done.returncode == 0 and said in done.stderr + done.stdout
+    (row,) = [line for line in done.stdout.splitlines() if line.startswith("nnit ")]
+    assert "cannot" in row
+    done = run_command("run", "--method", "nnit", *asked, cwd=tmp_path)
+    assert done.returncode == 1 and said in done.stderr

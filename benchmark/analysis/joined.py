@@ -234,7 +234,8 @@ class Joined:
             ),
             None,
         )
-        return Row(place.task, place.partition, method, (), place.arch, started, len(place.archs), None, claim)
+        expected, reads = len(place.archs), self._facts[method].reads
+        return Row(place.task, place.partition, method, (), place.arch, started, expected, None, claim, reads)
 
 
 def _is_whole(layer: Layer, place: Place, method: str) -> bool:

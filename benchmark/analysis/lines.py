@@ -23,6 +23,8 @@ class Line:
     verdict: str
     against: str | None = None
     """The method whose number was subtracted, on the same episodes."""
+    reads: str | None = None
+    """What the method may use of the zoo, `weights+states` or `nothing`; None where a row is of no method."""
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,13 @@
 """Everything that tables, figures and the report need of one folder of results, read once and when first asked for."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from nnbench.analysis.comparisons import Comparison, compare
+from nnbench.analysis.costs import Cost, Costs
 from nnbench.analysis.methods import Methods
 from nnbench.analysis.rows import Row, conditioned_rows, joint_rows, single_rows
 from nnbench.analysis.scores import Scores, UnitName, episode_columns, read_scores
@@ -38,11 +40,13 @@ class Results:
         plugins: Sequence[Path],
         track: Track,
         only: Callable[[Mapping[str, Any]], bool] | None = None,
+        whole: "Results | None" = None,
     ) -> None:
+        """`only` narrows `whole` down."""
         self.store = store
         self.track = track
         """The one whose rows are read."""
-        self._only = only
+        self._only, self._whole = only, whole
         self.tasks = tuple(task.name for task in tasks)
         """The names of the tasks that are asked about."""
         self.protocol = protocol
@@ -78,7 +82,7 @@ class Results:
     def narrow(self, only: Callable[[Mapping[str, Any]], bool]) -> "Results":
         """The same folder's results of fewer units: those for whose fields `only` holds. The others are not read."""
         tasks = [self._tasks[name] for name in self.tasks]
-        return Results(self.store, tasks, self.protocol, self._zoos, self.plugins, self.track, only)
+        return Results(self.store, tasks, self.protocol, self._zoos, self.plugins, self.track, only, self)
 
     def only(self, unit: Mapping[str, Any]) -> bool:
         """By a unit's fields, whether its rows are read."""
@@ -102,6 +106,11 @@ class Results:
         return [budget for budget in map(find_budget, units.values()) if budget is not None and budget.parameters]
 
     @cached_property
+    def costs(self) -> Costs:
+        """What networks cost, also beside those of methods that are not read here."""
+        return self._whole.costs if self._whole else Costs(self.manifests, lambda: self.budgets, self.methods)
+
+    @cached_property
     def methods(self) -> Methods:
         """The facts of every method: those of its class where that is found, else those kept with its units.
 
@@ -121,17 +130,21 @@ class Results:
     def conditioned(self, task: str) -> Sequence[Row]:
         """The rows of table 2."""
         top = self.protocol.top
-        return self._kept("conditioned", task, lambda: conditioned_rows(self.scores(task), task, top, self.track))
+        return self._kept(
+            "conditioned", task, lambda: self._described(conditioned_rows(self.scores(task), task, top, self.track))
+        )
 
     def joint(self, task: str) -> Sequence[Row]:
         """The rows of table 3."""
         top = self.protocol.top
-        return self._kept("joint", task, lambda: joint_rows(self.scores(task), task, top, self.track))
+        return self._kept("joint", task, lambda: self._described(joint_rows(self.scores(task), task, top, self.track)))
 
     def single(self, task: str) -> Sequence[Row]:
         """The rows of table 4."""
         top = self.protocol.top
-        return self._kept("single", task, lambda: single_rows(self.scores(task), task, top, self.track))
+        return self._kept(
+            "single", task, lambda: self._described(single_rows(self.scores(task), task, top, self.track))
+        )
 
     def comparisons(self, task: str) -> Sequence[Comparison]:
         """Of the rows of table 2."""
@@ -172,6 +185,16 @@ class Results:
         """The manifest of the task's zoo, after its files were checked against it; None without a zoo."""
         folder = self.zoo_folder(task)
         return None if folder is None else verify(folder, self._tasks[task])
+
+    def _described(self, rows: Sequence[Row]) -> list[Row]:
+        """With what the methods read, and what the networks cost."""
+        return [replace(row, reads=self.methods[row.method].reads, cost=self._find_cost(row)) for row in rows]
+
+    def _find_cost(self, row: Row) -> Cost | None:
+        if row.measured is None:
+            return None
+        archs = {arch for group in row.measured.groups for arch in group}
+        return self.costs.find(row.task, row.method, row.generator_seeds, archs)
 
     def _read_scores(self, task: str) -> Mapping[UnitName, Scores]:
         columns = episode_columns(self.protocol)

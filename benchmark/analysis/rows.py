@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
 
+from nnbench.analysis.costs import Cost
 from nnbench.analysis.measured import Measured
 from nnbench.analysis.reported import SUBJECT, Reported, reported, reported_cells
 from nnbench.analysis.scores import Scores, UnitName
+from nnbench.facts import Reading
 from nnbench.protocol import JOINT
 from nnbench.tasks.policies.architectures import architecture_name, load_further, parse_architecture
 from nnbench.tasks.policies.tracks import Track
@@ -33,6 +35,10 @@ class Row:
     measured: Measured | None
     """None unless all expected units are finished."""
     reported: Reported | None
+    reads: tuple[Reading, ...] | None = None
+    """What the method may use of the zoo; None until `Results` has looked it up, and the cost below."""
+    cost: Cost | None = None
+    """Of one of its networks; None also where nothing is measured."""
 
 
 @dataclass(frozen=True)

@@ -25,13 +25,14 @@ def table(
     format: Literal["text", "md", "latex", "csv"] = "text",
     detail: bool = False,
     explain: bool = False,
+    group: Literal["reads"] | None = None,
     protocol: str | None = None,
     json: bool = False,
 ) -> None:
     """Print tables of the paper: your own rows and those that ship, with intervals, beside what the paper reports.
 
     Args:
-        names: Which tables: 1, 2, 3, 4 or 6 of the paper, differences, novelty, or roundtrip.
+        names: Which tables: 1, 2, 3, 4 or 6 of the paper, differences, novelty, cost, or roundtrip.
         task: ManiSkill environment, a Python file that defines a task, or `all`.
         split: Only this one.
         track: Whose rows are shown: one that `nnbench tracks` lists, or a file of your own (.toml).
@@ -42,6 +43,7 @@ def table(
         format: For people, for papers, or CSV with one number per line.
         detail: All columns and architectures, one table per task.
         explain: Say below the tables what each column is.
+        group: Methods by what they read of the zoo, those that read weights only first.
         protocol: paper, quick, or the first digits of a protocol's hash; default the named one of most cells.
         json: Print the numbers as JSON.
     """
@@ -58,6 +60,7 @@ def table(
         plugins=plugin,
         detail=detail,
         explain=explain,
+        group=group,
         protocol=protocol,
         track=track,
     )
@@ -96,7 +99,7 @@ def report(
 
 
 def figure(
-    name: Annotated[Literal["3", "4", "5", "6", "novelty", "cost"], tyro.conf.Positional],
+    name: Annotated[Literal["3", "4", "5", "6", "novelty", "cost", "distance"], tyro.conf.Positional],
     task: str | None = None,
     results: Path | None = None,
     zoo: Path | None = None,
@@ -107,17 +110,18 @@ def figure(
     protocol: str | None = None,
     track: str = "paper",
 ) -> None:
-    """Draw a figure of the paper, or success against novelty or cost, and print its caption.
+    """Draw a figure of the paper, or success against novelty, cost or distance, and print its caption.
 
     Args:
-        name: The paper's number of the figure, novelty, or cost (of training).
-        task: ManiSkill environment, a Python file that defines a task, or, for novelty and cost, `all`. Default
-            PickCube-v1 for the paper's figures, and all for the others.
+        name: The paper's number of the figure, novelty, cost (of training), or distance (of the architecture from
+            those trained on).
+        task: ManiSkill environment, a Python file that defines a task, or, for those that are not the
+            paper's, `all`. Default PickCube-v1 for the paper's figures, and all for the others.
         results: Folder that `nnbench run` wrote to; default results/runs, or the rows that ship where it has none.
         zoo: Folder of a zoo that `nnbench zoo build` wrote, default the one that ships.
         archs: Other architectures than the figure's own, as in 32-32-16-64; several, with commas, for figure 4.
         method: Whose policies figure 6 compares, default the paper's own method.
-        methods: Methods that novelty and cost show, or `all`; default the paper's, the source, and the best others.
+        methods: Methods that these others show, or `all`; default the paper's, the source, and the best others.
         out: The file, by its suffix PNG, SVG or PDF; default figure-NAME.png.
         protocol: paper, quick, or the first digits of a protocol's hash, where the folder has rows of several.
         track: Whose rows are shown: one that `nnbench tracks` lists, or a file of your own (.toml).

@@ -66,8 +66,9 @@ def toy_training_set(*, reads: Collection[str] = ("weights",)) -> TrainingSet:
         return [arch for arch, found in written.items() if [weights_sha256(w) for w in found.values()] != digests[arch]]
 
     asked = hypernetworks if "hypernetworks" in reads else None
-    states = torch.randn(_STATES, 42, generator=torch.Generator().manual_seed(0)) if "states" in reads else None
-    return TrainingSet(PICK_CUBE, "0" * 64, archs, hypernetworks, asked, changed, states, rehearsal=True)
+    states = torch.randn(_STATES, 42, generator=torch.Generator().manual_seed(0))
+    read_states = (lambda: states) if "states" in reads else None
+    return TrainingSet(PICK_CUBE, "0" * 64, archs, hypernetworks, asked, changed, read_states, rehearsal=True)
 
 
 @dataclass

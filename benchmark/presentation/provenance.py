@@ -1,4 +1,4 @@
-"""Where the numbers of a report come from: its protocol, units, zoos and costs, as names and values."""
+"""Where the numbers of a report come from: its protocol, units and zoos, as names and values."""
 
 import json
 import re
@@ -8,17 +8,7 @@ from typing import Any
 
 from nnbench.presentation.tables import MISSING, Grid
 from nnbench.protocol import Protocol
-from nnbench.store.checkpoints import Budget
 from nnbench.tasks.zoo.manifest import seeds_of, source_of
-
-
-def list_budgets(budgets: Sequence[Budget]) -> Grid:
-    """What training cost, a row per trained method."""
-    rows = [
-        [budget.method, budget.task, str(budget.seed), f"{budget.parameters:,}", f"{budget.seconds / 60:.0f}"]
-        for budget in budgets
-    ]
-    return plain_grid(("method", "task", "generator seed", "numbers saved", "training min"), 2, rows)
 
 
 def describe_protocol(protocol: Protocol) -> dict[str, Any]:

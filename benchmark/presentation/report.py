@@ -29,7 +29,6 @@ from nnbench.presentation.provenance import (
     describe_protocol,
     describe_zoo,
     group_units,
-    list_budgets,
     listed,
 )
 from nnbench.presentation.tables import Grid, Table, build
@@ -64,6 +63,7 @@ class Content:
     figures: Sequence[Drawing | Undrawn] = ()
     manifests: Sequence[Mapping[str, Any]] = ()
     """Of the protocol's units."""
+    cost: Table[Any] | None = None
     budgets: Sequence[Budget] = ()
     """Of the trained methods among the units' methods."""
     zoos: Mapping[str, Mapping[str, Any] | None]
@@ -79,7 +79,8 @@ def page(results: Results) -> str:
     """
     wanted: list[tuple[str, Callable[[], Drawing]]] = [
         ("overview", lambda: draw_overview(results, choose_methods(results))),
-        *((name, partial(draw_methods, name, results, ["all"])) for name in OF_METHODS),
+        # Lines of all methods cross too often to be followed.
+        *((name, partial(draw_methods, name, results, [] if name == "distance" else ["all"])) for name in OF_METHODS),
         *((name, partial(draw, name, results, task)) for name in OF_ONE_TASK for task in results.tasks),
     ]
     _say(f"intervals and tables of {len(results.manifests)} units, protocol {protocol_name(results.protocol)}")
@@ -98,6 +99,7 @@ def page(results: Results) -> str:
             tables=tables,
             figures=figures,
             manifests=results.manifests,
+            cost=build(["cost"], results)[0],
             budgets=results.budgets,
             zoos={task: results.zoo_manifest(task) for task in results.tasks},
             alignment=next((manifest for manifest in alignments if manifest is not None), None),
@@ -142,7 +144,7 @@ def render(content: Content) -> str:
         figures=[_embed(figure) for figure in content.figures if isinstance(figure, Drawing)],
         undrawn=_group_undrawn(content.figures),
         budgets=content.budgets,
-        budget_grid=list_budgets(content.budgets),
+        cost=content.cost and content.cost.grid,
         gaps=_find_gaps(lines),
         protocol_facts=describe_protocol(content.protocol),
         units=group_units(content.manifests),

@@ -138,7 +138,8 @@ def fill_rare(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """With the columns of the schema that the file left out."""
     for name, value in RARE.items():
         if name in schema.names and name not in table.column_names:
-            table = table.append_column(schema.field(name), pa.repeat(pa.scalar(value), table.num_rows))
+            field = schema.field(name)
+            table = table.append_column(field, pa.repeat(pa.scalar(value, field.type), table.num_rows))
     return table
 
 

@@ -7,9 +7,11 @@ An architecture is the tuple of its hidden widths, `(32, 16, 64, 32)`, written `
 
 import hashlib
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from itertools import combinations, combinations_with_replacement
 from pathlib import Path
 
 from nnbench.errors import InputError
@@ -74,6 +76,25 @@ def parse_architecture(text: str) -> Architecture:
 def architecture_name(arch: Architecture) -> str:
     """`(32, 16, 64, 32)` to `"32-16-64-32"`."""
     return "-".join(map(str, arch))
+
+
+def layer_origins(layers: int, source_layers: int) -> list[tuple[int, ...]]:
+    """Every way to make so many hidden layers of a network's own: from which of its layers each one comes, in order.
+
+    A layer that comes up twice is passed on once. One that is missing is left out.
+    """
+    if layers < source_layers:
+        return [*combinations(range(source_layers), layers)]
+    repeated = combinations_with_replacement(range(source_layers), layers - source_layers)
+    return sorted(tuple(sorted((*range(source_layers), *more))) for more in repeated)
+
+
+def distance_to(arch: Architecture, trained: Iterable[Architecture]) -> float | None:
+    """How far an architecture is from the nearest of those trained on: the sum over layers of |log2| of the ratio of
+    widths. None where none of them has as many layers."""
+    alike = [other for other in trained if len(other) == len(arch)]
+    ratios = ([abs(math.log2(a / b)) for a, b in zip(arch, other, strict=True)] for other in alike)
+    return min(map(sum, ratios), default=None)
 
 
 def layer_widths(arch: Architecture, observation_dim: int, action_dim: int) -> tuple[int, ...]:

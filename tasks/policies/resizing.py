@@ -1,11 +1,13 @@
 """Networks of one architecture made into networks of another, by cropping and padding."""
 
 import math
+from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
-from nnbench.tasks.policies.architectures import Architecture, parameter_shapes
-from nnbench.tasks.policies.mlp import Weights
+from nnbench.tasks.policies.architectures import Architecture, layer_origins, parameter_shapes
+from nnbench.tasks.policies.mlp import Weights, architecture_of
 from nnbench.tasks.policies.training_set import TrainingSet
 
 
@@ -29,15 +31,22 @@ def nearest_architectures(arch: Architecture, training: TrainingSet) -> list[Arc
 
 
 def doublings(arch: Architecture, other: Architecture) -> float:
-    """Distance of two architectures of one depth: L1 on the log2 of their widths."""
-    return sum(abs(math.log2(ours / theirs)) for ours, theirs in zip(arch, other, strict=True))
+    """Distance of two architectures: L1 on the log2 of their widths, of other depths after `with_layers`."""
+    return min(_apart(arch, other, origins) for origins in layer_origins(len(arch), len(other)))
+
+
+def _apart(arch: Architecture, other: Architecture, origins: Sequence[int]) -> float:
+    return sum(abs(math.log2(width / other[origin])) for width, origin in zip(arch, origins, strict=True))
 
 
 def resize(source: Weights, arch: Architecture, observation_dim: int, action_dim: int) -> Weights:
     """Crop what is too wide, pad with zeros what is too narrow, and rescale for the fan-in that is lost.
 
-    Units that padding adds have zero weights, so a network that is only padded computes the same as before.
+    Units that padding adds have zero weights, so a network that is only padded computes the same as before. Layers are
+    added and left out as the widths fit best.
     """
+    own = architecture_of(source)
+    source = with_layers(source, min(layer_origins(len(arch), len(own)), key=lambda to: _apart(arch, own, to)))
     resized: Weights = {}
     for key, shape in parameter_shapes(arch, observation_dim, action_dim).items():
         overlap = tuple(slice(min(ours, theirs)) for ours, theirs in zip(shape, source[key].shape, strict=True))
@@ -46,3 +55,29 @@ def resize(source: Weights, arch: Architecture, observation_dim: int, action_dim
         if len(shape) == 2:
             resized[key] *= math.sqrt(source[key].shape[1] / min(source[key].shape[1], shape[1]))
     return resized
+
+
+def with_layers(source: Weights, origins: Sequence[int]) -> Weights:
+    """The network whose hidden layers are these of the source's, in their order.
+
+    A layer that comes again passes on what it is given, which its ReLU does not change: the network computes the same.
+    The next layer takes over the linear map of one that is left out, not its ReLU: that is another network.
+    """
+    layers = len(source) // 2
+    made: list[tuple[Tensor, Tensor]] = []
+    last = -1
+    for origin in (*origins, layers - 1):
+        if origin == last:
+            width = len(source[f"{2 * origin}.bias"])
+            matrix, bias = torch.eye(width), torch.zeros(width)
+        else:
+            matrix, bias = source[f"{2 * last + 2}.weight"], source[f"{2 * last + 2}.bias"]
+            for layer in range(last + 2, origin + 1):
+                following = source[f"{2 * layer}.weight"]
+                matrix, bias = following @ matrix, following @ bias + source[f"{2 * layer}.bias"]
+        made.append((matrix, bias))
+        last = origin
+    named = {}
+    for layer, (matrix, bias) in enumerate(made):
+        named |= {f"{2 * layer}.weight": matrix, f"{2 * layer}.bias": bias}
+    return named

@@ -18,6 +18,7 @@ from nnbench.tasks.policies.architectures import (
     Architecture,
     Splits,
     architecture_name,
+    layer_origins,
     load_splits,
     parse_architecture,
 )
@@ -65,16 +66,20 @@ class Track:
         return {"track": self.label, "partition": self.splits.partition(arch) if arch else ""}
 
     def contained(self, arch: Architecture) -> tuple[Architecture, ...]:
-        """The training architectures that are nowhere wider than `arch`.
-
-        Their policies, padded with silent units, are exact policies of `arch`.
-        """
+        """The training architectures whose policies, padded with silent units, are exact policies of `arch`."""
         return tuple(one for one in self.splits.train if contains(arch, one))
 
 
 def contains(arch: Architecture, other: Architecture) -> bool:
-    """Whether `other` has as many layers as `arch`, none of them wider."""
-    return len(arch) == len(other) and all(width >= theirs for width, theirs in zip(arch, other, strict=True))
+    """Whether a policy of `other` can be padded to one of `arch` that does exactly the same.
+
+    No layer may be wider than its own, and of the layers that `arch` has more, each passes on what the one before it
+    computes.
+    """
+    return len(arch) >= len(other) and any(
+        all(width >= other[origin] for width, origin in zip(arch, origins, strict=True))
+        for origins in layer_origins(len(arch), len(other))
+    )
 
 
 def shipped_tracks() -> list[Track]:

@@ -32,7 +32,7 @@ class TrainingSet:
     _hypernetworks: Callable[[Architecture], dict[int, Weights]] | None
     changed: Callable[[], list[Architecture]] = list
     """Architectures whose networks, which are shared, somebody wrote into."""
-    _states: Tensor | None = None
+    _states: Callable[[], Tensor] | None = None
     rehearsal: bool = False
     """True in `nnbench check`: a few seconds of training are enough."""
 
@@ -53,13 +53,14 @@ class TrainingSet:
 
     @property
     def states(self) -> Tensor:
-        """Standardised observations of the zoo's episodes, (B, O), for methods whose `reads` name `states`.
+        """States that the expert and training policies visited, standardised, (B, O), for methods whose `reads` name
+        `states`; 16,384 in the zoos that ship.
 
-        Raises HeldOutAccess where they do not.
+        Raises HeldOutAccess where `reads` does not name them, and DamagedError.
         """
         if self._states is None:
             raise HeldOutAccess('this method asks for states but does not declare it: add "states" to its `reads`')
-        return self._states
+        return self._states()
 
     def hypernetwork_policies(self, arch: Architecture) -> dict[int, Weights]:
         """GHN seed to what that GHN writes for any architecture, for methods whose `reads` name `hypernetworks`."""

@@ -24,13 +24,15 @@ from nnbench.tasks.zoo.distillation import build_pool, distil, pool_file_of
 from nnbench.tasks.zoo.expert import load_expert
 from nnbench.tasks.zoo.filtering import keep_best
 from nnbench.tasks.zoo.ghn import GHNEnsemble
-from nnbench.tasks.zoo.manifest import POLICIES, SHIPPED, ZooError, files_of
+from nnbench.tasks.zoo.manifest import BANK, POLICIES, SHIPPED, ZooError, files_of
 from nnbench.tasks.zoo.presets import DirectConfig, DistillationConfig
 from nnbench.tasks.zoo.sources import Source
-from nnbench.tasks.zoo.states import sample_states
+from nnbench.tasks.zoo.states import sample_states, save_bank
 from nnbench.tasks.zoo.validation import validate
 
-_STATES = 1024
+_STATES, _STATES_EPISODES = 1_024, 64
+_BANK_EPISODE = 32
+"""So many states of the bank there are for every episode that is rolled out for it, of 50 steps."""
 
 
 def expert_file(runs: Path, task_name: str) -> Path:
@@ -66,8 +68,10 @@ def build_zoo(
 
     write_bytes(out / POLICIES[made.source_name], save(made.tensors))
     write_bytes(out / "expert.safetensors", expert_path.read_bytes())
-    states = sample_states(simulator, expert, made.source, _STATES)
+    states = sample_states(simulator, expert, made.source, _STATES, _STATES_EPISODES, stream=2)
     write_bytes(out / "states.safetensors", save({"observations": states}))
+    bank = config.states.bank if isinstance(config, DirectConfig) else config.bank
+    save_bank(out / BANK, sample_states(simulator, expert, made.source, bank, bank // _BANK_EPISODE, stream=3))
     write_rows(out / "index.parquet", rows)
     manifest = {
         "task": task.name,
@@ -78,7 +82,7 @@ def build_zoo(
         "splits_sha256": load_splits().sha256,
         "standardiser_sha256": task.standardiser.sha256,
         **code_of_file(task),
-        "files": {name: file_sha256(out / name) for name in files_of(made.source_name)},
+        "files": {name: file_sha256(out / name) for name in (*files_of(made.source_name), BANK)},
         "versions": used_versions(),
     }
     write_json(out / "manifest.json", seal(manifest))

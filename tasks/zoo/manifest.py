@@ -19,6 +19,10 @@ SHIPPED = Path(__file__).parents[1] / "zoos"
 POLICIES: dict[SourceName, str] = {"hypernetworks": "ghns.safetensors", "sgd": "policies.safetensors"}
 """By source, the file that the policies come from."""
 
+BANK = "bank.safetensors"
+"""States for methods that learn from states. Manifests of the zoos that ship are older and do not name it: it carries
+its own checksum."""
+
 _STATED = {
     "task": str,
     "filter": dict,
@@ -133,6 +137,11 @@ def read_zoo_manifest(directory: Path, task: Task | None = None) -> dict[str, An
 def read_zoo_file(directory: Path, manifest: Mapping[str, Any], name: str, parse: Callable[[bytes], T]) -> T:
     """What `parse` makes of one of a zoo's files. Raises DamagedError where it is not what the manifest says."""
     return read_stored(directory / name, parse, _REMEDY, sha256=manifest["files"].get(name, "none"))
+
+
+def read_bank(directory: Path, manifest: Mapping[str, Any], parse: Callable[[bytes], T]) -> T:
+    """What `parse` makes of a zoo's bank of states. Raises DamagedError."""
+    return read_stored(directory / BANK, parse, _REMEDY, sha256=manifest["files"].get(BANK))
 
 
 def read_index(directory: Path) -> list[dict[str, Any]]:

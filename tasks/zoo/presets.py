@@ -64,6 +64,8 @@ class DistillationConfig:
     architectures: Literal["train", "space"] = "train"
     """The 64 that generators learn from, or all 72 of the space, which includes the held-out ones."""
     gradient_norm: float = 1.0
+    bank: int = 16_384
+    """States that ship with the zoo, for methods that learn from states."""
     seed: int = 0
 
 

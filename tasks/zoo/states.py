@@ -83,11 +83,20 @@ def gather(
     return LabelledStates(torch.from_numpy(task.standardiser(observations)), torch.from_numpy(actions))
 
 
-def sample_states(simulator: Simulator, expert: Weights, source: Source, count: int) -> Tensor:
-    """States to compare policies in, (count, O), standardised: the expert and policies of the first seed visit them."""
-    episodes = 64
+def sample_states(
+    simulator: Simulator, expert: Weights, source: Source, count: int, episodes: int, stream: int
+) -> Tensor:
+    """States that the expert and policies of the first seed visit, half of the episodes each: (count, O), standardised.
+
+    `stream` tells draws for different ends apart.
+    """
     beta = np.resize([0.0, 1.0], episodes)
     train, silent = load_splits().train, np.zeros(episodes)
-    visited = gather(simulator, expert, source, train, beta, silent, (source.seeds[0], 2), "states")
+    visited = gather(simulator, expert, source, train, beta, silent, (source.seeds[0], stream), "states")
     chosen = torch.randperm(len(visited.observations), generator=torch.Generator().manual_seed(0))[:count]
     return visited.observations[chosen].contiguous()
+
+
+def save_bank(path: Path, states: Tensor) -> None:
+    """Write a bank of states (`manifest.BANK`) as float16, atomically; it carries its own checksum."""
+    save_tensors(path, {"observations": states.to(torch.float16)})

@@ -5,8 +5,8 @@ Beside them are the expert that they learned from, states to compare policies on
 with the hash of every file.
 """
 
-from collections.abc import Collection, Mapping
-from functools import partial
+from collections.abc import Callable, Collection, Mapping
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -25,6 +25,7 @@ from nnbench.tasks.zoo.ghn import GHNConfig, GHNEnsemble
 from nnbench.tasks.zoo.manifest import (
     POLICIES,
     ZooError,
+    read_bank,
     read_index,
     read_zoo_file,
     seeds_of,
@@ -46,6 +47,7 @@ class Zoo:
         source: Source,
         valid: dict[Architecture, set[int]],
         states: torch.Tensor,
+        read_bank: Callable[[], torch.Tensor],
         manifest_sha256: str,
     ) -> None:
         self.task = task
@@ -57,6 +59,7 @@ class Zoo:
         """States to compare policies in, (1024, O), standardised."""
         self.source_name = track.source
         """What the policies come from."""
+        self._read_bank = cache(read_bank)
         self._source = source
         self._valid = valid
         self._written: dict[Architecture, dict[int, Weights]] = {}
@@ -87,7 +90,8 @@ class Zoo:
             if row["valid"]:
                 valid.setdefault(parse_architecture(row["arch"]), set()).add(row["ghn_seed"])
         states = read_zoo_file(directory, manifest, "states.safetensors", _parse_states)
-        return cls(task, directory, track, source, valid, states, file_sha256(directory / "manifest.json"))
+        bank = partial(read_bank, directory, manifest, _parse_states)
+        return cls(task, directory, track, source, valid, states, bank, file_sha256(directory / "manifest.json"))
 
     @property
     def opened_from(self) -> tuple[str, Path, str]:
@@ -129,7 +133,7 @@ class Zoo:
             return {seed: weights for seed, weights in self.policies(arch).items() if seed in valid}
 
         hypernetworks = self.hypernetwork_policies if "hypernetworks" in reads else None
-        states = self.states if "states" in reads else None
+        states = self._read_bank if "states" in reads else None
         archs = self.track.splits.train
         return TrainingSet(self.task, self.sha256, archs, networks, hypernetworks, self.changed, states)
 
@@ -144,4 +148,4 @@ def _parse_source(content: bytes, task: Task, manifest: Mapping[str, Any]) -> So
 
 
 def _parse_states(content: bytes) -> torch.Tensor:
-    return parse_tensors(content)[0]["observations"]
+    return parse_tensors(content)[0]["observations"].to(torch.float32)

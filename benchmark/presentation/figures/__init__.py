@@ -1,4 +1,4 @@
-"""Figures 3 to 6 of the paper, and success against novelty and cost: stored rows and zoos as matplotlib figures."""
+"""Figures 3 to 6 of the paper, and success against novelty, cost and distance, as matplotlib figures."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -7,6 +7,7 @@ from nnbench.analysis.reported import SUBJECT
 from nnbench.analysis.results import Results
 from nnbench.presentation.figures.choice import choose_methods
 from nnbench.presentation.figures.cost import draw_cost
+from nnbench.presentation.figures.distance import draw_distance
 from nnbench.presentation.figures.drawing import Drawing, FigureError, as_svg, require_kind, save
 from nnbench.presentation.figures.magnitudes import WIDEST, draw_hypernetworks, draw_seeds
 from nnbench.presentation.figures.novelty import draw_novelty
@@ -30,7 +31,7 @@ __all__ = [
 
 OF_ONE_TASK = ("3", "4", "5", "6")
 """What `draw` draws."""
-OF_METHODS = ("novelty", "cost")
+OF_METHODS = ("novelty", "cost", "distance")
 """What `draw_methods` draws."""
 
 _PAPER_FIGURE6 = parse_architecture("16-64-64-32")
@@ -42,8 +43,8 @@ def draw_methods(name: str, results: Results, methods: Sequence[str] = ()) -> Dr
     `methods` are those to show; `all` shows every one. Without any the paper's are shown, the source, and the best of
     the others. Raises FigureError where something is missing.
     """
-    chosen = choose_methods(results, methods)
-    return draw_novelty(results, chosen) if name == "novelty" else draw_cost(results, chosen)
+    draw_one = {"novelty": draw_novelty, "cost": draw_cost, "distance": draw_distance}[name]
+    return draw_one(results, choose_methods(results, methods))
 
 
 def draw(name: str, results: Results, task: str, archs: Sequence[Architecture] = (), method: str = SUBJECT) -> Drawing:

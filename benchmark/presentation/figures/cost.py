@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import matplotlib
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nnbench.analysis.methods import Methods
 from nnbench.analysis.results import Results
+from nnbench.analysis.rows import Row
 from nnbench.presentation.figures.choice import unseen_rows
 from nnbench.presentation.figures.drawing import STYLE, Drawing
 from nnbench.presentation.figures.marks import DPI, FONTS, PAGE, Mark, Named, style_methods
@@ -47,12 +47,10 @@ def draw_cost(results: Results, chosen: Sequence[str]) -> Drawing:
     return Drawing(title, what, cost_panels(costs, chosen, results.methods), DPI)
 
 
-def training_minutes(results: Results, method: str, task: str) -> float | None:
+def training_minutes(row: Row) -> float | None:
     """The mean over generator seeds; 0 for a method that trains nothing, None where it is not known."""
-    if results.methods[method].role != "generator":
-        return 0.0
-    kept = [budget.seconds for budget in results.budgets if (budget.method, budget.task) == (method, task)]
-    return float(np.mean(kept)) / _SECONDS if kept else None
+    seconds = row.cost.training_s if row.cost else None
+    return None if seconds is None else seconds / _SECONDS
 
 
 def training_costs(results: Results, task: str, chosen: Sequence[str]) -> list[Cost]:
@@ -61,7 +59,7 @@ def training_costs(results: Results, task: str, chosen: Sequence[str]) -> list[C
     for method in chosen:
         if method in rows and (measured := rows[method].measured) is not None:
             mean, low, high = (100 * value for value in measured.success.interval)
-            found.append(Cost(method, training_minutes(results, method, task), mean, low, high))
+            found.append(Cost(method, training_minutes(rows[method]), mean, low, high))
     return found
 
 

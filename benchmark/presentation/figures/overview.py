@@ -82,7 +82,7 @@ def _place(results: Results, method: str) -> Place | None:
             return None
         measured = rows[method].measured
         assert measured is not None
-        found.append((at[0], 100 * measured.success.mean, training_minutes(results, method, task)))
+        found.append((at[0], 100 * measured.success.mean, training_minutes(rows[method])))
     minutes = [each for *_, each in found if each is not None]
     novelty, success = np.mean([each[:2] for each in found], axis=0)
     whole = len(minutes) == len(found)

@@ -7,13 +7,15 @@ from nnbench.analysis.comparisons import overlap_with_source
 from nnbench.analysis.reported import tasks_of
 from nnbench.analysis.results import Results
 from nnbench.analysis.round_trips import average
+from nnbench.analysis.rows import Row
 from nnbench.errors import InputError
 from nnbench.presentation.tables.comparison import NoveltyRow, differences_table, novelty_table
+from nnbench.presentation.tables.cost import cost_table
 from nnbench.presentation.tables.generation import table2, table3, table4
 from nnbench.presentation.tables.table import MISSING, Table
 from nnbench.presentation.tables.zoo import round_trip_table, table1, table6
 
-NAMES = ("1", "2", "3", "4", "6", "differences", "novelty", "roundtrip")
+NAMES = ("1", "2", "3", "4", "6", "differences", "novelty", "cost", "roundtrip")
 """What `build` builds: the paper's tables by number, and others by name."""
 
 
@@ -37,6 +39,7 @@ def build(names: Sequence[str], results: Results, *, per_architecture: bool = Fa
             differences_table([pair for task in results.tasks for pair in results.comparisons(task)], results.protocol)
         ],
         "novelty": _novelty,
+        "cost": lambda results: [cost_table([row for task in results.tasks for row in _means(results, task)])],
         "roundtrip": lambda results: [
             round_trip_table(average(results.round_trips(task), task), task) for task in results.tasks
         ],
@@ -52,7 +55,13 @@ def _novelty(results: Results) -> list[Table[Any]]:
     rows = [
         NoveltyRow(row, row.measured, overlap_with_source(row, results.scores(task), source))
         for task in results.tasks
-        for row in [*results.conditioned(task), *results.joint(task)]
-        if row.arch is None and row.measured is not None
+        for row in _means(results, task)
+        if row.measured is not None
     ]
     return [novelty_table(rows, results.protocol, source)]
+
+
+def _means(results: Results, task: str) -> list[Row]:
+    """The measured rows of tables 2 and 3, without those of architectures."""
+    rows = [*results.conditioned(task), *results.joint(task)]
+    return [row for row in rows if row.arch is None and row.measured is not None]

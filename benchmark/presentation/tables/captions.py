@@ -8,7 +8,7 @@ from nnbench.analysis.rows import Row
 from nnbench.presentation.tables.table import MISSING
 from nnbench.protocol import PROTOCOLS, Protocol, protocol_name
 
-ONE_TRAINING = "One training of each generator: intervals do not hold the variance of training."
+ONE_TRAINING = "Intervals do not cover training (one per generator)."
 
 
 def protocol_note(protocol: Protocol) -> str:

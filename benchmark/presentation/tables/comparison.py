@@ -44,6 +44,7 @@ def differences_table(comparisons: Sequence[Comparison], protocol: Protocol) -> 
                 split=found.first.partition,
                 method=found.first.method,
                 generator_seeds=found.first.generator_seeds,
+                reads=found.first.reads,
                 against=found.other.method,
                 verdict=found.verdict,
             )
@@ -108,6 +109,7 @@ def novelty_table(rows: Sequence[NoveltyRow], protocol: Protocol, source: str) -
                 split=here.row.partition,
                 method=here.row.method,
                 generator_seeds=here.row.generator_seeds,
+                reads=here.row.reads,
             )
             for here in rows
         ],

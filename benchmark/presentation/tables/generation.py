@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from nnbench.analysis.costs import Cost
 from nnbench.analysis.measured import PARTITIONS, Estimate, Measured
 from nnbench.analysis.rows import Row
 from nnbench.presentation.tables.captions import explain_columns
@@ -18,7 +19,7 @@ def table2(rows: Sequence[Row], protocol: Protocol, task: str, *, per_architectu
     entries, incomplete = [], False
     for row in rows:
         incomplete = row.finished < row.expected if row.arch is None else incomplete
-        entries.append(_entry(row, shown=row.arch is None or incomplete or per_architecture))
+        entries.append(entry_of(row, shown=row.arch is None or incomplete or per_architecture))
     return Table(
         "2",
         f"Table 2: architecture-conditioned generation, {task}",
@@ -46,9 +47,9 @@ def table3(rows: Sequence[Row], protocol: Protocol) -> Table[Row]:
             Label("method", name_with_seeds),
             *_scores(protocol, hidden),
             Label("train/unseen/\noutside/other %", _mixture, right=True),
-            *(Number(None, f"share_{name}", _measured(_share(name)), optional=True) for name in PARTITIONS),
+            *(Number(None, f"share_{name}", read_measured(_share(name)), optional=True) for name in PARTITIONS),
         ],
-        [_entry(row) for row in rows],
+        [entry_of(row) for row in rows],
         section=lambda row: row.task,
     )
 
@@ -66,7 +67,7 @@ def table4(rows: Sequence[Row], protocol: Protocol, task: str) -> Table[Row]:
             Label("method", name_with_seeds),
             *_scores(protocol, hidden),
         ],
-        [_entry(row) for row in rows],
+        [entry_of(row) for row in rows],
         section=lambda row: row.arch,
     )
 
@@ -83,53 +84,64 @@ def _scores(protocol: Protocol, hidden: Sequence[str] = ()) -> list[Label[Row] |
     headline = protocol.headline.removeprefix("success_").replace("_", " ")
     top = f"measured\ntop-{protocol.top} return"
     numbers: list[Number[Row]] = [
-        Number(top, "return", _measured(lambda found: found.mean_return), interval(1), _progress),
+        Number(top, "return", read_measured(lambda found: found.mean_return), interval(1), _progress),
         Number(
             f"measured top-{protocol.top}\nsuccess {headline} %",
             "success",
-            _measured(lambda found: found.success),
+            read_measured(lambda found: found.success),
             interval(1, 100),
         ),
         Number(
             "selec-\ntion %",
             "selection_success",
-            _measured(lambda found: found.selection_success),
+            read_measured(lambda found: found.selection_success),
             point(1, 100),
             optional=True,
         ),
         Number(
             f"all\n{protocol.samples} %",
             "sample_success",
-            _measured(lambda found: found.sample_success),
+            read_measured(lambda found: found.sample_success),
             point(1, 100),
             optional=True,
         ),
-        Number("L2 to\nGHN", "ghn_distance", _measured(lambda found: found.ghn_distance), point(2), optional=True),
-        Number("net-\nworks", "networks", _measured(lambda found: found.networks), count, optional=True),
-        Number("GHN\nseeds", "ghn_seeds", _measured(lambda found: found.ghn_seeds), count, optional=True),
+        Number("L2 to\nGHN", "ghn_distance", read_measured(lambda found: found.ghn_distance), point(2), optional=True),
+        Number("net-\nworks", "networks", read_measured(lambda found: found.networks), count, optional=True),
+        Number("GHN\nseeds", "ghn_seeds", read_measured(lambda found: found.ghn_seeds), count, optional=True),
     ]
     return [
         *(replace(number, header=None) if number.metric in hidden else number for number in numbers),
+        Number(None, "training_s", read_cost(lambda cost: cost.training_s), optional=True),
+        Number(None, "generation_s", read_cost(lambda cost: cost.generation_s), optional=True),
+        Number(None, "break_even", read_cost(lambda cost: cost.break_even), optional=True),
         Label("reported return,\nsuccess %", _reported, right=True),
         Label("verdict", _verdict, right=True),
     ]
 
 
-def _entry(row: Row, shown: bool = True) -> Entry[Row]:
+def entry_of(row: Row, shown: bool = True) -> Entry[Row]:
+    """What the lines of a row say."""
     return Entry(
         data=row,
         task=row.task,
         split=row.partition,
         method=row.method,
         generator_seeds=row.generator_seeds,
+        reads=row.reads,
         arch=row.arch,
         claims=row.reported.values if row.reported else {},
         shown=shown,
     )
 
 
-def _measured(read: Callable[[Measured], Estimate | float]) -> Callable[[Row], Estimate | float | None]:
+def read_measured(read: Callable[[Measured], Estimate | float]) -> Callable[[Row], Estimate | float | None]:
+    """Of what is measured."""
     return lambda row: None if row.measured is None else read(row.measured)
+
+
+def read_cost(read: Callable[[Cost], float | None]) -> Callable[[Row], float | None]:
+    """Of what the networks cost."""
+    return lambda row: None if row.cost is None else read(row.cost)
 
 
 def _share(partition: str) -> Callable[[Measured], float]:

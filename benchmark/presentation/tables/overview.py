@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 
+from nnbench.analysis.access import EXPLAINED, name_access, rank_access
 from nnbench.analysis.joined import Cell
 from nnbench.analysis.lines import JoinedLine, Line
 from nnbench.analysis.measured import Estimate
@@ -51,35 +52,54 @@ def overview(
     *,
     marked: bool,
     explain: bool = False,
+    grouped: bool = False,
 ) -> Grid:
     """One of the tables 2 to 4 of these cells. `hidden` counts the user's own units that none of them shows.
 
     `marked` tells the user's own cells from those that ship, and cells of other protocols from those of the `primary`
-    one. `explain` puts the meaning of every column below. A success is the mean and its 95% interval, rounded outward.
-    What the paper reports has a column of its own. Returns are in the wide tables.
+    one. `explain` puts the meaning of every column below. `grouped` puts methods together that read the same. A success
+    is the mean and its 95% interval, rounded outward. What the paper reports has a column of its own. Returns are in
+    the wide tables.
     """
     tasks = list(dict.fromkeys(cell.place.task for cell in cells))
     partitions = list(dict.fromkeys(cell.place.partition for cell in cells))
     several = len(partitions) > 1
+    headed = several or grouped
     found = {(_label(cell), cell.place.partition, cell.place.task): cell for cell in cells}
     rows: list[list[str]] = []
     sections = set()
-    for partition in partitions:
-        if several:
+    for partition, access, labels in _blocks(cells, grouped):
+        if headed:
             sections.add(len(rows))
-            rows.append([partition, *[""] * (len(_HEADERS) * len(tasks))])
-        for label in dict.fromkeys(_label(cell) for cell in cells if cell.place.partition == partition):
+            heading = ": ".join(filter(None, [partition if several else "", access]))
+            rows.append([heading, *[""] * (len(_HEADERS) * len(tasks))])
+        for label in labels:
             here = [found.get((label, partition, task)) for task in tasks]
             texts = [text for cell in here for text in _texts(cell, primary if marked else None)]
-            rows.append([f" {label}" if several else label, *texts])
+            rows.append([f" {label}" if headed else label, *texts])
+    caption = _caption(name, cells, primary, hidden, marked, explain)
     return Grid(
         _TITLES[name] + ("" if several or name == "3" else f", {partitions[0]} architectures" if partitions else ""),
         ["architecture" if name == "4" else "method", *(head for task in tasks for head in _headers(task))],
         1,
-        _caption(name, cells, primary, hidden, marked, explain),
+        f"{caption}\n{EXPLAINED}" if grouped else caption,
         rows or [[MISSING] * (1 + len(_HEADERS) * len(tasks))],
         frozenset(sections - {0}),
     )
+
+
+def _blocks(cells: Sequence[Cell], grouped: bool) -> list[tuple[str, str, list[str]]]:
+    """The labels of rows that stand together, with their partition, and, where they are grouped, what they read."""
+    blocks: dict[tuple[str, str], dict[str, None]] = {}
+    partitions = list(dict.fromkeys(cell.place.partition for cell in cells))
+
+    def order(cell: Cell) -> tuple[int, tuple[int, ...]]:
+        return partitions.index(cell.place.partition), rank_access(cell.row.reads or ()) if grouped else ()
+
+    for cell in sorted(cells, key=order):
+        access = name_access(cell.row.reads or ()) if grouped else ""
+        blocks.setdefault((cell.place.partition, access), {})[_label(cell)] = None
+    return [(partition, access, list(labels)) for (partition, access), labels in blocks.items()]
 
 
 def joined_line(line: Line, layer: Layer | None) -> JoinedLine:

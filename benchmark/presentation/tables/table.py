@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Generic, TypeVar
 
+from nnbench.analysis.access import EXPLAINED, name_access, rank_access
 from nnbench.analysis.lines import Line
 from nnbench.analysis.measured import Estimate
+from nnbench.facts import Reading
 
 R = TypeVar("R")
 
@@ -59,6 +61,8 @@ class Entry(Generic[R]):
     arch: str | None = None
     claims: Mapping[str, float] = field(default_factory=dict)
     """Metric to what the paper reports."""
+    reads: tuple[Reading, ...] | None = None
+    """What the method may use of the zoo; None where the row is of no method."""
     against: str | None = None
     verdict: str | None = None
     """Instead of where the measured interval lies to the claim."""
@@ -93,23 +97,47 @@ class Table(Generic[R]):
     entries: Sequence[Entry[R]]
     section: Callable[[R], Hashable] = lambda _: None
     """A rule is drawn where this changes."""
+    grouped: bool = False
+    """Whether people see the rows of a section by what methods read, those that read weights alone first."""
 
     @cached_property
     def grid(self) -> Grid:
         """For people. A table without rows has one of dashes."""
         columns = [column for column in self.columns if column.header is not None]
-        shown = [entry.data for entry in self.entries if entry.shown]
-        rows = [[_cell(column, data) for column in columns] for data in shown] or [[MISSING] * len(columns)]
-        keys = [self.section(data) for data in shown]
+        grouped = self.grouped and any(entry.reads is not None for entry in self.entries)
+        rows: list[list[str]] = []
+        sections, before = set(), None
+        for entry in self._shown:
+            heading = name_access(entry.reads or ()) if grouped else None
+            key = self.section(entry.data), heading
+            if key != before:
+                sections.add(len(rows))
+                rows += [] if heading is None else [[heading, *[""] * (len(columns) - 1)]]
+            rows.append([_cell(column, entry.data) for column in columns])
+            before = key
+        rows = rows or [[MISSING] * len(columns)]
         text = [isinstance(column, Label) and not column.right for column in columns]
         return Grid(
             self.title,
             [column.header or "" for column in columns],
             text.index(False),
-            self.caption,
+            f"{self.caption}\n{EXPLAINED}" if grouped else self.caption,
             [_blanked(columns, above, row) for above, row in zip([None, *rows], rows, strict=False)],
-            frozenset(place for place in range(1, len(keys)) if keys[place] != keys[place - 1]),
+            frozenset(sections - {0}),
         )
+
+    @property
+    def _shown(self) -> list[Entry[R]]:
+        """What people see, in their order."""
+        shown = [entry for entry in self.entries if entry.shown]
+        if not self.grouped:
+            return shown
+        sections = list(dict.fromkeys(self.section(entry.data) for entry in shown))
+
+        def order(entry: Entry[R]) -> tuple[int, tuple[int, ...]]:
+            return sections.index(self.section(entry.data)), rank_access(entry.reads or ())
+
+        return sorted(shown, key=order)
 
     @cached_property
     def lines(self) -> list[Line]:
@@ -145,6 +173,7 @@ class Table(Generic[R]):
             reported=claim,
             verdict=entry.verdict or verdict(estimate, claim),
             against=entry.against,
+            reads=None if entry.reads is None else "+".join(entry.reads) or "nothing",
         )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from nnbench.analysis.joined import Cell, Joined
 from nnbench.analysis.lines import Line, TrackLine
@@ -37,10 +37,14 @@ class Choice:
     """All columns and architectures, a table per task, in place of the paper's arrangement."""
     explain: bool = False
     """The meaning of every column in the caption."""
+    group: Literal["reads"] | None = None
+    """Methods by what they read of the zoo, those that read weights only first."""
 
     def __post_init__(self) -> None:
         if self.split not in (None, *PARTITIONS):
             raise InputError(f"unknown split {self.split!r}: expected one of {', '.join(PARTITIONS)}")
+        if self.group not in (None, "reads"):
+            raise InputError(f"group={self.group!r}: expected 'reads', or leave it out")
 
     @property
     def partitions(self) -> Collection[str]:
@@ -125,7 +129,7 @@ def _said_once(table: Shown, said: set[str]) -> Sheet:
 
 
 def _chosen(table: Table[Any], choice: Choice) -> Table[Any]:
-    """The table without rows that nobody asked for."""
+    """The table without rows that nobody asked for, and grouped where that is asked for."""
     entries = [
         entry
         for entry in table.entries
@@ -134,7 +138,7 @@ def _chosen(table: Table[Any], choice: Choice) -> Table[Any]:
     ]
     if choice.split is not None and not entries and table.name not in _ARRANGED:
         raise InputError(f"table {table.name}: no rows of split {choice.split}; leave --split out")
-    return replace(table, entries=entries)
+    return replace(table, entries=entries, grouped=choice.group is not None)
 
 
 def _arranged(name: TableName, joined: Joined, tables: Sequence[Table[Any]] | None, choice: Choice) -> Sheet:
@@ -145,7 +149,10 @@ def _arranged(name: TableName, joined: Joined, tables: Sequence[Table[Any]] | No
 
     def grid() -> Grid:
         hidden = joined.not_shown(name)
-        return overview(name, cells(), joined.primary, hidden, marked=tables is None, explain=choice.explain)
+        grouped = choice.group is not None
+        return overview(
+            name, cells(), joined.primary, hidden, marked=tables is None, explain=choice.explain, grouped=grouped
+        )
 
     def wide(cell: Cell) -> Table[Row]:
         return _wide(name, [cell.row], cell.protocol, cell.place.task)
@@ -170,7 +177,7 @@ def _details(name: TableName, joined: Joined, choice: Choice) -> list[Shown]:
     shown: list[Shown] = []
     for (task, layer), rows in joined.details(name).items():
         protocol = layer.results.protocol
-        table = _wide(name, rows, protocol, task, all_archs=True)
+        table = replace(_wide(name, rows, protocol, task, all_archs=True), grouped=choice.group is not None)
         shown.append(_located(_captioned(table, protocol, choice), layer))
     return shown
 
