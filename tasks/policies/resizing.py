@@ -77,7 +77,7 @@ def with_layers(source: Weights, origins: Sequence[int]) -> Weights:
                 matrix, bias = following @ matrix, following @ bias + source[f"{2 * layer}.bias"]
         made.append((matrix, bias))
         last = origin
-    named = {}
+    named: Weights = {}
     for layer, (matrix, bias) in enumerate(made):
         named |= {f"{2 * layer}.weight": matrix, f"{2 * layer}.bias": bias}
     return named
