@@ -44,7 +44,7 @@ from nnbench.tasks.zoo.build import refuse_other_work
 from nnbench.tasks.zoo.expert import load_expert
 from nnbench.tasks.zoo.ghn import GHNConfig, GHNEnsemble
 from nnbench.tasks.zoo.sources import stacked_name
-from nnbench.tasks.zoo.states import LabelledStates
+from nnbench.tasks.zoo.states import LabelledStates, save_bank
 from nnbench.tasks.zoo.validation import _parse_scores
 from nnbench.tasks.zoo.zoo import Zoo
 
@@ -137,6 +137,7 @@ def _direct_zoo(folder: Path) -> Read:
 def _zoo_of(source: SourceName, folder: Path, stated: dict[str, Any]) -> Read:
     task, arch = load_task(TASK), (16, 16, 16, 32)
     save_tensors(folder / "states.safetensors", {"observations": torch.arange(42.0).reshape(1, 42)})
+    save_bank(folder / "bank.safetensors", torch.arange(84.0).reshape(2, 42))
     save_tensors(folder / "expert.safetensors", two_networks(arch)[0], {"hidden": "16", "return": "1"})
     rows = [{"arch": "16-16-16-32", "ghn_seed": seed, "valid": seed == 0, "return": 1.5} for seed in (0, 1)]
     write_rows(folder / "index.parquet", rows)
@@ -146,6 +147,7 @@ def _zoo_of(source: SourceName, folder: Path, stated: dict[str, Any]) -> Read:
         "filter": asdict(task.filter),
         "splits_sha256": load_splits().sha256,
         "standardiser_sha256": task.standardiser.sha256,
+        # As in the zoos that ship: the bank is not named, and carries its own checksum.
         "files": {name: file_sha256(folder / name) for name in zoo_manifest.files_of(source)},
         "versions": {"torch": "2"},
     }
@@ -159,7 +161,8 @@ def _zoo_of(source: SourceName, folder: Path, stated: dict[str, Any]) -> Read:
             load_expert(folder / "expert.safetensors"),
         )
         policies = [_numbers(policy) for policy in zoo.policies(arch).values()]
-        return zoo.source_name, zoo._valid, policies, zoo.states.tolist(), *found[:2], _numbers(found[2])
+        states = [zoo.states.tolist(), zoo.training_set(reads=("states",)).states.tolist()]
+        return zoo.source_name, zoo._valid, policies, states, *found[:2], _numbers(found[2])
 
     return read
 
