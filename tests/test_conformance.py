@@ -69,7 +69,7 @@ def test_no_method_reads_a_held_out_network(name: str, tmp_path: Path) -> None:
     method = load_method(name)
     assert "hypernetworks" not in method.reads
     clean, poisoned = Subject(method, tmp_path / "clean"), Subject(method, tmp_path / "poisoned")
-    poisoned.__dict__["training"] = _poisoned(toy_training_set(reads=("hypernetworks",)))
+    poisoned.__dict__["training"] = _poisoned(toy_training_set(reads=("hypernetworks", "states")))
     assert _written_for_unseen(poisoned) == _written_for_unseen(clean)
 
 

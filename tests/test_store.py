@@ -80,6 +80,7 @@ def _policies(unit: Unit = UNIT) -> pa.Table:
         "ghn_spread": 30.0,
         "other_l2": 0.0,
         "other_cosine": 1.0,
+        "effective_arch": "16-16-16-32",
     }
     measured |= {"action_arch": "16-16-16-64", "action_seed": 7, "action_distance": 0.1, "action_spread": 0.2}
     top = list(range(unit.protocol.top))
