@@ -48,6 +48,7 @@ class Generator(Protocol):
     reference: ClassVar[str | None] = None
     seen_only: ClassVar[bool] = False
     writes: ClassVar[tuple[Further, ...]] = ()
+    trains_each: ClassVar[bool] = False
     version: ClassVar[int] = 1
 
     @classmethod

@@ -45,6 +45,9 @@ class Facts:
     """True if it writes only architectures that it was trained on."""
     writes: tuple[Further, ...] = ()
     """What else it writes: other `widths` than those it was trained on, other `depths`."""
+    trains_each: bool = False
+    """True if it trains every network that it writes by itself: what the training of a generator has to pay off
+    against."""
     version: int = 1
     """Of a method that ships: raised when a change of its code changes what it writes."""
 
@@ -72,6 +75,7 @@ class Facts:
                 f"a tuple of {', '.join(get_args(Further))}",
             ),
             "seen_only": (isinstance(self.seen_only, bool), "True or False"),
+            "trains_each": (isinstance(self.trains_each, bool), "True or False"),
             "version": (type(self.version) is int and self.version >= 1, "a whole number from 1 on"),
         }
         for field, (valid, expected) in rules.items():

@@ -35,6 +35,7 @@ class Method(Untrained):
     name: ClassVar[str] = "distil"
     reads: ClassVar[tuple[Reading, ...]] = ("weights", "states")
     writes: ClassVar[tuple[Further, ...]] = ("widths", "depths")
+    trains_each: ClassVar[bool] = True
     reference: ClassVar[str | None] = "Rusu et al., Policy Distillation, ICLR 2016, arXiv 1511.06295"
 
     def generate(self, arch: Architecture, n: int, *, seed: int = 0) -> list[Weights]:

@@ -2,13 +2,14 @@ from typing import Any
 
 import pytest
 
-from nnbench.analysis.costs import TRAINER, Costs
+from nnbench.analysis.costs import Costs
 from nnbench.analysis.methods import Methods
 from nnbench.facts import Facts
 from nnbench.store.checkpoints import Budget
 
 TASK = "PickCube-v1"
-METHODS = Methods({"nnit": Facts(name="nnit"), TRAINER: Facts(name=TRAINER, role="baseline")})
+TRAINER = "distil"
+METHODS = Methods({"nnit": Facts(name="nnit"), TRAINER: Facts(name=TRAINER, role="baseline", trains_each=True)})
 
 
 def _unit(method: str, seconds: float | None, arch: str = "16-16-16-32", seed: int = 0) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import pytest
 
 import nnbench
 from nnbench import reading
-from nnbench.analysis import costs
+from nnbench.analysis.methods import Methods
 from nnbench.errors import InputError
 from nnbench.folders import REFERENCE, RESULTS
 from nnbench.presentation.tables import Choice
@@ -151,7 +151,7 @@ def test_lines_say_where_they_are_from_only_in_the_joined_view() -> None:
 
 
 def test_lines_say_what_networks_cost_also_beside_a_method_that_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(costs, "TRAINER", "sane_bootstrapped")  # the slowest of those that ship
+    monkeypatch.setattr(Methods, "trainers", lambda *_: ["sane_bootstrapped"])  # the slowest of those that ship
     asked: dict[str, Any] = {"methods": ["nnit_pca", "ghn"], "protocol": "quick"}
     lines = nnbench.tables("2", task=TASK, split="unseen", **asked).frame()
     found = lines.set_index(["method", "metric"])["measured"]

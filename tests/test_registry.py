@@ -22,6 +22,8 @@ class Method:
     name, reads, role = "{name}", ("weights",), "generator"
     variant_of = reference = None
     seen_only = False
+    writes = ()
+    trains_each = False
 
     @classmethod
     def fit(cls, training, *, seed, directory): return cls()

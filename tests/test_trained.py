@@ -249,7 +249,7 @@ def test_trainings_on_a_zoo_of_ones_own_stand_beside_the_others(method: MethodSo
     class Own:
         """The same networks under another identity."""
 
-        task, directory, sha256 = zoo.task, zoo.directory, "5" * 64
+        task, directory, sha256, opened_from = zoo.task, zoo.directory, "5" * 64, zoo.opened_from
 
     own: Any = Own()
     first, second = obtain(method, zoo, 0), obtain(method, own, 0)

@@ -12,9 +12,6 @@ import numpy as np
 from nnbench.analysis.methods import Methods
 from nnbench.store.checkpoints import Budget
 
-TRAINER = "distil"
-"""Trains each network by itself: what the training of a generator has to pay off against."""
-
 
 class Cost:
     """Of the networks of one row. What training cost is looked up when first asked for."""
@@ -30,7 +27,8 @@ class Cost:
         self.generation_s = generation_s
         """Per network; None where rows do not say it. The start of the method's process is a part of it."""
         self.trainer_s = trainer_s
-        """The same of `TRAINER`, in the mean over all that it wrote for the task on the track."""
+        """The same of what trains every network by itself, in the mean over all that it wrote for the task on the
+        track."""
         self._find_budgets = find_budgets
 
     @cached_property
@@ -50,7 +48,7 @@ class Cost:
 
     @property
     def break_even(self) -> float | None:
-        """So many networks have to be asked for until training has cost no more than `TRAINER` would have for them.
+        """So many networks have to be asked for until training has cost no more than training each of them would have.
 
         0 where nothing is trained; None where a number is missing, or where no number is enough.
         """
@@ -86,7 +84,12 @@ class Costs:
             for manifest in self._units.get((task, method), ())
             if manifest["unit"]["generator_seed"] in seeds and manifest["unit"]["arch"] in archs
         ]
-        trainer = _seconds_per_network(self._units.get((task, TRAINER), ()))
+        trained_alone = [
+            manifest
+            for name in self._methods.trainers(self._methods.names)
+            for manifest in self._units.get((task, name), ())
+        ]
+        trainer = _seconds_per_network(trained_alone)
         return Cost(_seconds_per_network(mine), trainer, lambda: self._trained(task, method, seeds))
 
     def _trained(self, task: str, method: str, seeds: Collection[int]) -> Sequence[Budget] | None:

@@ -27,6 +27,10 @@ class Methods:
         """Those that wrote the zoo and answer for any architecture: what a generator might as well have asked."""
         return [name for name in self.of_role("source", names) if not self[name].seen_only]
 
+    def trainers(self, names: Iterable[str]) -> list[str]:
+        """Those that train every network by itself."""
+        return [name for name in names if self[name].trains_each]
+
     def variants(self) -> list[Facts]:
         """The methods that are made of another one, by name."""
         return [self._facts[name] for name in self.names if self._facts[name].variant_of is not None]

@@ -11,7 +11,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from nnbench.analysis.costs import TRAINER
 from nnbench.analysis.methods import Methods
 from nnbench.analysis.results import Results
 from nnbench.analysis.scores import Scores, UnitName
@@ -41,7 +40,8 @@ def draw_distance(results: Results, chosen: Sequence[str]) -> Drawing:
     """These methods, and as ceilings what wrote the zoo and what trains each network, one panel per task."""
     trained, protocol = results.track.splits.train, results.protocol
     roles = {name: "wrote the zoo" for name in results.methods.references(results.methods.names)}
-    roles[TRAINER] = "trains each network by itself"
+    trainers = results.methods.trainers(results.methods.names)
+    roles |= dict.fromkeys(trainers, "trains each network by itself")
     asked = [*(name for name in chosen if name not in roles), *roles]
     by_task = {task: reached(results.scores(task), asked, trained) for task in results.tasks}
     found = {task: points for task, points in by_task.items() if points}

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 
-from nnbench.analysis.costs import TRAINER
 from nnbench.analysis.measured import Estimate
 from nnbench.analysis.rows import Row
 from nnbench.presentation.tables.generation import entry_of, name_with_seeds, read_cost, read_measured
@@ -19,10 +18,10 @@ def cost_table(rows: Sequence[Row]) -> Table[Row]:
         "wall seconds, as the trained method states them, mean over generator seeds; 0 for what trains nothing. "
         "trained on: the machine; how many of its threads worked is not stored, so these are no seconds of a core. "
         "s per network: wall seconds of `generate`, the start of its process among them, divided by the networks "
-        f"asked for. break even: so many networks take `{TRAINER}` as long as training and writing take the method, "
-        f"with {TRAINER}'s mean over its rows of the same folder, task and track; 0 for what trains nothing. What the "
-        f"zoo took is nobody's here. {MISSING}: a number is not kept, or the method takes longer per network than "
-        f"`{TRAINER}`, which is then cheaper however many are asked for.",
+        "asked for. break even: so many networks take as long to train one by one, by the baseline that does so, as "
+        "training and writing take the method; by that baseline's mean over its rows of the same folder, task and "
+        f"track; 0 for what trains nothing. What the zoo took is nobody's here. {MISSING}: a number is not kept, or "
+        "the method takes longer per network than to train one, which is then cheaper however many are asked for.",
         [
             Label("task", lambda row: row.task, once=True),
             Label("split", lambda row: row.partition, once=True),
