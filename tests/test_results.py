@@ -99,7 +99,8 @@ def _print_page() -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize("make", [_print_tables, _print_page])
 def test_reading_and_printing_a_large_folder(benchmark: Any, make: Callable[[], str]) -> None:
-    """Of 1,027 units."""
+    """Of more than a thousand units."""
     printed = benchmark.pedantic(make, rounds=1)
-    methods = {manifest["unit"]["method"] for manifest in Store(MANY).manifests()}
+    units = [manifest["unit"] for manifest in Store(MANY).manifests()]
+    methods = {unit["method"] for unit in units if unit.get("track", "paper") == "paper"}
     assert all(method in printed for method in methods)
