@@ -1,8 +1,8 @@
 """Networks that are simply trained: each from its own random start, on what a training policy does in the zoo's states.
 
-It takes a second or two of one core per network and works for any architecture, so it is what a generator has to beat:
-by time, by needing no states, or by more. Policy distillation with mean squared error of actions, as the zoo's own
-hypernetworks were distilled from the expert.
+It takes about two seconds of one core per network and works for any architecture, so it is what a generator has to
+beat: by time, by needing no states, or by more. Policy distillation with mean squared error of actions, as the zoo's
+own hypernetworks were distilled from the expert.
 
 Shapes: n networks, B states, O observation and A action numbers.
 """

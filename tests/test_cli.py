@@ -1,6 +1,7 @@
 """The command as a person types it, in a process of its own."""
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from helpers import run_command
 
 from nnbench.commands.options import Scale
 from nnbench.protocol import Protocol
+from nnbench.tasks.zoo.manifest import SHIPPED
 
 
 def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
@@ -81,6 +83,18 @@ def test_wrong_input_is_one_line_and_exit_status_1(tmp_path: Path, arguments: li
     done = run_command(*arguments, cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr.startswith(f"nnbench: {message}") and len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_damaged_bank_of_states_is_found_by_verify(tmp_path: Path) -> None:
+    shutil.copytree(SHIPPED / "PickCube-v1", tmp_path / "PickCube-v1")
+    asked = ("zoo", "verify", "--zoo", ".", "--policies", "0")
+    assert run_command(*asked, cwd=tmp_path).returncode == 0
+    bank = tmp_path / "PickCube-v1" / "bank.safetensors"
+    content = bytearray(bank.read_bytes())
+    content[-1] ^= 1
+    bank.write_bytes(content)
+    done = run_command(*asked, cwd=tmp_path)
+    assert done.returncode == 1 and "bank.safetensors: not what was written" in done.stderr
 
 
 @pytest.mark.slow

@@ -1,9 +1,9 @@
 import numpy as np
 import torch
 
-from nnbench.tasks.policies.architectures import load_splits
+from nnbench.tasks.policies.architectures import doublings, load_splits
 from nnbench.tasks.policies.mlp import PolicyActor, act, check_weights, random_policy
-from nnbench.tasks.policies.resizing import doublings, nearest_architectures, resize, with_layers
+from nnbench.tasks.policies.resizing import nearest_architectures, resize, with_layers
 from nnbench.tasks.zoo.zoo import Zoo
 
 

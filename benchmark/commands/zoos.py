@@ -87,7 +87,8 @@ def verify(
     from nnbench.errors import InputError
     from nnbench.tasks.registry import load_task
     from nnbench.tasks.simulation.workers import Simulator
-    from nnbench.tasks.zoo.manifest import SHIPPED, read_index, seeds_of, source_of
+    from nnbench.tasks.tensors import parse_tensors
+    from nnbench.tasks.zoo.manifest import BANK, SHIPPED, read_bank, read_index, seeds_of, source_of
     from nnbench.tasks.zoo.manifest import verify as verify_files
     from nnbench.tasks.zoo.validation import roll_out_again
     from nnbench.zoos import zoo_folder
@@ -95,6 +96,8 @@ def verify(
     loaded = load_task(task)
     directory = zoo_folder(task, zoo) or SHIPPED / loaded.name
     manifest = verify_files(directory, loaded)
+    if (directory / BANK).exists():  # zoos that earlier versions built have none
+        read_bank(directory, manifest, parse_tensors)
     by_hypernetworks = source_of(manifest) == "hypernetworks"
     found = {
         "zoo": directory,

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from nnbench.errors import InputError
-from nnbench.tasks.policies.architectures import Architecture, architecture_name
-from nnbench.tasks.policies.resizing import doublings, nearest_architectures
+from nnbench.tasks.policies.architectures import Architecture, architecture_name, doublings
+from nnbench.tasks.policies.resizing import nearest_architectures
 from nnbench.tasks.policies.training_set import TrainingSet
 
 Latents = Callable[[Architecture], dict[int, Tensor]]

@@ -8,7 +8,7 @@ An architecture is the tuple of its hidden widths, `(32, 16, 64, 32)`, written `
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import combinations, combinations_with_replacement
@@ -92,9 +92,21 @@ def layer_origins(layers: int, source_layers: int) -> list[tuple[int, ...]]:
 def distance_to(arch: Architecture, trained: Iterable[Architecture]) -> float | None:
     """How far an architecture is from the nearest of those trained on: the sum over layers of |log2| of the ratio of
     widths. None where none of them has as many layers."""
-    alike = [other for other in trained if len(other) == len(arch)]
-    ratios = ([abs(math.log2(a / b)) for a, b in zip(arch, other, strict=True)] for other in alike)
-    return min(map(sum, ratios), default=None)
+    return min((doublings(arch, other) for other in trained if len(other) == len(arch)), default=None)
+
+
+def doublings(arch: Architecture, other: Architecture) -> float:
+    """Distance of two architectures: L1 on the log2 of their widths, of other depths after `best_origins`."""
+    return _apart(arch, other, best_origins(arch, other))
+
+
+def best_origins(arch: Architecture, other: Architecture) -> tuple[int, ...]:
+    """Those of the `layer_origins` of `arch` out of `other` whose widths fit best, of equally good ones the first."""
+    return min(layer_origins(len(arch), len(other)), key=lambda origins: _apart(arch, other, origins))
+
+
+def _apart(arch: Architecture, other: Architecture, origins: Sequence[int]) -> float:
+    return sum(abs(math.log2(width / other[origin])) for width, origin in zip(arch, origins, strict=True))
 
 
 def layer_widths(arch: Architecture, observation_dim: int, action_dim: int) -> tuple[int, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from nnbench.tasks.policies.architectures import Architecture, layer_origins, parameter_shapes
+from nnbench.tasks.policies.architectures import Architecture, best_origins, doublings, parameter_shapes
 from nnbench.tasks.policies.mlp import Weights, architecture_of
 from nnbench.tasks.policies.training_set import TrainingSet
 
@@ -30,23 +30,13 @@ def nearest_architectures(arch: Architecture, training: TrainingSet) -> list[Arc
     return [near for near, found in distance.items() if math.isclose(found, least)]
 
 
-def doublings(arch: Architecture, other: Architecture) -> float:
-    """Distance of two architectures: L1 on the log2 of their widths, of other depths after `with_layers`."""
-    return min(_apart(arch, other, origins) for origins in layer_origins(len(arch), len(other)))
-
-
-def _apart(arch: Architecture, other: Architecture, origins: Sequence[int]) -> float:
-    return sum(abs(math.log2(width / other[origin])) for width, origin in zip(arch, origins, strict=True))
-
-
 def resize(source: Weights, arch: Architecture, observation_dim: int, action_dim: int) -> Weights:
     """Crop what is too wide, pad with zeros what is too narrow, and rescale for the fan-in that is lost.
 
     Units that padding adds have zero weights, so a network that is only padded computes the same as before. Layers are
     added and left out as the widths fit best.
     """
-    own = architecture_of(source)
-    source = with_layers(source, min(layer_origins(len(arch), len(own)), key=lambda to: _apart(arch, own, to)))
+    source = with_layers(source, best_origins(arch, architecture_of(source)))
     resized: Weights = {}
     for key, shape in parameter_shapes(arch, observation_dim, action_dim).items():
         overlap = tuple(slice(min(ours, theirs)) for ours, theirs in zip(shape, source[key].shape, strict=True))
