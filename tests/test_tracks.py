@@ -123,7 +123,8 @@ def test_a_track_of_ones_own_is_run_and_stays_apart_from_the_papers(tmp_path: Pa
     done = run_command(*table, "mine.toml", cwd=tmp_path)
     lines = [line for line in csv.DictReader(done.stdout.splitlines()) if line["method"] == "nearest"]
     assert done.returncode == 0 and {line["track"] for line in lines} == {label}
-    assert "nearest" not in run_command(*table, "paper", cwd=tmp_path).stdout
+    papers = run_command(*table, "paper", cwd=tmp_path)
+    assert papers.returncode == 0 and "nearest" not in papers.stdout
 
 
 @pytest.mark.slow
