@@ -1,9 +1,8 @@
-"""`sane` that samples around the best of its own samples, twice (the authors' bootstrapping).
+"""`sane` that samples around the best of its own samples (the authors' bootstrapping).
 
-Before it answers, it rolls out 100 samples of the very architecture that is asked for, on the zoo's validation
+Before it answers, it rolls out 50 samples of the very architecture that is asked for, on the zoo's validation
 episodes. That is optimisation at test time, which the NNiT paper excludes and no other method here does. `reads` has no
-word for it: of the zoo it reads the training networks' weights alone, but it also uses the simulator. Unlike the
-authors it draws from the kernel once more after the last choice (docs/adaptations/sane.md).
+word for it: of the zoo it reads the training networks' weights alone, but it also uses the simulator.
 """
 
 from dataclasses import replace
@@ -19,6 +18,6 @@ class Method(sane.Method):
     name: ClassVar[str] = "sane_bootstrapped"
     variant_of: ClassVar[tuple[str, str] | None] = (
         "sane",
-        "the best of its samples on validation episodes become the anchors, twice",
+        "the best of its samples on validation episodes become the anchors",
     )
-    config: ClassVar[Config] = replace(CPU, bootstraps=2)
+    config: ClassVar[Config] = replace(CPU, draws=2)

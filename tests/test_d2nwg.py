@@ -13,10 +13,10 @@ from helpers import check_that_load_names_misfits, distance, interrupt_at, same,
 from safetensors.torch import load_file
 
 from nnbench.harness.conformance import toy_training_set
-from nnbench.methods import _diffusion, _machine, _optimisation, d2nwg, d2nwg_flat
+from nnbench.methods import _diffusion, _machine, _optimisation, d2nwg_grid
 from nnbench.methods.d2nwg import Method
 from nnbench.methods.d2nwg import training as d2nwg_training
-from nnbench.methods.d2nwg.config import REHEARSAL, Config, Stage
+from nnbench.methods.d2nwg.config import CPU, REHEARSAL, Config, Stage, on_components
 from nnbench.methods.d2nwg.model import VAE, Conv1d, UNet, principal_components
 from nnbench.methods.d2nwg.training import Corpus, diffusion_loss, encode_all, vae_loss
 from nnbench.methods.d2nwg.vectors import Layout, devectorise, places, vector_size, vectorise
@@ -29,15 +29,23 @@ NARROW, WIDE = (16, 16, 16, 64), (64, 64, 32, 32)
 STAGE = Stage(batch=16, steps=120, peak_lr=3e-3, warmup=20, ema=0.95)
 SMALL = replace(
     REHEARSAL,
-    layout="grid",
+    features=(32, 2),
+    vae_width=32,
+    latents=4,
+    picture=(4, 2),
     unet_width=64,
     unet_multipliers=(1, 1),
     embedding=64,
     condition_channels=8,
-    sampling_steps=20,
-    vae=replace(STAGE, steps=10),
-    diffusion=STAGE,
+    sampling_steps=50,
+    vae=STAGE,
+    diffusion=replace(STAGE, steps=400),
 )
+"""Of `d2nwg`."""
+GRID = replace(
+    on_components(replace(SMALL, features=(16, 2))), sampling_steps=20, vae=replace(STAGE, steps=10), diffusion=STAGE
+)
+"""Of `d2nwg_grid`."""
 
 
 ZOO = replace(toy_training_set(), architectures=(NARROW, WIDE), _networks=two_networks)
@@ -87,12 +95,11 @@ def test_another_width_shifts_all_that_follows_it_in_the_flat_vector_and_nothing
     assert torch.equal(places((64,) * 4, "grid", 42, 8), places((64,) * 4, "flat", 42, 8))
 
 
-def test_principal_components_hold_all_networks_and_no_more() -> None:
+def test_principal_components_are_as_many_as_the_networks_span() -> None:
     vectors = torch.randn(5, 300, generator=torch.Generator().manual_seed(0))
     vectors[4] = vectors[0] - vectors[1]
     basis = principal_components(vectors, 8)
-    expected = torch.diag(torch.tensor([1.0] * 4 + [0.0] * 4))
-    torch.testing.assert_close(basis @ basis.T, expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(basis @ basis.T, torch.eye(4), atol=1e-5, rtol=0)
     torch.testing.assert_close(vectors @ basis.T @ basis, vectors, atol=1e-4, rtol=0)
     first = (vectors @ principal_components(vectors, 1).T).square().sum()
     assert float(first) == pytest.approx(float(torch.linalg.svdvals(vectors)[0] ** 2), rel=1e-4)
@@ -148,12 +155,12 @@ def test_the_autoencoders_loss_is_the_authors(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(d2nwg_training, "computes_bfloat16", lambda device: False)
     corpus = Corpus(torch.full((1, 1000), 2.0), torch.zeros(1, 6, 5))
     vae: Any = Halves()
-    config = replace(REHEARSAL, vae=replace(REHEARSAL.vae, batch=64), kl_weight=3.0)
+    config = replace(REHEARSAL, vae=replace(REHEARSAL.vae, batch=64), kl_weight=3.0, square_weight=2.0)
     found = float(vae_loss(vae, corpus, config, torch.Generator().manual_seed(0)))
     # Decoded less x is .6 of a standard normal; each latent number diverges by half of 1 + .09 - 1 - log .09.
     absolute, squared = 0.6 * math.sqrt(2 / math.pi), 0.36
     divergence = 1000 * 0.5 * (1 + 0.09 - 1 - math.log(0.09))
-    assert found == pytest.approx(absolute + (3 * divergence + 1000 * squared) / 1000, rel=0.01)
+    assert found == pytest.approx(1000 * (absolute + 2 * squared) + 3 * divergence, rel=0.01)
 
 
 def test_the_diffusion_learns_samples_of_posteriors_at_standard_deviation_1(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,40 +205,49 @@ def test_the_loss_of_the_diffusion_falls(fitted: Method, directory: Path) -> Non
 
 
 def test_learns_to_write_the_training_networks(fitted: Method) -> None:
+    assert_writes_the_training_networks(fitted)
+
+
+def assert_writes_the_training_networks(method: Method) -> None:
     for arch in (NARROW, WIDE):
         known = torch.stack([flatten_weights(network) for network in ZOO.networks(arch).values()])
-        written = torch.stack([flatten_weights(sample) for sample in fitted.generate(arch, 12)])
+        written = torch.stack([flatten_weights(sample) for sample in method.generate(arch, 12)])
         gaps = torch.cdist(written, known) / known[0].norm()  # (12, 2), of the two networks 1.4
-        assert float(gaps.min(dim=1).values.median()) < 0.2
+        assert float(gaps.min(dim=1).values.median()) < 0.3
         assert set(gaps.argmin(dim=1).tolist()) == {0, 1}
 
 
-def test_principal_components_reconstruct_from_the_start(fitted: Method) -> None:
+def test_learns_to_reconstruct_the_training_networks(fitted: Method, directory: Path) -> None:
+    found = losses(directory / "d2nwg-vae.csv")
+    assert found[-1] < 0.5 * found[0]
     for arch in (NARROW, WIDE):
         known = list(ZOO.networks(arch).values())
         for network, again in zip(known, fitted.reconstruct(known, arch), strict=True):
             check_weights(again, arch, 42, 8, "d2nwg")
-            assert distance(network, again) < 0.05 * flatten_weights(network).norm()
+            assert distance(again, network) < 0.3 * flatten_weights(network).norm()  # the other is 1.4 away
     assert fitted.reconstruct([], NARROW) == []
 
 
-def test_an_autoencoder_of_random_linear_layers_learns_to_reconstruct(tmp_path: Path) -> None:
-    known, zoo = list(two_networks(WIDE).values()), replace(ZOO, architectures=(WIDE,))
-    config = replace(
-        REHEARSAL,
-        principal=False,
-        features=(1, 8, 8),
-        picture=(2, 4, 4),
-        latents=2,
-        vae_multipliers=(1, 2),
-        vae_width=16,
-        vae=replace(STAGE, batch=8, steps=80, peak_lr=1e-2),
-    )
-    method = fit(tmp_path, zoo, config=config)
-    found = losses(tmp_path / "d2nwg-vae.csv")
-    assert found[-1] < 0.7 * found[0]
-    for network, again in zip(known, method.reconstruct(known, WIDE), strict=True):
-        assert distance(again, network) < 0.4 * flatten_weights(network).norm()  # the other is 1.4 away
+def test_principal_components_reconstruct_from_the_start(tmp_path: Path) -> None:
+    method = fit(tmp_path, config=replace(GRID, vae=replace(STAGE, steps=1), diffusion=replace(STAGE, steps=1)))
+    for arch in (NARROW, WIDE):
+        known = list(ZOO.networks(arch).values())
+        for network, again in zip(known, method.reconstruct(known, arch), strict=True):
+            assert distance(network, again) < 0.05 * flatten_weights(network).norm()
+
+
+def test_there_are_as_many_features_and_latents_as_the_zoo_has_components(tmp_path: Path) -> None:
+    method = fit(tmp_path, config=GRID)
+    config, vae = method.manifest.config, method.model.vae
+    assert config.features == config.picture == (2, 2) and config.latents == 2  # of four networks
+    torch.testing.assert_close(vae.basis @ vae.basis.T, torch.eye(4), atol=2e-3, rtol=0)  # none is dead
+    alone = replace(ZOO, architectures=(WIDE,), _networks=lambda arch: {0: two_networks(arch)[0]})
+    with pytest.raises(ValueError, match="the training networks span 1 dimensions, expected at least 2"):
+        fit(tmp_path, alone, config=GRID)
+
+
+def test_on_components_it_learns_to_write_the_training_networks(tmp_path: Path) -> None:
+    assert_writes_the_training_networks(fit(tmp_path, config=GRID))
 
 
 @pytest.mark.parametrize("target", ["noise", "v"])
@@ -243,7 +259,6 @@ def test_every_option_trains_and_samples(tmp_path: Path, target: Any) -> None:
 def test_the_released_sizes() -> None:
     released = replace(
         REHEARSAL,
-        principal=False,
         features=(1, 64, 64),
         vae_width=128,
         vae_multipliers=(1, 1, 2),
@@ -339,7 +354,7 @@ def test_a_saved_model_is_the_same(fitted: Method, tmp_path: Path) -> None:
     assert all(map(same, loaded.generate(WIDE, 2, seed=3), fitted.generate(WIDE, 2, seed=3)))
     known = list(ZOO.networks(WIDE).values())
     assert all(map(same, loaded.reconstruct(known, WIDE), fitted.reconstruct(known, WIDE)))
-    assert json.loads((tmp_path / "config.json").read_text())["config"]["diffusion"]["steps"] == STAGE.steps
+    assert json.loads((tmp_path / "config.json").read_text())["config"]["diffusion"]["steps"] == 400
 
 
 def test_load_says_what_does_not_fit(fitted: Method, tmp_path: Path) -> None:
@@ -361,6 +376,7 @@ def test_a_diverging_run_stops(tmp_path: Path) -> None:
         fit(tmp_path, config=replace(REHEARSAL, vae=replace(REHEARSAL.vae, peak_lr=1e30, warmup=1)))
 
 
-def test_the_flat_vector_is_all_that_the_ablation_changes() -> None:
-    for one, other in ((d2nwg.Method.config, d2nwg_flat.Method.config), (REHEARSAL, d2nwg_flat.Method.rehearsal)):
-        assert one.layout == "grid" and replace(one, layout="flat") == other
+def test_the_grid_and_its_components_are_a_variant() -> None:
+    assert CPU.layout == REHEARSAL.layout == "flat" and not CPU.principal and CPU.target == "noise"
+    assert d2nwg_grid.Method.config == on_components(CPU) and d2nwg_grid.Method.config.layout == "grid"
+    assert d2nwg_grid.Method.rehearsal.principal and d2nwg_grid.Method.config.diffusion == CPU.diffusion

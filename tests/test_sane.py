@@ -30,7 +30,7 @@ from nnbench.methods.sane import Method
 from nnbench.methods.sane import training as sane_training
 from nnbench.methods.sane.config import CPU, Config, mixed, rehearsal
 from nnbench.methods.sane.model import Autoencoder, Learner, Standard
-from nnbench.methods.sane.sampling import collect_anchors, draw, keep_best
+from nnbench.methods.sane.sampling import collect_anchors, draw, keep_best, keep_first
 from nnbench.methods.sane.tokens import detokenise, layout, tokenise
 from nnbench.methods.sane.training import (
     batch_loss,
@@ -280,27 +280,31 @@ def test_a_batch_has_different_networks_each_as_likely_as_any_other() -> None:
     assert counts.min() > 0.7 * 150 and counts.max() < 1.3 * 150
 
 
-def test_coupled_tokens_share_anchor_and_noise_and_independent_ones_do_not() -> None:
+@pytest.mark.parametrize(
+    ("coupling", "anchors_taken", "noises"), [("shared", 1, 1), ("joint", 1, 30), ("independent", 4, 30)]
+)
+def test_tokens_share_anchor_and_noise_as_far_as_they_are_coupled(
+    coupling: Any, anchors_taken: int, noises: int
+) -> None:
     anchors = torch.arange(4.0)[:, None, None] * 100 + torch.zeros(4, 30, 6)
-    bandwidth = 0.2 / float(anchors.std())
     rng = torch.Generator().manual_seed(0)
-    sources = set()
+    taken = set()
     for _ in range(40):
-        sample = draw(anchors, "shared", bandwidth, rng)
-        assert (sample == sample[0]).all()
-        sources.add(int((sample[0, 0] / 100).round()))
-    assert sources == {0, 1, 2, 3}
-    sample = draw(anchors, "independent", bandwidth, rng)
-    chosen = (sample / 100).round()
-    assert (chosen == chosen[:, :1]).all() and set(chosen[:, 0].tolist()) == {0, 1, 2, 3}
-    noise = sample - 100 * chosen
-    assert len(noise.unique(dim=0)) == 30 and 0.15 < float(noise.std()) < 0.25
+        sample = draw(anchors, coupling, 0.2, rng)
+        chosen = (sample / 100).round()
+        assert (chosen == chosen[:, :1]).all() and len(chosen[:, 0].unique()) <= anchors_taken
+        noise = sample - 100 * chosen
+        assert len(noise.round(decimals=3).unique(dim=0)) == noises
+        taken |= set(chosen[:, 0].tolist())
+    assert taken == {0, 1, 2, 3}
 
 
-def test_the_noise_is_as_large_beside_the_anchors_whatever_their_scale() -> None:
-    anchors = torch.randn(4, 30, 6, generator=torch.Generator().manual_seed(0))
-    small, large = (draw(scale * anchors, "shared", 0.5, torch.Generator().manual_seed(1)) for scale in (1, 100))
-    torch.testing.assert_close(100 * small, large)
+@pytest.mark.parametrize("coupling", ["shared", "joint", "independent"])
+def test_the_bandwidth_is_the_standard_deviation_of_the_noise_whatever_the_anchors(coupling: Any) -> None:
+    anchors = torch.randn(1, 2000, 64, generator=torch.Generator().manual_seed(0))
+    for scale in (1.0, 100.0):
+        noise = draw(scale * anchors, coupling, 0.5, torch.Generator().manual_seed(1)) - scale * anchors[0]
+        assert float(noise.std()) == pytest.approx(0.5, rel=0.15)
 
 
 def test_at_no_bandwidth_samples_are_reconstructions_if_tokens_are_coupled(fitted: Method) -> None:
@@ -322,7 +326,7 @@ def test_bootstrapping_draws_around_the_best_samples(fitted: Method, monkeypatch
         return [{"return": -error(one, whole)} for one in policies]
 
     monkeypatch.setattr(_validation, "score", prefer_the_second)
-    method = with_config(fitted, bandwidth=1e-3, bootstraps=2, population=9, kept=3)
+    method = with_config(fitted, bandwidth=1e-3, draws=3, population=9, kept=3)
     plain = with_config(fitted, bandwidth=1e-3).generate(WIDE, 8)
     samples = method.generate(WIDE, 8)
     assert asked == [9, 9]
@@ -330,6 +334,17 @@ def test_bootstrapping_draws_around_the_best_samples(fitted: Method, monkeypatch
     assert max(error(sample, second) for sample in samples) < 0.05 < max(error(one, second) for one in plain)
     assert len({float(sample["0.bias"][0]) for sample in samples}) == 8
     assert all(map(same, method.generate(WIDE, 3), samples))
+
+
+@pytest.mark.parametrize("draws", [1, 2, 3])
+def test_bootstrapping_adds_as_much_noise_as_it_draws(
+    fitted: Method, monkeypatch: pytest.MonkeyPatch, draws: int
+) -> None:
+    monkeypatch.setattr(_validation, "score", lambda training, policies: [{"return": 0.0}] * len(policies))
+    monkeypatch.setattr(Method, "_decode", lambda method, latents, arch: latents)
+    method = with_config(fitted, bandwidth=10.0, coupling="independent", draws=draws, kept=50)
+    samples: Any = method.generate(WIDE, 50)
+    assert float(torch.stack(samples).std()) == pytest.approx(10 * draws**0.5, rel=0.1)  # beside it anchors are small
 
 
 def test_bootstrapping_keeps_the_highest_returns() -> None:
@@ -375,6 +390,34 @@ def test_what_is_cut_from_a_wider_policy_is_that_policy_cut() -> None:
         assert torch.equal(value, wide[key][tuple(map(slice, value.shape))]), key
 
 
+def test_neurons_that_matter_come_first_and_keep_their_order() -> None:
+    weights = policy((16, 16, 32, 32), 0)
+    arch, planted = (16, 16, 4, 32), [3, 7, 20, 31]
+    for neuron in range(32):  # what it reads; with weights above zero no neuron is silent
+        weights["4.weight"][neuron] = weights["4.weight"][neuron].abs() * (1.0 if neuron in planted else 1e-3)
+    weights["4.bias"].zero_()
+    orders = keep_first(weights, arch)
+    assert orders[2].tolist() == planted + [neuron for neuron in range(32) if neuron not in planted]
+    assert all(orders[layer].tolist() == [*range(width)] for layer, width in enumerate((16, 16, 0, 32)) if width)
+    weights["6.weight"][:, 5], weights["6.weight"][:, 7] = 1e6, 0.0  # what reads them
+    assert keep_first(weights, arch)[2].tolist()[:4] == [3, 5, 20, 31]
+
+
+def test_a_wider_policy_is_cut_to_the_neurons_that_matter(tmp_path: Path) -> None:
+    near, arch = (16, 16, 32, 32), (16, 16, 16, 32)
+    whole = policy(near, 0)
+    for key in ("4.weight", "4.bias"):
+        whole[key][::2] = 0.0  # every second neuron is dead: without them the policy computes the same
+    zoo = replace(toy_zoo(policy), architectures=(near,), _networks=lambda _: {0: whole, 1: whole})
+    method = fit(tmp_path, zoo, config=replace(TINY, width=128, latent=128, steps=5))  # begins as the identity
+    written = with_config(method, bandwidth=0.0).generate(arch, 1)[0]
+    kept = {"4.weight": whole["4.weight"][1::2], "6.weight": whole["6.weight"][:, 1::2]}
+    for key, value in kept.items():
+        assert float((written[key] - value).norm() / value.norm()) < 0.5, key
+        cut = whole[key][tuple(map(slice, value.shape))]
+        assert float((written[key] - value).norm()) < 0.6 * float((written[key] - cut).norm()), key
+
+
 def test_an_anchor_that_no_policy_of_its_hypernetwork_completes_is_left_out() -> None:
     archs = ((4, 4, 4), (4, 16, 4))
     anchors = collect_anchors((4, 8, 8), 2, *numbered((*archs, (8, 8, 8)), {(8, 8, 8): (1,), (4, 16, 4): ()}))
@@ -386,8 +429,10 @@ def test_an_anchor_that_no_policy_of_its_hypernetwork_completes_is_left_out() ->
 
 
 def test_a_training_architecture_is_its_own_anchor(fitted: Method) -> None:
-    anchors = collect_anchors(WIDE, ACTION_DIM, toy_zoo(policy), fitted._encode_networks)
-    assert torch.equal(anchors, torch.stack([*fitted._encode_networks(WIDE).values()]))
+    anchors = collect_anchors(WIDE, ACTION_DIM, toy_zoo(policy), partial(fitted._encode_networks, cut_to=WIDE))
+    assert torch.equal(anchors, torch.stack([*fitted._encode_networks(WIDE, WIDE).values()]))
+    canonical = canonical_networks(toy_zoo(policy), WIDE, "rebasin")
+    assert torch.equal(anchors, torch.stack(fitted._encode([*canonical.values()], WIDE)))
 
 
 def test_generates_valid_distinct_policies_for_an_unseen_architecture(fitted: Method) -> None:

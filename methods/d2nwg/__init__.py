@@ -26,6 +26,7 @@ from nnbench.methods.d2nwg.training import (
     encode_all,
     train_autoencoder,
     train_diffusion,
+    with_all_components,
 )
 from nnbench.methods.d2nwg.vectors import devectorise, vector_size, vectorise
 from nnbench.methods.nnit.tokens import HIDDEN_LAYERS, encode_architecture
@@ -41,6 +42,7 @@ class Method(Generator):
     reference: ClassVar[str | None] = (
         "Soro et al., Diffusion-Based Neural Network Weights Generation, ICLR 2025, arXiv 2402.18153"
     )
+    version: ClassVar[int] = 2
     config: ClassVar[Config] = CPU
     rehearsal: ClassVar[Config] = REHEARSAL
 
@@ -56,8 +58,11 @@ class Method(Generator):
         TrainingError if the loss diverges.
         """
         config = config or (cls.rehearsal if training.rehearsal else cls.config)
+        corpus = build_corpus(training, config)
+        if config.principal:
+            config = with_all_components(corpus, config)
         run = Run(cls.name, training, config, seed, directory)
-        facts, corpus = describe(run), build_corpus(training, config)
+        facts = describe(run)
         validating = can_validate(training)
 
         def score_round_trips(vae: VAE) -> dict[str, float]:

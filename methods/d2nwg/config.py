@@ -1,6 +1,6 @@
 """D2NWG's numbers: those that a CPU can train. docs/adaptations/d2nwg.md has the authors' beside them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from nnbench.methods._diffusion import Draw, Sampler, Schedule, Target
@@ -30,8 +30,8 @@ class Config:
     """Where the parameters of a network lie in the vector."""
 
     features: tuple[int, ...]
-    """What the linear layer makes of the vector."""
-    principal: bool
+    """What the linear layer makes of the vector; `principal`: at most."""
+    principal: bool = False
     """The linear layers are the principal components of the training vectors and are not trained, and there are as many
     latents as features, so that the autoencoder begins with the identity between them. The authors train all layers
     from random weights."""
@@ -42,8 +42,8 @@ class Config:
     latents: int
     """Channels."""
     kl_weight: float = 1e-6
-    mse_weight: float = 1000.0
-    """Of the mean squared error beside the summed absolute one."""
+    square_weight: float = 10.0
+    """Of a number's squared error beside its absolute one."""
 
     picture: tuple[int, ...]
     """The latents as the diffusion sees them."""
@@ -60,8 +60,8 @@ class Config:
 
     timesteps: int = 1024
     schedule: Schedule = "latent"
-    draw: Draw = "legible"
-    """Which timesteps are trained on. The authors: all alike."""
+    draw: Draw = "uniform"
+    """Which timesteps are trained on."""
     target: Target
     sampler: Sampler
     sampling_steps: int
@@ -77,14 +77,13 @@ class Config:
 
 
 CPU = Config(
-    layout="grid",
+    layout="flat",
     features=(256, 8),
-    principal=True,
-    vae_width=64,
+    vae_width=256,
     vae_multipliers=(1,),
     vae_blocks=1,
-    latents=256,
-    picture=(256, 8),
+    latents=32,
+    picture=(32, 8),
     unet_width=256,
     unet_multipliers=(1, 1),
     unet_blocks=1,
@@ -92,17 +91,16 @@ CPU = Config(
     attention_from=0,
     heads=4,
     condition_channels=32,
-    target="x0",
-    sampler="ddim",
-    sampling_steps=50,
-    vae=Stage(batch=32, steps=200, peak_lr=5e-4, warmup=20, ema=0.99),
+    target="noise",
+    sampler="ancestral",
+    sampling_steps=256,
+    vae=Stage(batch=64, steps=4_000, peak_lr=1e-3, warmup=100, ema=0.99),
     diffusion=Stage(batch=128, steps=12_000, peak_lr=1e-3, warmup=200, ema=0.9995),
 )
 
 REHEARSAL = Config(
-    layout="grid",
+    layout="flat",
     features=(4, 8),
-    principal=True,
     vae_width=8,
     vae_multipliers=(1,),
     vae_blocks=1,
@@ -114,9 +112,25 @@ REHEARSAL = Config(
     embedding=16,
     attention_from=1,
     heads=2,
-    target="x0",
+    target="noise",
     sampler="ddim",
     sampling_steps=4,
     vae=Stage(batch=4, steps=10, peak_lr=1e-3, warmup=2, ema=0.9),
     diffusion=Stage(batch=4, steps=10, peak_lr=1e-3, warmup=2, ema=0.9),
 )
+
+
+def on_components(config: Config) -> Config:
+    """The same on grid vectors and principal components: an autoencoder that begins without a loss."""
+    return replace(
+        config,
+        layout="grid",
+        principal=True,
+        latents=config.features[0],
+        picture=config.features,
+        target="x0",
+        draw="legible",
+        sampler="ddim",
+        sampling_steps=min(config.sampling_steps, 50),
+        vae=replace(config.vae, steps=min(config.vae.steps, 200), peak_lr=config.vae.peak_lr / 2),
+    )

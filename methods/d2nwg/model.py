@@ -28,18 +28,20 @@ class Conv1d(nn.Conv1d):
 
 Convolution = type[Conv1d] | type[nn.Conv2d]
 
-_VAE_GROUPS, _UNET_GROUPS = 2, 32
-"""Groups of the normalisations, where the channels divide so."""
+_GROUPS = 32
+"""Of the UNet's normalisations, where the channels divide so."""
 _QUIET = -8.0
-"""Initial logarithm of the latents' variance, where the autoencoder begins as the identity."""
+"""About the initial logarithm of the latents' variance: the autoencoder begins almost without noise."""
 
 
 class ResBlock(nn.Module):
     """Two convolutions beside a shortcut; the condition, where there is one, scales and shifts between them."""
 
-    def __init__(self, convolution: Convolution, inputs: int, outputs: int, groups: int, condition: int = 0) -> None:
+    def __init__(
+        self, convolution: Convolution, inputs: int, outputs: int, *, normalised: bool, condition: int = 0
+    ) -> None:
         super().__init__()
-        self.norm1, self.norm2 = _norm(inputs, groups), _norm(outputs, groups)
+        self.norm1, self.norm2 = _norm(inputs, normalised), _norm(outputs, normalised)
         self.conv1 = convolution(inputs, outputs, 3, padding=1)
         self.conv2 = convolution(outputs, outputs, 3, padding=1)
         self.modulation = nn.Linear(condition, 2 * outputs) if condition else None
@@ -59,10 +61,10 @@ class ResBlock(nn.Module):
 class Attention(nn.Module):
     """Self-attention over all places of a map."""
 
-    def __init__(self, channels: int, groups: int, heads: int = 1) -> None:
+    def __init__(self, channels: int, *, normalised: bool, heads: int = 1) -> None:
         super().__init__()
         self.heads = heads
-        self.norm = _norm(channels, groups)
+        self.norm = _norm(channels, normalised)
         self.qkv = Conv1d(channels, 3 * channels, 1)
         self.proj = Conv1d(channels, channels, 1)
         _zero(self.proj)
@@ -98,7 +100,10 @@ class Stack(nn.ModuleList):
 
 
 class VAE(nn.Module):
-    """Vector to features by a linear layer, features to latents by convolutions, and both back."""
+    """Vector to features by a linear layer, features to latents by convolutions, and both back.
+
+    Without the authors' group normalisation: with it the autoencoder hardly begins to learn (docs/trials.md).
+    """
 
     basis: Tensor
 
@@ -115,20 +120,20 @@ class VAE(nn.Module):
         self.latents = (config.latents, *(side // 2 ** (len(widths) - 1) for side in config.features[1:]))
 
         def middle() -> list[nn.Module]:
-            ends = [ResBlock(convolution, widths[-1], widths[-1], _VAE_GROUPS) for _ in range(2)]
-            return [ends[0], Attention(widths[-1], _VAE_GROUPS), ends[1]]
+            ends = [ResBlock(convolution, widths[-1], widths[-1], normalised=False) for _ in range(2)]
+            return [ends[0], Attention(widths[-1], normalised=False), ends[1]]
 
         def head(inputs: int, outputs: int) -> list[nn.Module]:
             last = convolution(inputs, outputs, 3, padding=1)
             if config.principal:
-                _zero(last)
-            return [_norm(inputs, _VAE_GROUPS), nn.SiLU(), last]
+                _zero(last)  # beside an identity
+            return [nn.SiLU(), last]
 
         encoder: list[nn.Module] = [convolution(config.features[0], widths[0], 3, padding=1)]
         for level, (inputs, width) in enumerate(zip(widths[:1] + widths, widths, strict=False)):
             encoder += [Resample(convolution, inputs, up=False)] if level else []
             encoder += [
-                ResBlock(convolution, width if block else inputs, width, _VAE_GROUPS)
+                ResBlock(convolution, width if block else inputs, width, normalised=False)
                 for block in range(config.vae_blocks)
             ]
         self.encoder = nn.Sequential(*encoder, *middle(), *head(widths[-1], 2 * config.latents))
@@ -137,7 +142,7 @@ class VAE(nn.Module):
         for level, (inputs, width) in enumerate(zip(widths[-1:] + widths[::-1], widths[::-1], strict=False)):
             decoder += [Resample(convolution, inputs, up=True)] if level else []
             decoder += [
-                ResBlock(convolution, width if block else inputs, width, _VAE_GROUPS)
+                ResBlock(convolution, width if block else inputs, width, normalised=False)
                 for block in range(config.vae_blocks + 1)
             ]
         self.decoder = nn.Sequential(*decoder, *head(widths[0], config.features[0]))
@@ -147,8 +152,8 @@ class VAE(nn.Module):
         features = (F.linear(x, self.basis) if self.principal else self.read(x)).view(len(x), *self.features)
         mean, log_variance = self.encoder(features).chunk(2, dim=1)
         if self.principal:
-            mean, log_variance = features.view_as(mean) + mean, _QUIET + log_variance
-        return mean, log_variance.clamp(-30, 20)
+            mean = features.view_as(mean) + mean
+        return mean, (_QUIET + log_variance).clamp(-30, 20)
 
     def decode(self, latents: Tensor) -> Tensor:
         """(B, C, ...) to (B, D)."""
@@ -176,8 +181,10 @@ class UNet(nn.Module):
         )
 
         def block(inputs: int, outputs: int, level: int) -> list[nn.Module]:
-            parts: list[nn.Module] = [ResBlock(convolution, inputs, outputs, _UNET_GROUPS, embedding)]
-            return parts + ([Attention(outputs, _UNET_GROUPS, heads)] if level >= config.attention_from else [])
+            parts: list[nn.Module] = [ResBlock(convolution, inputs, outputs, normalised=True, condition=embedding)]
+            return parts + (
+                [Attention(outputs, normalised=True, heads=heads)] if level >= config.attention_from else []
+            )
 
         width = widths[0]
         self.enter = convolution(channels + config.condition_channels, width, 3, padding=1)
@@ -193,9 +200,9 @@ class UNet(nn.Module):
                 skips.append(width)
         self.middle = Stack(
             [
-                ResBlock(convolution, width, width, _UNET_GROUPS, embedding),
-                Attention(width, _UNET_GROUPS, heads),
-                ResBlock(convolution, width, width, _UNET_GROUPS, embedding),
+                ResBlock(convolution, width, width, normalised=True, condition=embedding),
+                Attention(width, normalised=True, heads=heads),
+                ResBlock(convolution, width, width, normalised=True, condition=embedding),
             ]
         )
         self.up = nn.ModuleList()
@@ -204,7 +211,7 @@ class UNet(nn.Module):
                 parts = block(width + skips.pop(), outputs, level)
                 width = outputs
                 self.up.append(Stack(parts + ([Resample(convolution, width, up=True)] if level and last else [])))
-        self.leave = nn.Sequential(_norm(width, _UNET_GROUPS), nn.SiLU(), convolution(width, channels, 3, padding=1))
+        self.leave = nn.Sequential(_norm(width, True), nn.SiLU(), convolution(width, channels, 3, padding=1))
         _zero(self.leave[-1])
 
     def forward(self, noisy: Tensor, codes: Tensor, t: Tensor) -> Tensor:
@@ -241,22 +248,20 @@ class D2NWG(nn.Module):
 
 
 def principal_components(vectors: Tensor, count: int) -> Tensor:
-    """The first `count` components of vectors (N, D), not centred: orthonormal rows; past their rank, rows of zeros."""
+    """The first `count` components of vectors (N, D), not centred: orthonormal rows, as many as the rank at most."""
     exact = vectors.double()
     values, rotation = torch.linalg.eigh(exact @ exact.T)  # ascending
     values, rotation = values.flip(0)[:count], rotation.flip(1)[:, :count]
     kept = values > 1e-10 * values[0]
-    basis = torch.zeros(count, vectors.shape[1], device=vectors.device)
-    basis[: int(kept.sum())] = ((rotation[:, kept].T @ exact) / values[kept, None].sqrt()).float()
-    return basis
+    return ((rotation[:, kept].T @ exact) / values[kept, None].sqrt()).float()
 
 
 def _convolution(shape: tuple[int, ...]) -> Convolution:
     return Conv1d if len(shape) == 2 else nn.Conv2d
 
 
-def _norm(channels: int, groups: int) -> nn.GroupNorm:
-    return nn.GroupNorm(math.gcd(groups, channels), channels)
+def _norm(channels: int, normalised: bool) -> nn.Module:
+    return nn.GroupNorm(math.gcd(_GROUPS, channels), channels) if normalised else nn.Identity()
 
 
 def _zero(layer: nn.Module) -> None:

@@ -11,6 +11,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from nnbench.errors import InputError
 from nnbench.methods._diffusion import Process
 from nnbench.methods._machine import compiled, computes_bfloat16, pick_device
 from nnbench.methods._optimisation import Optimised, Run, optimise, seeded
@@ -51,20 +52,33 @@ def build_corpus(training: TrainingSet, config: Config) -> Corpus:
     return Corpus((torch.stack(vectors) * training.scale).to(device), torch.stack(codes).to(device))
 
 
-def vae_loss(vae: VAE, corpus: Corpus, config: Config, rng: torch.Generator) -> Tensor:
-    """Summed absolute error, 1e-6 times the divergence and 1000 times the mean squared error, all divided by D.
+def with_all_components(corpus: Corpus, config: Config) -> Config:
+    """The same with as many channels of features, and of latents, as the training vectors have components to fill.
 
-    The errors of padding count too. The authors do not divide by D, which is not the same to Adam: divided, a third to
-    a half of the gradients are below its epsilon.
+    Raises InputError where they fill none.
+    """
+    _, *sides = config.features
+    rank, places = len(principal_components(corpus.vectors, math.prod(config.features))), math.prod(sides)
+    if rank < places:
+        raise InputError(f"d2nwg: the training networks span {rank} dimensions, expected at least {places}: add some")
+    channels = rank // places
+    return replace(config, features=(channels, *sides), latents=channels, picture=(channels, *sides))
+
+
+def vae_loss(vae: VAE, corpus: Corpus, config: Config, rng: torch.Generator) -> Tensor:
+    """Summed absolute error, 1e-6 times the divergence, and the summed squared error with a weight.
+
+    The errors of padding count too. The authors weigh the mean squared error by 1000, which for their vectors of 2,864
+    numbers is .35 per number.
     """
     x = corpus.vectors[torch.randint(len(corpus.vectors), (config.vae.batch,), generator=rng)]  # (B, D)
     with torch.autocast(x.device.type, torch.bfloat16, enabled=computes_bfloat16(x.device)):
         mean, log_variance = vae.encode(x)
         noise = torch.randn(mean.shape, generator=rng).to(x.device)
         error = vae.decode(mean + (0.5 * log_variance).exp() * noise).float() - x
-    divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).flatten(1).sum(dim=1).mean()
-    summed = config.kl_weight * divergence + config.mse_weight * error.square().mean()
-    return error.abs().mean() + summed / x.shape[1]
+    divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).flatten(1).sum(dim=1)
+    summed = (error.abs() + config.square_weight * error.square()).sum(dim=1)
+    return (summed + config.kl_weight * divergence).mean()
 
 
 def train_autoencoder(
@@ -74,7 +88,7 @@ def train_autoencoder(
     config = run.config
     vae = seeded(lambda: VAE(corpus.vectors.shape[1], config), run.seed).to(corpus.vectors.device)
     if config.principal:
-        vae.basis = principal_components(corpus.vectors, math.prod(config.features))
+        vae.basis = principal_components(corpus.vectors, len(vae.basis))
     stage = replace(run, name=f"{run.name}-vae")
     return optimise(stage, vae, partial(vae_loss, vae, corpus, config), config.vae, validate)
 

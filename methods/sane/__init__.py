@@ -21,7 +21,7 @@ from nnbench.methods._model_files import Manifest, describe, load_model, round_a
 from nnbench.methods._optimisation import Run
 from nnbench.methods.sane.config import CPU, Config, rehearsal
 from nnbench.methods.sane.model import Autoencoder, Learner, Standard
-from nnbench.methods.sane.sampling import collect_anchors, draw, keep_best
+from nnbench.methods.sane.sampling import collect_anchors, draw, keep_best, keep_first
 from nnbench.methods.sane.tokens import LAYERS, check_architecture, detokenise, layout, tokenise
 from nnbench.methods.sane.training import build_corpus, canonical_networks, train
 from nnbench.tasks.policies.architectures import Architecture
@@ -39,6 +39,7 @@ class Method(Generator):
 
     name: ClassVar[str] = "sane"
     writes: ClassVar[tuple[Further, ...]] = ("widths",)
+    version: ClassVar[int] = 2
     reference: ClassVar[str | None] = (
         "Schürholt et al., Towards Scalable and Versatile Weight Space Learning, ICML 2024, arXiv 2406.09997"
     )
@@ -46,7 +47,7 @@ class Method(Generator):
 
     def __init__(self, model: Autoencoder, manifest: Manifest[Config], training: TrainingSet) -> None:
         self.model, self.manifest, self.training = model.eval(), manifest, training
-        self._encoded: dict[Architecture, dict[int, Tensor]] = {}
+        self._encoded: dict[tuple[Architecture, Architecture], dict[int, Tensor]] = {}
 
     @classmethod
     def fit(cls, training: TrainingSet, *, seed: int, directory: Path, config: Config | None = None) -> Self:
@@ -75,12 +76,13 @@ class Method(Generator):
         """
         config = self.manifest.config
         check_architecture(arch)
-        anchors = collect_anchors(arch, self.manifest.action_dim, self.training, self._encode_networks)
-        for again in range(config.bootstraps):
-            latents = self._draw(anchors, config.population, partial(_source, seed, arch, again))
+        latents_of = partial(self._encode_networks, cut_to=arch)
+        anchors = collect_anchors(arch, self.manifest.action_dim, self.training, latents_of)
+        for round_ in range(config.draws - 1):
+            latents = self._draw(anchors, config.population, partial(_source, seed, arch, round_))
             scores = _validation.score(self.training, self._decode(latents, arch))
             anchors = torch.stack(keep_best(latents, scores, config.kept))
-        return self._decode(self._draw(anchors, n, partial(_source, seed, arch, config.bootstraps)), arch)
+        return self._decode(self._draw(anchors, n, partial(_source, seed, arch, config.draws - 1)), arch)
 
     def _draw(self, anchors: Tensor, n: int, source: Callable[[int], torch.Generator]) -> list[Tensor]:
         """n samples, each (T, Z). Fewer are the first of them."""
@@ -100,13 +102,13 @@ class Method(Generator):
             return [np.arange(width) for width in arch]
         return match(policy, next(iter(networks.values())))
 
-    def _encode_networks(self, arch: Architecture) -> dict[int, Tensor]:
-        """GHN seed to the latents of that training network, (T, Z)."""
-        if arch not in self._encoded:
+    def _encode_networks(self, arch: Architecture, cut_to: Architecture) -> dict[int, Tensor]:
+        """GHN seed to the latents of that training network, (T, Z), with the rows first that `cut_to` has room for."""
+        if (arch, cut_to) not in self._encoded:
             networks = canonical_networks(self.training, arch, self.manifest.config.align)
-            latents = self._encode([*networks.values()], arch)
-            self._encoded[arch] = dict(zip(networks, latents, strict=True))
-        return self._encoded[arch]
+            ordered = [permute(network, keep_first(network, cut_to)) for network in networks.values()]
+            self._encoded[arch, cut_to] = dict(zip(networks, self._encode(ordered, arch), strict=True))
+        return self._encoded[arch, cut_to]
 
     @torch.no_grad()
     def _encode(self, policies: list[Weights], arch: Architecture) -> list[Tensor]:
@@ -154,9 +156,9 @@ class Method(Generator):
         return cls(*load_model(cls.name, directory, training, lambda raw: Config(**raw), build), training)
 
 
-def _source(seed: int, arch: Architecture, bootstraps: int, index: int) -> torch.Generator:
-    """The noise source of policy `index` after so many rounds of bootstrapping, independent of all others."""
-    state = np.random.SeedSequence((seed, index, *arch, bootstraps)).generate_state(1, np.uint64)
+def _source(seed: int, arch: Architecture, draws: int, index: int) -> torch.Generator:
+    """The noise source of policy `index` after so many draws, independent of all others."""
+    state = np.random.SeedSequence((seed, index, *arch, draws)).generate_state(1, np.uint64)
     return torch.Generator().manual_seed(int(state[0]))
 
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from nnbench.methods.sane.sampling import Coupling
+
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
@@ -36,14 +38,15 @@ class Config:
     warmup: int = 150
     ema: float = 0.99
 
-    coupling: Literal["shared", "independent"] = "shared"
-    """Whether all tokens of a sample share one anchor and one noise vector, or each draws its own."""
+    coupling: Coupling = "shared"
+    """What the tokens of a sample share: anchor and noise, the anchor alone (`joint`), or nothing (`independent`)."""
     bandwidth: float = 0.2
-    """Standard deviation of the Gaussian kernel, in units of that of the anchors' latents."""
-    bootstraps: int = 0
-    """How often samples are rolled out on validation episodes and the best of them become the anchors."""
+    """Standard deviation of the Gaussian kernel."""
+    draws: int = 1
+    """How often the kernel is drawn from. After each draw but the last, the samples are rolled out on validation
+    episodes, and the best of them become the anchors: the authors' bootstrapping."""
     population: int = 50
-    """Samples that are rolled out in each round."""
+    """Samples of each draw but the last."""
     kept: int = 10
     """Samples that become anchors."""
 
@@ -58,4 +61,4 @@ def mixed(config: Config) -> Config:
 
 def rehearsal(config: Config) -> Config:
     """The same method, small enough to train in seconds. No policy of a toy zoo is worth bootstrapping on."""
-    return replace(config, width=32, depth=1, heads=2, latent=32, batch=4, steps=20, warmup=5, bootstraps=0)
+    return replace(config, width=32, depth=1, heads=2, latent=32, batch=4, steps=20, warmup=5, draws=1)

@@ -6,14 +6,21 @@ Shapes: A anchors, T tokens, Z latent numbers per token.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from nnbench.errors import InputError
 from nnbench.tasks.policies.architectures import Architecture, architecture_name, doublings
+from nnbench.tasks.policies.mlp import Weights
 from nnbench.tasks.policies.resizing import nearest_architectures
 from nnbench.tasks.policies.training_set import TrainingSet
 
+_INPUTS = 1024
+"""Observations with which it is measured what a neuron passes on."""
+
+Coupling = Literal["shared", "joint", "independent"]
 Latents = Callable[[Architecture], dict[int, Tensor]]
 """Training architecture to GHN seed to the latents of that policy, (T, Z)."""
 
@@ -21,9 +28,9 @@ Latents = Callable[[Architecture], dict[int, Tensor]]
 def collect_anchors(arch: Architecture, action_dim: int, training: TrainingSet, latents: Latents) -> Tensor:
     """Latents of the nearest training architectures, (A, T, Z); the nearest to a training architecture is itself.
 
-    Where their layers are wider, the rows that `arch` lacks are left out: the last ones, whatever the neurons' order.
-    Where they are narrower, each missing row comes from the policy that the same hypernetwork wrote for the nearest
-    architecture that has such a row.
+    Where their layers are wider, the first rows are taken: `latents` has those first that are to be kept. Where they
+    are narrower, each missing row comes from the policy of the same seed and of the nearest architecture that has such
+    a row; nothing reads the neurons that are put in.
     Raises InputError where no anchor can be completed.
     """
     by_distance = sorted(training.architectures, key=lambda near: doublings(arch, near))
@@ -39,7 +46,7 @@ def collect_anchors(arch: Architecture, action_dim: int, training: TrainingSet, 
                 anchors.append(torch.cat([rows for rows in layers if rows is not None]))
     if not anchors:
         raise InputError(
-            f"sane: {architecture_name(arch)} has a layer wider than that of any training network of a hypernetwork "
+            f"sane: {architecture_name(arch)} has a layer wider than that of any training network of a seed "
             "that the nearest architectures have a network of; its rows have no anchors"
         )
     return torch.stack(anchors)
@@ -58,21 +65,37 @@ def _stitch(width: int, sources: Iterable[tuple[Architecture, Tensor]], layer: i
     return None
 
 
-def draw(anchors: Tensor, coupling: Literal["shared", "independent"], bandwidth: float, rng: torch.Generator) -> Tensor:
+def keep_first(weights: Weights, arch: Architecture) -> list[np.ndarray]:
+    """For each hidden layer the order in which the neurons that `arch` has room for come first, else as they are.
+
+    A neuron matters as much as what it passes on to the next layer where the observations are standard normal, which
+    is about what a policy reads: the root mean square of its activation, times the norm of its outgoing weights. The
+    neurons that are cut come last.
+    """
+    hidden = torch.randn(_INPUTS, weights["0.weight"].shape[1], generator=torch.Generator().manual_seed(0))
+    orders = []
+    for layer, room in enumerate(arch):
+        hidden = F.relu(F.linear(hidden, weights[f"{2 * layer}.weight"], weights[f"{2 * layer}.bias"]))
+        passed_on = hidden.square().mean(dim=0).sqrt() * weights[f"{2 * layer + 2}.weight"].norm(dim=0)  # (width,)
+        kept = passed_on.argsort(descending=True, stable=True)[:room].sort().values.numpy()
+        orders.append(np.concatenate([kept, np.setdiff1d(np.arange(len(passed_on)), kept)]))
+    return orders
+
+
+def draw(anchors: Tensor, coupling: Coupling, bandwidth: float, rng: torch.Generator) -> Tensor:
     """One sample, (T, Z): for every token the latents of a random anchor out of (A, T, Z), and Gaussian noise.
 
-    The bandwidth is in units of the anchors' standard deviation, because the size of latents depends on how the encoder
-    began. The authors' code seeds the estimate of each token alike, so that all tokens take the same anchor and the
-    same noise (`shared`); `independent` draws each for itself, as the estimates say.
+    `shared` is the authors' code as released: it seeds the estimate of each token alike, so that all tokens take the
+    same anchor and the same noise. `joint` is its mode of that name, one anchor with noise of its own for each token;
+    `independent` draws each token for itself, as the estimates say.
     """
     count, tokens, latent = anchors.shape
-    draws = 1 if coupling == "shared" else tokens
-    chosen = torch.randint(count, (draws,), generator=rng).expand(tokens)
-    noise = torch.randn(draws, latent, generator=rng)
-    return anchors[chosen, torch.arange(tokens)] + bandwidth * anchors.std() * noise
+    chosen = torch.randint(count, (tokens if coupling == "independent" else 1,), generator=rng).expand(tokens)
+    noise = torch.randn(1 if coupling == "shared" else tokens, latent, generator=rng)
+    return anchors[chosen, torch.arange(tokens)] + bandwidth * noise
 
 
 def keep_best(latents: Sequence[Tensor], scores: Sequence[Mapping[str, float]], count: int) -> list[Tensor]:
-    """Those with the highest returns, the best first: the anchors of the next round of bootstrapping."""
+    """Those with the highest returns, the best first: the anchors of the next draw."""
     order = sorted(range(len(latents)), key=lambda i: scores[i]["return"], reverse=True)
     return [latents[i] for i in order[:count]]

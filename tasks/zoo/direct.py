@@ -30,8 +30,8 @@ from nnbench.tasks.zoo.presets import DirectConfig, DistillationConfig, PoolConf
 from nnbench.tasks.zoo.sources import StoredPolicies, stacked_name
 from nnbench.tasks.zoo.states import LabelledStates
 
-_SIDE_BY_SIDE = 16
-"""Policies of one architecture that are trained together: those of the seeds 0 to 15, 16 to 31, ...
+_SIDE_BY_SIDE = 8
+"""Policies of one architecture that are trained together: those of the seeds 0 to 7, 8 to 15, ...
 
 A batch is always whole, also where fewer seeds are asked for: the last digits of a policy may depend on how many are
 beside it.
