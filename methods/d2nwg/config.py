@@ -94,8 +94,8 @@ CPU = Config(
     target="noise",
     sampler="ancestral",
     sampling_steps=256,
-    vae=Stage(batch=64, steps=4_000, peak_lr=1e-3, warmup=100, ema=0.99),
-    diffusion=Stage(batch=128, steps=12_000, peak_lr=1e-3, warmup=200, ema=0.9995),
+    vae=Stage(batch=64, steps=3_000, peak_lr=1e-3, warmup=100, ema=0.99),
+    diffusion=Stage(batch=128, steps=8_000, peak_lr=1e-3, warmup=200, ema=0.9995),
 )
 
 REHEARSAL = Config(
