@@ -122,14 +122,14 @@ def test_a_plugins_role_decides_what_is_said_of_it() -> None:
 
 
 def test_a_variant_answers_what_it_asks() -> None:
-    successes = {"nnit": 0.98, "nnit_pca": 0.98, "row_dit": 0.9, "d2nwg": 0.9, "d2nwg_flat": 0.1}
+    successes = {"nnit": 0.98, "nnit_pca": 0.98, "row_dit": 0.9, "d2nwg": 0.1, "d2nwg_grid": 0.9}
     lines = [line(method, success, None) for method, success in successes.items()]
-    lines += [difference("nnit_pca", "row_dit", 0.08), difference("d2nwg_flat", "d2nwg", -0.8)]
+    lines += [difference("nnit_pca", "row_dit", 0.08), difference("d2nwg_grid", "d2nwg", 0.8)]
     assert [sentence.removeprefix("PickCube-v1, unseen: ") for sentence in reversed(judge(lines)[1:])] == [
         "row_dit (nnit_pca, but a token is a neuron instead of a patch, and half of the steps) scores below nnit_pca "
         "here: row_dit 90.0 %, nnit_pca 98.0 %, difference -8.0 [-10.0, -6.0] points.",
-        "d2nwg_flat (d2nwg, but parameters follow one another, wherever the widths put them) scores below d2nwg here: "
-        "d2nwg_flat 10.0 %, d2nwg 90.0 %, difference -80.0 [-82.0, -78.0] points.",
+        "d2nwg_grid (d2nwg, but every connection has a place of its own, and the linear layers are the zoo's principal "
+        "components) scores above d2nwg here: d2nwg_grid 90.0 %, d2nwg 10.0 %, difference 80.0 [78.0, 82.0] points.",
     ]
 
 

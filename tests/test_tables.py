@@ -575,8 +575,8 @@ def test_a_plugins_role_decides_what_it_is_compared_with() -> None:
 
 
 def test_a_variant_is_compared_with_what_it_was_made_of() -> None:
-    lines = _compared(*map(_unseen, ("d2nwg", "d2nwg_flat", "sane_mz", "row_dit"))).lines
-    assert {(line.method, line.against) for line in lines} == {("d2nwg_flat", "d2nwg")}
+    lines = _compared(*map(_unseen, ("d2nwg", "d2nwg_grid", "sane_mz", "row_dit"))).lines
+    assert {(line.method, line.against) for line in lines} == {("d2nwg_grid", "d2nwg")}
     lines = _compared(*map(_unseen, ("nnit", "row_dit"))).lines
     assert {(line.method, line.against) for line in lines} == {("nnit", "row_dit")}
 
