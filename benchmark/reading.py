@@ -14,10 +14,12 @@ from nnbench.errors import InputError
 from nnbench.facts import find_facts
 from nnbench.folders import REFERENCE, RESULTS, require_free
 from nnbench.protocol import PROTOCOLS, Protocol
+from nnbench.store.learning import Training, read_trainings
 from nnbench.store.store import Store
-from nnbench.tasks.files import write_atomically
+from nnbench.tasks.files import file_sha256, write_atomically
 from nnbench.tasks.policies.tracks import load_track
 from nnbench.tasks.registry import expand_tasks, load_task
+from nnbench.tasks.zoo.manifest import shipped_folder
 from nnbench.zoos import ZooFolder, zoo_folder
 
 if TYPE_CHECKING:
@@ -188,8 +190,7 @@ def open_results(
     Raises InputError where `results` or `zoo` is named and not there; the folder that `run` writes to may be missing.
     """
     for folder in (results, zoo):
-        if folder is not None and not Path(folder).exists():
-            raise InputError(f"{folder}: no such folder; leave it out for what ships with nnbench")
+        _require_there(folder)
     if results is not None and Path(results).is_dir() and not any(Path(results).iterdir()):
         raise InputError(f"{results}: holds no results; `nnbench run` makes some, or leave it out for what ships")
     find_facts([Path(path) for path in plugins])  # a plugin that cannot be read is refused, also where none is needed
@@ -225,6 +226,27 @@ def left_out() -> list[str]:
     """The hashes of protocols that only the user's own rows are of: no table joins them unless it is asked to."""
     found = {Protocol(**manifest["unit"]["protocol"]) for manifest in Store(RESULTS).manifests()}
     return sorted(protocol.short for protocol in found.difference(PROTOCOLS.values()))
+
+
+def open_trainings(task: str = "all", *, zoo: ZooFolder = None, track: str = "paper") -> list[Training]:
+    """What methods logged while they were trained on the zoos of a track: those in runs/methods, and of the rest those
+    that ship. Arguments are those of `tables`.
+
+    Raises InputError where `zoo` is named and not there, and DamagedError where a log cannot be read.
+    """
+    _require_there(zoo)
+    chosen, found = load_track(track), []
+    for one in map(load_task, expand_tasks(task)):
+        folder = zoo_folder(one.source, zoo) or shipped_folder(one.name, chosen.source)
+        manifest = folder / "manifest.json"
+        if manifest.exists():
+            found += read_trainings(one.name, chosen.identity(file_sha256(manifest)))
+    return found
+
+
+def _require_there(folder: str | Path | None) -> None:
+    if folder is not None and not Path(folder).exists():
+        raise InputError(f"{folder}: no such folder; leave it out for what ships with nnbench")
 
 
 def _protocol_anywhere(protocol: str | Protocol, shipped: Sequence[Protocol]) -> Protocol:

@@ -18,8 +18,9 @@ from nnbench.harness.process import MethodError
 from nnbench.harness.trained import obtain, train
 from nnbench.methods import nnit
 from nnbench.registry import MethodSource
-from nnbench.store import checkpoints
+from nnbench.store import checkpoints, learning
 from nnbench.store.checkpoints import CheckpointError, Trained, find, find_budget
+from nnbench.store.learning import read_trainings
 from nnbench.tasks.integrity import DamagedError
 from nnbench.tasks.zoo.zoo import Zoo
 
@@ -71,6 +72,44 @@ class Method(Generator):
     def load(cls, directory, training):
         return cls(json.loads((directory / "count.json").read_text()))
 '''
+
+LOGS = """
+import time
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from nnbench.api import Generator
+from nnbench.methods._optimisation import Run, optimise
+from nnbench.methods.d2nwg.config import Stage
+
+
+class Method(Generator):
+    name = "logs"
+
+    @classmethod
+    def fit(cls, training, *, seed, directory):
+        stage = Stage(batch=1, steps=20, peak_lr=0.1, warmup=2, ema=0.5)
+        for name, success in (("logs-vae", 0.75), ("logs-diffusion", 0.5)):
+            model = nn.Linear(1, 1)
+            scores = {"return": 3.0, "success_at_end": success}
+            run = Run(name, training, stage, seed, directory)
+            optimise(run, model, lambda rng: model.weight.square().sum() + 1, stage, lambda averaged: scores)
+            time.sleep(0.05)  # file systems know the time of a change to some milliseconds only
+        (directory / "notes.csv").write_text("of,the,method\\n")
+        return cls()
+
+    def generate(self, arch, n, *, seed=0):
+        return []
+
+    def save(self, directory):
+        save_file({"weight": torch.zeros(3)}, directory / "model.safetensors")
+
+    @classmethod
+    def load(cls, directory, training):
+        return cls()
+"""
 
 
 @pytest.fixture
@@ -281,3 +320,31 @@ def test_a_damaged_checkpoint_costs_no_new_training(method: MethodSource, zoo: Z
         obtain(method, zoo, seed=0)
     again = obtain(method, zoo, seed=0, retrain=True)
     assert again.folder == folder and obtain(method, zoo, seed=0) == again
+
+
+def test_the_logs_of_a_training_are_kept_and_are_no_part_of_what_was_trained(
+    method: MethodSource, zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learning, "TRAINED", tmp_path / "own")
+    (tmp_path / "logs.py").write_text(LOGS)
+    source = MethodSource.of("logs", [tmp_path / "logs.py"])
+    trained = train(source, zoo, seed=0)
+    names = ["1-logs-vae.csv", "2-logs-diffusion.csv", "manifest.json", "model.safetensors"]
+    assert sorted(path.name for path in trained.folder.iterdir()) == names
+    assert [path.name for path in trained.folder.parent.iterdir()] == ["seed-0"], "no progress is left"
+    assert [*json.loads((trained.folder / "manifest.json").read_text())["files"]] == ["model.safetensors"]
+
+    train(method, zoo, seed=0)  # it logs nothing
+    (training,) = read_trainings("PickCube-v1", zoo.sha256)
+    assert (training.method, training.seed) == ("logs", 0)
+    assert [stage.name for stage in training.stages] == ["logs-vae", "logs-diffusion"]
+    assert [[entry.step for entry in stage.entries] for stage in training.stages] == [[*range(2, 21, 2)]] * 2
+    assert [stage.entries[-1].success for stage in training.stages] == [0.75, 0.5]
+
+    again = train(source, zoo, seed=0)
+    assert again == trained, "a training that took another time"
+    for path in trained.folder.glob("*.csv"):
+        path.unlink()
+    assert find("logs", "PickCube-v1", zoo.sha256, 0, source.code_sha256) == trained
+    unit = {"method": "logs", "task": "PickCube-v1", "generator_seed": 0, "method_sha256": trained.sha256}
+    assert find_budget(unit) is not None

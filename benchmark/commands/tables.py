@@ -99,7 +99,7 @@ def report(
 
 
 def figure(
-    name: Annotated[Literal["3", "4", "5", "6", "novelty", "cost", "distance"], tyro.conf.Positional],
+    name: Annotated[Literal["3", "4", "5", "6", "novelty", "cost", "distance", "learning"], tyro.conf.Positional],
     task: str | None = None,
     results: Path | None = None,
     zoo: Path | None = None,
@@ -110,11 +110,11 @@ def figure(
     protocol: str | None = None,
     track: str = "paper",
 ) -> None:
-    """Draw a figure of the paper, or success against novelty, cost or distance, and print its caption.
+    """Draw a figure of the paper, or success against novelty, cost, distance or training, and print its caption.
 
     Args:
-        name: The paper's number of the figure, novelty, cost (of training), or distance (of the architecture from
-            those trained on).
+        name: The paper's number of the figure, novelty, cost (of training), distance (of the architecture from
+            those trained on), or learning (success and loss while methods are trained).
         task: ManiSkill environment, a Python file that defines a task, or, for those that are not the
             paper's, `all`. Default PickCube-v1 for the paper's figures, and all for the others.
         results: Folder that `nnbench run` wrote to; default results/runs, or the rows that ship where it has none.
@@ -128,21 +128,26 @@ def figure(
     """
     from nnbench.errors import InputError
     from nnbench.folders import require_free
-    from nnbench.presentation.figures import OF_METHODS, draw, draw_methods, require_kind, save
-    from nnbench.reading import open_shown
+    from nnbench.presentation.figures import OF_ONE_TASK, draw, draw_learning, draw_methods, require_kind, save
+    from nnbench.reading import open_shown, open_trainings
 
-    of_methods = name in OF_METHODS
-    for option, given in (("--archs", archs), ("--method", method)) if of_methods else (("--methods", methods),):
+    of_methods, of_rows = name not in OF_ONE_TASK, name != "learning"
+    refused: dict[str, object] = {"--archs": archs, "--method": method} if of_methods else {"--methods": methods}
+    refused |= {} if of_rows else {"--results": results, "--protocol": protocol}
+    for option, given in refused.items():
         if given:
             raise InputError(f"figure {name} takes no {option}; leave it out")
     path = out if out is not None else Path(f"figure-{name}.png")
     require_kind(path)
     require_free(path)
     asked = task or ("all" if of_methods else TASK)
-    opened = open_shown(asked, results=results, zoo=zoo, protocol=protocol, track=track)
-    if of_methods:
+    if not of_rows:
+        drawing = draw_learning(open_trainings(asked, zoo=zoo, track=track), methods, track)
+    elif of_methods:
+        opened = open_shown(asked, results=results, zoo=zoo, protocol=protocol, track=track)
         drawing = draw_methods(name, opened, methods)
     else:
+        opened = open_shown(asked, results=results, zoo=zoo, protocol=protocol, track=track)
         chosen = [_parse_policy(part) for part in archs.split(",")] if archs is not None else []
         drawing = draw(name, opened, opened.tasks[0], chosen, *([method] if method else []))
     save(drawing, path)

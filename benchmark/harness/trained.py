@@ -13,6 +13,7 @@ from nnbench.harness.process import MethodError, MethodProcess
 from nnbench.harness.saved import count_parameters, files_saved
 from nnbench.registry import MethodSource
 from nnbench.store.checkpoints import Trained, code_of, find, own_folder, read_checkpoint
+from nnbench.store.learning import keep_logs
 from nnbench.store.provenance import this_machine
 from nnbench.tasks.files import file_sha256, make_folder, write_json
 from nnbench.tasks.integrity import seal
@@ -41,8 +42,9 @@ def obtain(source: MethodSource, zoo: Zoo, seed: int, *, retrain: bool = False) 
 def train(source: MethodSource, zoo: Zoo, seed: int) -> Trained:
     """Fit and store a method in a process of its own, going on where a killed training stopped.
 
-    A checkpoint that other code trained is kept beside the new one. Where another process finishes the same training
-    first, its result is kept and returned. Raises MethodError where the method fails.
+    The logs of the training are kept with it. A checkpoint that other code trained is kept beside the new one. Where
+    another process finishes the same training first, its result is kept and returned. Raises MethodError where the
+    method fails.
     """
     name, code_sha256, task = source.name, source.code_sha256, zoo.task.name
     own = own_folder(name, task, seed, zoo.sha256).absolute()
@@ -70,6 +72,7 @@ def train(source: MethodSource, zoo: Zoo, seed: int) -> Trained:
             "versions": {package: version(package) for package in ("nnbench", "torch", "numpy")},
         }
         write_json(unfinished / "manifest.json", seal(manifest))
+        keep_logs(progress, unfinished)  # not in the manifest's files: they hold times, and the identity must not
         if trained_before:
             _set_aside(name, task, seed, zoo.sha256, own, code_sha256)
         _move(unfinished, own)

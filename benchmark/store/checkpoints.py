@@ -6,6 +6,7 @@ folder is searched first, then what ships with the package.
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -72,10 +73,19 @@ def own_folder(method: str, task: str, seed: int, zoo_sha256: str, code_sha256: 
 
     With `code_sha256`, where a checkpoint is kept whose place that of other code took.
     """
-    parts = [f"seed-{seed}"]
-    parts += [] if _ships(task, zoo_sha256) else [f"zoo-{zoo_sha256[:12]}"]
-    parts += [f"code-{code_sha256[:12]}"] if code_sha256 else []
-    return TRAINED / method / task / "-".join(parts)
+    code = f"-code-{code_sha256[:12]}" if code_sha256 else ""
+    return TRAINED / method / task / f"seed-{seed}{_zoo_suffix(task, zoo_sha256)}{code}"
+
+
+def seed_folders(root: Path, task: str, zoo_sha256: str) -> dict[tuple[str, int], Path]:
+    """By method and seed the folders of a zoo below `root`, which are named as below `TRAINED`; those of the methods'
+    code as it is now. What is in them is not looked at."""
+    name = re.compile(rf"seed-(\d+){_zoo_suffix(task, zoo_sha256)}")
+    return {
+        (folder.parents[1].name, int(found[1])): folder
+        for folder in sorted(root.glob("*/*/seed-*"))
+        if folder.parent.name == task and (found := name.fullmatch(folder.name))
+    }
 
 
 def find(method: str, task: str, zoo_sha256: str, seed: int, code_sha256: str | None = None) -> Trained | None:
@@ -169,6 +179,11 @@ def _described(folder: Path, manifest: Mapping[str, Any]) -> tuple[float, dict[s
         float(seconds if isinstance(seconds, int | float) else manifest["wall_s"]),
         config if isinstance(config, dict) else {},
     )
+
+
+def _zoo_suffix(task: str, zoo_sha256: str) -> str:
+    """What tells a zoo's folders from those of the zoo that ships."""
+    return "" if _ships(task, zoo_sha256) else f"-zoo-{zoo_sha256[:12]}"
 
 
 def _ships(task: str, zoo_sha256: str) -> bool:

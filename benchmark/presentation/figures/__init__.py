@@ -1,4 +1,4 @@
-"""Figures 3 to 6 of the paper, and success against novelty, cost and distance, as matplotlib figures."""
+"""Figures 3 to 6 of the paper, and success against novelty, cost, distance and training, as matplotlib figures."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -9,6 +9,7 @@ from nnbench.presentation.figures.choice import choose_methods
 from nnbench.presentation.figures.cost import draw_cost
 from nnbench.presentation.figures.distance import draw_distance
 from nnbench.presentation.figures.drawing import Drawing, FigureError, as_svg, require_kind, save
+from nnbench.presentation.figures.learning import draw_learning
 from nnbench.presentation.figures.magnitudes import WIDEST, draw_hypernetworks, draw_seeds
 from nnbench.presentation.figures.novelty import draw_novelty
 from nnbench.presentation.figures.similarity import draw_selected_pairs, draw_training_pairs
@@ -24,6 +25,7 @@ __all__ = [
     "FigureError",
     "as_svg",
     "draw",
+    "draw_learning",
     "draw_methods",
     "require_kind",
     "save",
