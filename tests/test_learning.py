@@ -50,7 +50,7 @@ def _two_stages(root: Path, method: str = "d2nwg", task: str = PICK, seed: int =
     """Two hours of a first stage, of which the name comes last, and one and a half of the second."""
     folder = root / method / task / f"seed-{seed}"
     _write(folder / f"1-{method}-vae.csv", [(2, 400.0, HOUR / 2, 0.5), (3, 100.0, HOUR, 0.75)])
-    _write(folder / f"2-{method}-diffusion.csv", [(1, 2.0, HOUR / 2, None), (2, 1.0, HOUR, 0.25)])
+    _write(folder / f"2-{method}-diffusion.csv", [(1, 2.0, HOUR / 2, None), (2, -1.0, HOUR, 0.25)])
     return folder
 
 
@@ -157,14 +157,16 @@ def _read(root: Path) -> Training:
     return training
 
 
-def test_hours_go_on_from_stage_to_stage_and_losses_are_shares_of_the_first(shipped: Path) -> None:
+def test_hours_go_on_from_stage_to_stage_and_losses_fall_from_1_to_0(shipped: Path) -> None:
     _two_stages(OWN)
     vae, diffusion = trace(_read(OWN))
     assert (vae.stage, vae.last, diffusion.stage, diffusion.last) == ("d2nwg-vae", False, "d2nwg-diffusion", True)
-    assert vae.loss == ((1.0, 1.0), (2.0, 0.25)) and vae.success == ((1.0, 50.0), (2.0, 75.0))
-    assert diffusion.loss == ((2.5, 1.0), (3.5, 0.5)) and diffusion.success == ((3.5, 25.0),)
-    _write(OWN / "d2nwg" / PICK / "seed-0" / "1-d2nwg-vae.csv", [(1, 0.0, 1.0, None)])
-    assert trace(_read(OWN))[0].loss == ()
+    assert vae.loss == ((1.0, 1.0), (2.0, 0.0)) and vae.success == ((1.0, 50.0), (2.0, 75.0))
+    assert diffusion.loss == ((2.5, 1.0), (3.5, 0.0)) and diffusion.success == ((3.5, 25.0),)
+    for losses, left in (((0.0,), ()), ((3.0, 1.0, 2.0), (1.0, 0.0, 0.5)), ((1.0, 2.0), ())):
+        lines = [(step, loss, 1.0, None) for step, loss in enumerate(losses, 1)]
+        _write(OWN / "d2nwg" / PICK / "seed-0" / "1-d2nwg-vae.csv", lines)
+        assert tuple(loss for _, loss in trace(_read(OWN))[0].loss) == left
 
 
 def test_the_success_that_methods_end_with_is_a_mean_over_tasks_and_seeds(shipped: Path) -> None:
@@ -190,8 +192,8 @@ def test_the_figure_draws_what_the_logs_say(shipped: Path, tmp_path: Path) -> No
     drawn = {look: [tuple(point) for point in points] for look, points in _drawn(pick).items()}
     assert drawn == {f"{blue} -": [(0.5, 80)], f"{green} --": [(1, 50), (2, 75)], f"{green} -": [(3.5, 25)]}
     losses = {look: [tuple(point) for point in points] for look, points in _drawn(pick_loss).items()}
-    assert losses[f"{green} --"] == [(1, 1), (2, 0.25)] and losses[f"{green} -"] == [(2.5, 1), (3.5, 0.5)]
-    assert [len(ax.lines) for ax in (push, push_loss)] == [1, 1]
+    assert losses[f"{green} --"] == [(1, 1), (2, 0)] and losses[f"{green} -"] == [(2.5, 1), (3.5, 0)]
+    assert [len(ax.lines) for ax in (push, push_loss)] == [1, 0], "of a single entry there is no fall"
     assert "before the last (d2nwg-vae); success there is that of round trips" in drawing.caption
     assert "different methods or stages cannot be compared" in drawing.caption and "Track paper." in drawing.caption
 

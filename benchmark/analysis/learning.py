@@ -17,7 +17,8 @@ class Curve:
     last: bool
     """Whether the method is done after it: only then what it validates is what it writes."""
     loss: tuple[tuple[float, float], ...]
-    """Hours, and the loss as a share of the first that the stage logged; none where that is 0."""
+    """Hours, and how much of the stage's loss is left: 1 where it logs first, 0 where it is least. None where it never
+    falls. Losses may be negative, so there is no share of them."""
     success: tuple[tuple[float, float], ...]
     """Hours, and per cent of validation episodes; none where nothing was validated."""
 
@@ -32,12 +33,12 @@ def trace(training: Training) -> list[Curve]:
             hours += (step - before) * entry.ms_per_step / _MS_PER_HOUR
             times.append(hours)
         logged = list(zip(times, stage.entries, strict=True))
-        first = stage.entries[0].loss
+        first, least = stage.entries[0].loss, min(entry.loss for entry in stage.entries)
         curves.append(
             Curve(
                 stage.name,
                 stage is training.stages[-1],
-                tuple((time, entry.loss / first) for time, entry in logged if first),
+                tuple((time, (entry.loss - least) / (first - least)) for time, entry in logged if first > least),
                 tuple((time, 100 * entry.success) for time, entry in logged if entry.success is not None),
             )
         )

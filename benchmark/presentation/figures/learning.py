@@ -7,7 +7,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import MaxNLocator
 
 from nnbench.analysis.learning import Curve, final_success, trace
 from nnbench.analysis.methods import Methods
@@ -42,9 +42,9 @@ def draw_learning(trainings: Sequence[Training], asked: Sequence[str] = (), trac
     what = (
         "Above, success of the averaged weights' samples on a few validation episodes of two training architectures, "
         "each tenth of the steps; a method without a line there was trained where nothing validated it. Below, the "
-        "loss as a share of the first that its stage logged: a line says how a method's own loss falls, and losses of "
-        "different methods or stages cannot be compared. Across, hours of training on whatever machine each was "
-        f"trained on; validation is not counted. {dashed if earlier else ''}Track {track}."
+        "loss, from the first that its stage logged (1) to the least (0): a line says how a method's own loss falls, "
+        "and losses of different methods or stages cannot be compared. Across, hours of training on whatever machine "
+        f"each was trained on; validation is not counted. {dashed if earlier else ''}Track {track}."
     )
     return Drawing("Success and loss while methods are trained", what, learning_panels(curves, shown, methods), DPI)
 
@@ -109,8 +109,5 @@ def _scale(above: Axes, below: Axes) -> None:
     above.set_ylim(0, 103)
     above.set_yticks(range(0, 101, 25))
     above.set_ylabel("success on validation\nepisodes (%)")
-    below.set_yscale("log")
-    below.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    below.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    below.yaxis.set_minor_formatter(NullFormatter())
-    below.set_ylabel("loss, as a share of the\nfirst that is logged")
+    below.set_ylim(0, 1.03)
+    below.set_ylabel("loss, from the first (1)\nto the least (0)")
