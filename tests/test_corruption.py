@@ -354,7 +354,6 @@ def test_a_checksum_covers_all_and_old_files_have_none(tmp_path: Path) -> None:
     ("package", "pattern"),
     [
         ("tasks/zoos", "*/manifest.json"),
-        ("methods/checkpoints", "*/*/*/manifest.json"),
         ("results/reference", "*/al*/*.json"),
     ],
 )

@@ -123,7 +123,7 @@ def read_checkpoint(
     Raises DamagedError where a file is not what was stored, and CheckpointError where it is another method's.
     """
     path, remedy = folder / "manifest.json", _remedy(method, task, folder)
-    manifest = read_manifest(path, remedy, sums=SHIPPED)
+    manifest = read_manifest(path, remedy)
     if wrong := [name for name, kind in _KEYS.items() if not isinstance(manifest.get(name), kind)]:
         raise DamagedError(
             path, f"not a trained method's manifest: {', '.join(wrong)} missing or of another type", remedy
