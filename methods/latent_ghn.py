@@ -1,0 +1,266 @@
+"""A hypernetwork with a latent code: weights = H(architecture, code), trained by what policies do.
+
+It learns in function space. Networks of random widths and depths are written for random codes, and shall do in the
+zoo's states what training policies do there. The weights of these policies are never compared with, so they need not be
+aligned. Two terms keep networks of different codes apart: a code says which of the training policies are followed, and
+two networks of one architecture are pushed apart until they differ as much as unrelated ones do.
+
+After graph hypernetworks (Zhang et al. 2019, Hegde et al. 2023), Bayesian hypernetworks (Krueger et al. 2017) and
+HyperGAN (Ratzlaff and Fuxin 2019), which writes one architecture. docs/adaptations/latent-ghn.md says what was tried.
+
+Shapes: B networks, L layers, F features, Z numbers per code, M the largest width, S states, O observation and A action
+numbers, T teachers.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nnbench.api import Generator
+from nnbench.errors import InputError
+from nnbench.facts import Further, Reading
+from nnbench.methods._machine import pick_device
+from nnbench.methods._model_files import Manifest, describe, load_model, round_as_saved, save_model
+from nnbench.methods._optimisation import Run, optimise, seeded
+from nnbench.methods._validation import can_validate, validate
+from nnbench.tasks.policies.architectures import (
+    MAX_WIDTH,
+    Architecture,
+    architecture_name,
+    load_further,
+    parameter_shapes,
+)
+from nnbench.tasks.policies.mlp import Weights, act
+from nnbench.tasks.policies.training_set import TrainingSet
+
+
+JITTERS = (0.0, 0.0, 0.02, 0.02, 0.05, 0.05, 0.1, 0.1)
+"""Standard deviations of the noise on copies of the states: a policy leaves the states that it learned from."""
+_GAIN = 8.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """A hypernetwork and its training."""
+
+    code: int = 16
+    """Z."""
+    features: int = 64
+    hidden: int = 128
+    """Of the perceptrons that write a layer."""
+
+    narrowest: int = 8
+    """Widths are drawn from here to M, depths from `depths`."""
+    depths: tuple[int, int] = (3, 6)
+    """Fewest and most hidden layers; half of the draws have as many as the zoo."""
+    teachers: int = 32
+    sharpness: float = 4.0
+    """How much of a network's lesson comes from the teachers that its code is nearest to."""
+
+    architectures: int = 8
+    """Per step, each written for two codes."""
+    states: int = 128
+    """Per network and step."""
+    spread: float = 0.02
+    """Weight of the term that pushes two networks of one architecture apart."""
+    margin: float = 1.0
+    """Relative distance from which on they are left alone; unrelated networks have 1.4."""
+
+    steps: int = 12_000
+    peak_lr: float = 5e-3
+    min_lr: float = 0.0
+    warmup: int = 500
+    ema: float = 0.999
+
+    @classmethod
+    def from_json(cls, raw: dict[str, Any]) -> Self:
+        """What `dataclasses.asdict` and JSON made of a configuration."""
+        return cls(**{**raw, "depths": tuple(raw["depths"])})
+
+
+class Hypernetwork(nn.Module):
+    """Reads the layers of an architecture in order, both ways, and writes each from its features and the code."""
+
+    def __init__(self, config: Config, observation_dim: int, action_dim: int) -> None:
+        super().__init__()
+        self.observation_dim, self.action_dim = observation_dim, action_dim
+        self.embed = nn.Linear(5, config.features)
+        self.chain = nn.GRU(config.features, config.features // 2, bidirectional=True, batch_first=True)
+        inputs, hidden = config.features + config.code, config.hidden
+        self.weight = nn.Sequential(
+            nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, MAX_WIDTH**2)
+        )
+        self.bias = nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, MAX_WIDTH))
+        with torch.no_grad():  # a policy begins with weights of about He's size, else its actions are 0 for long
+            self.weight[-1].weight *= _GAIN
+
+    def forward(self, widths: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
+        """Hidden widths (B, L - 1) and codes (B, Z) to zero-padded weights (B, L, M, M), (out, in), and biases
+        (B, L, M)."""
+        before = F.pad(widths, (1, 0), value=self.observation_dim)  # (B, L) inputs of each layer
+        after = F.pad(widths, (0, 1), value=self.action_dim)
+        places = torch.linspace(0, 1, before.shape[1], device=widths.device).expand(before.shape)
+        sizes = [before / MAX_WIDTH, after / MAX_WIDTH, before.log2() / 6, after.log2() / 6]
+        features, _ = self.chain(F.silu(self.embed(torch.stack([*sizes, places], dim=2))))  # (B, L, F)
+        told = torch.cat([features, codes[:, None].expand(-1, features.shape[1], -1)], dim=2)
+        weights = self.weight(told).unflatten(2, (MAX_WIDTH, MAX_WIDTH)) * (2 / before).sqrt()[..., None, None]
+        index = torch.arange(MAX_WIDTH, device=widths.device)
+        rows, columns = index < after[..., None], index < before[..., None]  # (B, L, M)
+        return weights * (rows[..., :, None] & columns[..., None, :]), self.bias(told) * rows
+
+
+def run_policies(weights: Tensor, biases: Tensor, states: Tensor) -> Tensor:
+    """Zero-padded networks in states (B, S, O) to actions (B, S, M) in [-1, 1]."""
+    hidden = F.pad(states, (0, MAX_WIDTH - states.shape[2]))
+    for layer in range(weights.shape[1]):
+        hidden = torch.baddbmm(biases[:, layer, None], hidden, weights[:, layer].transpose(1, 2))
+        hidden = F.relu(hidden) if layer < weights.shape[1] - 1 else hidden.clamp(-1, 1)
+    return hidden
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """What the teachers do."""
+
+    states: Tensor  # (S, O)
+    actions: Tensor  # (T, S, A), float16
+    places: Tensor  # (T, Z), of the teachers among the codes
+
+    def answers(self, codes: Tensor, picks: Tensor, sharpness: float) -> Tensor:
+        """Codes (B, Z) and numbers of states (B, S) to what networks of these codes shall do there, (B, S, A)."""
+        shares = (sharpness * codes @ self.places.T).softmax(dim=1)  # (B, T)
+        return torch.einsum("bt,tbsa->bsa", shares, self.actions[:, picks].float())
+
+
+class Method(Generator):
+    """Writes networks of any widths and depth."""
+
+    name: ClassVar[str] = "latent_ghn"
+    reads: ClassVar[tuple[Reading, ...]] = ("weights", "states")
+    writes: ClassVar[tuple[Further, ...]] = ("widths", "depths")
+    config: ClassVar[Config] = Config()
+    rehearsal: ClassVar[Config] = replace(
+        Config(), features=16, hidden=32, teachers=4, architectures=2, states=32, steps=30, warmup=5
+    )
+
+    def __init__(self, model: Hypernetwork, manifest: Manifest[Config], training: TrainingSet) -> None:
+        self.model, self.manifest, self.training = model.eval(), manifest, training
+
+    @classmethod
+    def fit(cls, training: TrainingSet, *, seed: int, directory: Path, config: Config | None = None) -> Self:
+        """Train on what training policies do, resuming from what a killed run left in the directory.
+
+        Raises TrainingStateError if that belongs to another run, and TrainingError if the loss diverges.
+        """
+        config = config or (cls.rehearsal if training.rehearsal else cls.config)
+        run, task = Run(cls.name, training, config, seed, directory), training.task
+        facts, device = describe(run), pick_device()
+        model = seeded(lambda: Hypernetwork(config, task.observation_dim, task.action_dim), seed).to(device)
+        lessons = gather_lessons(training, config, seed)
+
+        def score(averaged: Hypernetwork) -> dict[str, float]:
+            return validate(training, cls(averaged, facts, training).generate)
+
+        loss_of = partial(batch_loss, model, lessons, training, config)
+        trained = optimise(run, model, loss_of, config, score if can_validate(training) else None)
+        round_as_saved(trained.model)
+        return cls(trained.model, facts.after(trained), training)
+
+    def generate(self, arch: Architecture, n: int, *, seed: int = 0) -> list[Weights]:
+        """n policies of any widths up to M and any depth, float32 on the CPU.
+
+        Policy i has a code of its own: asking for fewer gives the first of them, up to rounding. Raises InputError for
+        a wider architecture.
+        """
+        if max(arch) > MAX_WIDTH:
+            raise InputError(f"{self.name}: {architecture_name(arch)} is wider than {MAX_WIDTH}, the widest it writes")
+        return [self._write(arch, self._code(seed, arch, index)) for index in range(n)]
+
+    def generate_joint(self, n: int, *, seed: int = 0) -> list[tuple[Architecture, Weights]]:
+        """n architectures of the zoo's depth, each width one of the zoo's, with one policy each."""
+        rng = np.random.default_rng(seed)
+        widths = [sorted(set(column)) for column in zip(*self.training.architectures, strict=True)]
+        archs = [tuple(int(rng.choice(choices)) for choices in widths) for _ in range(n)]
+        return [(arch, self._write(arch, self._code(seed, arch, index))) for index, arch in enumerate(archs)]
+
+    def _code(self, seed: int, arch: Architecture, index: int) -> Tensor:
+        state = np.random.SeedSequence((seed, index, *arch)).generate_state(1, np.uint64)
+        return torch.randn(self.manifest.config.code, generator=torch.Generator().manual_seed(int(state[0])))
+
+    @torch.no_grad()
+    def _write(self, arch: Architecture, code: Tensor) -> Weights:
+        device = next(self.model.parameters()).device
+        weights, biases = (x[0].cpu() for x in self.model(torch.tensor([arch], device=device), code[None].to(device)))
+        shapes = parameter_shapes(arch, self.manifest.observation_dim, self.manifest.action_dim)
+        fields = {key: (biases if key.endswith("bias") else weights)[int(key.split(".")[0]) // 2] for key in shapes}
+        return {key: fields[key][tuple(slice(size) for size in shape)].clone() for key, shape in shapes.items()}
+
+    def save(self, directory: Path) -> None:
+        """Write `model.safetensors` (float16) and `config.json` into an existing directory."""
+        save_model(directory, self.model, self.manifest)
+
+    @classmethod
+    def load(cls, directory: Path, training: TrainingSet) -> Self:
+        """Read what `save` wrote. Raises ModelFileError where it does not fit the zoo or this code."""
+
+        def build(facts: Manifest[Config]) -> Hypernetwork:
+            return Hypernetwork(facts.config, facts.observation_dim, facts.action_dim)
+
+        return cls(*load_model(cls.name, directory, training, Config.from_json, build), training)
+
+
+def gather_lessons(training: TrainingSet, config: Config, seed: int) -> Lessons:
+    """What T random training policies do in the zoo's states and around them: a policy leaves what it learned from."""
+    rng = torch.Generator().manual_seed(seed)
+    states = training.states
+    around = torch.cat([states + jitter * torch.randn(states.shape, generator=rng) for jitter in JITTERS])
+    everyone = [policy for arch in training.architectures for policy in training.networks(arch).values()]
+    chosen = torch.randperm(len(everyone), generator=rng)[: config.teachers].tolist()
+    actions = torch.stack([act(everyone[teacher], around).half() for teacher in chosen])
+    places = F.normalize(torch.randn(len(chosen), config.code, generator=rng), dim=1)
+    return Lessons(*(x.to(pick_device()) for x in (around, actions, places)))
+
+
+def draw_architectures(training: TrainingSet, config: Config, rng: torch.Generator) -> Tensor:
+    """Random architectures of one depth, (B, L - 1). None of them is held out, on any track."""
+    usual = len(training.architectures[0])
+    fewest, most = config.depths
+    depth = int(torch.randint(fewest, most + 1, (), generator=rng)) if torch.rand((), generator=rng) < 0.5 else usual
+    drawn: list[list[int]] = []
+    while len(drawn) < config.architectures:
+        widths = torch.randint(config.narrowest, MAX_WIDTH + 1, (depth,), generator=rng).tolist()
+        if not is_held_out(tuple(widths), training.architectures):
+            drawn.append(widths)
+    return torch.tensor(drawn)
+
+
+def is_held_out(arch: Architecture, trained: Sequence[Architecture]) -> bool:
+    """Whether any track may ask for it: what the splits `widths` and `depths` have, and all of the zoo's depth and
+    widths that was not trained on. A method does not know what is held out."""
+    own = {width for one in trained for width in one}
+    beside = len(arch) == len(trained[0]) and set(arch) <= own and arch not in trained
+    return beside or any(arch in archs for archs in load_further().values())
+
+
+def batch_loss(
+    model: Hypernetwork, lessons: Lessons, training: TrainingSet, config: Config, rng: torch.Generator
+) -> Tensor:
+    """The squared error of the actions of random networks, and what pushes two of one architecture apart."""
+    widths = draw_architectures(training, config, rng).repeat_interleave(2, dim=0)  # (B, L - 1)
+    codes = torch.randn(len(widths), config.code, generator=rng)
+    picks = torch.randint(len(lessons.states), (len(widths), config.states), generator=rng)
+    widths, codes, picks = (x.to(lessons.states.device) for x in (widths, codes, picks))
+    weights, biases = model(widths, codes)
+    actions = run_policies(weights, biases, lessons.states[picks])[..., : model.action_dim]
+    error = (actions - lessons.answers(codes, picks, config.sharpness)).square().mean()
+    flat = weights.flatten(1)  # (B, L M M)
+    first, second = flat[::2], flat[1::2]
+    apart = (first - second).norm(dim=1) / (0.5 * (first.norm(dim=1) + second.norm(dim=1)) + 1e-6)
+    return error + config.spread * F.relu(config.margin - apart).square().mean()
