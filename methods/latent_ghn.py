@@ -12,6 +12,7 @@ Shapes: B networks, L layers, F features, Z numbers per code, M the largest widt
 numbers, T teachers.
 """
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -40,10 +41,11 @@ from nnbench.tasks.policies.architectures import (
 from nnbench.tasks.policies.mlp import Weights, act
 from nnbench.tasks.policies.training_set import TrainingSet
 
-
 JITTERS = (0.0, 0.0, 0.02, 0.02, 0.05, 0.05, 0.1, 0.1)
 """Standard deviations of the noise on copies of the states: a policy leaves the states that it learned from."""
-_GAIN = 8.0
+WRITE_BATCH = 100
+_DIFFERENCE = 0.1
+"""Standard deviation of the last layer's initial weights: those of its biases, the common network, are 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,8 +100,9 @@ class Hypernetwork(nn.Module):
             nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, MAX_WIDTH**2)
         )
         self.bias = nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, MAX_WIDTH))
-        with torch.no_grad():  # a policy begins with weights of about He's size, else its actions are 0 for long
-            self.weight[-1].weight *= _GAIN
+        # All networks begin as one of He's size and differ little: one policy is learned before many are.
+        nn.init.normal_(self.weight[-1].bias)
+        nn.init.normal_(self.weight[-1].weight, std=_DIFFERENCE)
 
     def forward(self, widths: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
         """Hidden widths (B, L - 1) and codes (B, Z) to zero-padded weights (B, L, M, M), (out, in), and biases
@@ -108,9 +111,12 @@ class Hypernetwork(nn.Module):
         after = F.pad(widths, (0, 1), value=self.action_dim)
         places = torch.linspace(0, 1, before.shape[1], device=widths.device).expand(before.shape)
         sizes = [before / MAX_WIDTH, after / MAX_WIDTH, before.log2() / 6, after.log2() / 6]
-        features, _ = self.chain(F.silu(self.embed(torch.stack([*sizes, places], dim=2))))  # (B, L, F)
+        read = torch.stack([*sizes, places], dim=2).to(codes)
+        features, _ = self.chain(F.silu(self.embed(read)))  # (B, L, F)
         told = torch.cat([features, codes[:, None].expand(-1, features.shape[1], -1)], dim=2)
-        weights = self.weight(told).unflatten(2, (MAX_WIDTH, MAX_WIDTH)) * (2 / before).sqrt()[..., None, None]
+        weights = (
+            self.weight(told).unflatten(2, (MAX_WIDTH, MAX_WIDTH)) * (2 / before).sqrt().to(codes)[..., None, None]
+        )
         index = torch.arange(MAX_WIDTH, device=widths.device)
         rows, columns = index < after[..., None], index < before[..., None]  # (B, L, M)
         return weights * (rows[..., :, None] & columns[..., None, :]), self.bias(told) * rows
@@ -152,6 +158,8 @@ class Method(Generator):
 
     def __init__(self, model: Hypernetwork, manifest: Manifest[Config], training: TrainingSet) -> None:
         self.model, self.manifest, self.training = model.eval(), manifest, training
+        # In double precision, and rounded: wherever a model lies in memory, it writes the same networks.
+        self._writer = copy.deepcopy(model).double()
 
     @classmethod
     def fit(cls, training: TrainingSet, *, seed: int, directory: Path, config: Config | None = None) -> Self:
@@ -181,26 +189,31 @@ class Method(Generator):
         """
         if max(arch) > MAX_WIDTH:
             raise InputError(f"{self.name}: {architecture_name(arch)} is wider than {MAX_WIDTH}, the widest it writes")
-        return [self._write(arch, self._code(seed, arch, index)) for index in range(n)]
+        codes = [self._code(seed, arch, index) for index in range(n)]
+        return [
+            policy for first in range(0, n, WRITE_BATCH) for policy in self._write(arch, codes[first:][:WRITE_BATCH])
+        ]
 
     def generate_joint(self, n: int, *, seed: int = 0) -> list[tuple[Architecture, Weights]]:
         """n architectures of the zoo's depth, each width one of the zoo's, with one policy each."""
         rng = np.random.default_rng(seed)
         widths = [sorted(set(column)) for column in zip(*self.training.architectures, strict=True)]
         archs = [tuple(int(rng.choice(choices)) for choices in widths) for _ in range(n)]
-        return [(arch, self._write(arch, self._code(seed, arch, index))) for index, arch in enumerate(archs)]
+        return [(arch, self._write(arch, [self._code(seed, arch, index)])[0]) for index, arch in enumerate(archs)]
 
     def _code(self, seed: int, arch: Architecture, index: int) -> Tensor:
         state = np.random.SeedSequence((seed, index, *arch)).generate_state(1, np.uint64)
         return torch.randn(self.manifest.config.code, generator=torch.Generator().manual_seed(int(state[0])))
 
     @torch.no_grad()
-    def _write(self, arch: Architecture, code: Tensor) -> Weights:
-        device = next(self.model.parameters()).device
-        weights, biases = (x[0].cpu() for x in self.model(torch.tensor([arch], device=device), code[None].to(device)))
+    def _write(self, arch: Architecture, codes: list[Tensor]) -> list[Weights]:
+        device = next(self._writer.parameters()).device
+        widths = torch.tensor(arch, device=device).expand(len(codes), -1)
+        weights, biases = (x.float().cpu() for x in self._writer(widths, torch.stack(codes).to(device).double()))
         shapes = parameter_shapes(arch, self.manifest.observation_dim, self.manifest.action_dim)
-        fields = {key: (biases if key.endswith("bias") else weights)[int(key.split(".")[0]) // 2] for key in shapes}
-        return {key: fields[key][tuple(slice(size) for size in shape)].clone() for key, shape in shapes.items()}
+        fields = {key: (biases if key.endswith("bias") else weights)[:, int(key.split(".")[0]) // 2] for key in shapes}
+        cut = {key: tuple(slice(size) for size in shape) for key, shape in shapes.items()}
+        return [{key: fields[key][i][cut[key]].clone() for key in shapes} for i in range(len(codes))]
 
     def save(self, directory: Path) -> None:
         """Write `model.safetensors` (float16) and `config.json` into an existing directory."""
@@ -229,14 +242,16 @@ def gather_lessons(training: TrainingSet, config: Config, seed: int) -> Lessons:
 
 
 def draw_architectures(training: TrainingSet, config: Config, rng: torch.Generator) -> Tensor:
-    """Random architectures of one depth, (B, L - 1). None of them is held out, on any track."""
-    usual = len(training.architectures[0])
+    """Architectures of one depth, (B, L - 1): training ones half of the time, else any that no track asks for."""
+    trained = training.architectures
+    if torch.rand((), generator=rng) < 0.5:
+        return torch.tensor(trained)[torch.randint(len(trained), (config.architectures,), generator=rng)]
     fewest, most = config.depths
-    depth = int(torch.randint(fewest, most + 1, (), generator=rng)) if torch.rand((), generator=rng) < 0.5 else usual
+    depth = int(torch.randint(fewest, most + 1, (), generator=rng))
     drawn: list[list[int]] = []
     while len(drawn) < config.architectures:
         widths = torch.randint(config.narrowest, MAX_WIDTH + 1, (depth,), generator=rng).tolist()
-        if not is_held_out(tuple(widths), training.architectures):
+        if not is_held_out(tuple(widths), trained):
             drawn.append(widths)
     return torch.tensor(drawn)
 

@@ -1,0 +1,191 @@
+"""The hypernetwork with a latent code: it learns what policies do, and nothing of what is held out."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from helpers import check_that_load_names_misfits, distance, interrupt_at, same
+from safetensors.torch import load_file
+
+from nnbench.harness.conformance import toy_training_set
+from nnbench.methods import _optimisation, latent_ghn
+from nnbench.methods.latent_ghn import (
+    Config,
+    Hypernetwork,
+    Lessons,
+    Method,
+    batch_loss,
+    draw_architectures,
+    gather_lessons,
+    is_held_out,
+    run_policies,
+)
+from nnbench.tasks.policies.architectures import MAX_WIDTH, load_further
+from nnbench.tasks.policies.mlp import act, check_weights
+from nnbench.tasks.policies.tracks import load_track
+from nnbench.tasks.push_cube import PUSH_CUBE
+
+TOY = toy_training_set(reads=Method.reads)
+SMALL = replace(
+    Method.rehearsal, hidden=64, teachers=2, depths=(3, 4), steps=800, architectures=4, peak_lr=5e-3, warmup=20, ema=0.9
+)
+ANY = [(24, 48, 16), (64, 64, 64, 64), (1, 1, 1, 1), (9, 60, 33, 8, 50, 12)]
+
+
+def fit(directory: Path, config: Config = Method.rehearsal, seed: int = 0, zoo: Any = TOY) -> Method:
+    directory.mkdir(exist_ok=True)
+    return Method.fit(zoo, seed=seed, directory=directory, config=config)
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> Method:
+    return fit(tmp_path_factory.mktemp("fit"), SMALL)
+
+
+@pytest.mark.parametrize("arch", ANY)
+def test_writes_any_widths_and_depth(fitted: Method, arch: Any) -> None:
+    first, second = fitted.generate(arch, 2)
+    for weights in (first, second):
+        check_weights(weights, arch, 42, 8, "latent_ghn")
+    assert distance(first, second) > 0
+
+
+def test_what_is_written_does_what_was_trained(fitted: Method) -> None:
+    arch, codes = (24, 48, 16), torch.randn(3, fitted.manifest.config.code)
+    weights, biases = fitted.model(torch.tensor([arch] * 3), codes)
+    trained = run_policies(weights, biases, TOY.states.expand(3, -1, -1))
+    for sample, actions in zip(fitted._write(arch, list(codes)), trained, strict=True):
+        torch.testing.assert_close(act(sample, TOY.states), actions[:, :8], atol=1e-5, rtol=1e-4)
+    assert weights[:, 1, 48:].abs().sum() == weights[:, 1, :, 24:].abs().sum() == biases[:, 1, 48:].abs().sum() == 0
+
+
+def test_learns_what_training_policies_do(fitted: Method) -> None:
+    lessons = gather_lessons(TOY, SMALL, 0)
+    for arch in (TOY.architectures[0], (24, 40, 40, 24)):
+        codes = [fitted._code(1, arch, index) for index in range(4)]
+        taught = lessons.answers(torch.stack(codes), torch.arange(len(TOY.states)).expand(4, -1), SMALL.sharpness)
+        for sample, actions in zip(fitted.generate(arch, 4, seed=1), taught, strict=True):
+            assert float((act(sample, TOY.states) - actions).norm() / actions.norm()) < 0.6
+
+
+def test_a_code_says_which_teachers_are_followed() -> None:
+    actions = torch.arange(3.0)[:, None, None].expand(3, 5, 8).half()
+    lessons = Lessons(torch.zeros(5, 42), actions, torch.eye(3, 4))
+    picks = torch.zeros(2, 7, dtype=torch.long)
+    codes = torch.tensor([[0.0, 0, 9, 0], [9, 9, 0, 0]])
+    answers = lessons.answers(codes, picks, sharpness=4.0)
+    assert answers.shape == (2, 7, 8)
+    torch.testing.assert_close(answers[:, 0, 0], torch.tensor([2.0, 0.5]))
+    assert float(lessons.answers(codes[:1], picks[:1], sharpness=0.0)[0, 0, 0]) == pytest.approx(1)
+
+
+def test_nothing_that_a_track_holds_out_is_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("paper", "narrow"):
+        splits = load_track(name).splits
+        asked = splits.unseen + splits.outside + sum(load_further().values(), ())
+        assert all(is_held_out(arch, splits.train) for arch in asked)
+        assert not any(is_held_out(arch, splits.train) for arch in (*splits.train, (17, 32, 32, 64), (32, 32)))
+    monkeypatch.setattr(latent_ghn, "MAX_WIDTH", 17)  # so few widths are left that held-out ones come up
+    zoo: Any = replace(TOY, architectures=((16, 17, 16, 17),))
+    rng = torch.Generator().manual_seed(0)
+    config = replace(SMALL, narrowest=16, depths=(4, 4))
+    with pytest.raises(InterruptedError):
+        monkeypatch.setattr(latent_ghn, "is_held_out", _refuse(zoo.architectures, latent_ghn.is_held_out))
+        while True:
+            draw_architectures(zoo, config, rng)
+
+
+def _refuse(trained: Any, judge: Any) -> Any:
+    def is_held_out(arch: Any, among: Any) -> bool:
+        assert among == trained
+        if judge(arch, among):
+            raise InterruptedError  # it was asked, and says so
+        return False
+
+    return is_held_out
+
+
+def test_draws_training_architectures_and_others_of_any_depth() -> None:
+    rng = torch.Generator().manual_seed(0)
+    drawn = [draw_architectures(TOY, Method.config, rng) for _ in range(200)]
+    trained = [batch for batch in drawn if tuple(batch[0].tolist()) in TOY.architectures]
+    assert 70 < len(trained) < 130
+    assert all(tuple(arch) in TOY.architectures for batch in trained for arch in batch.tolist())
+    others = [batch for batch in drawn if tuple(batch[0].tolist()) not in TOY.architectures]
+    assert {batch.shape[1] for batch in others} == {3, 4, 5, 6}
+    assert min(int(batch.min()) for batch in others) == 8 and max(int(batch.max()) for batch in others) == MAX_WIDTH
+
+
+def test_two_networks_of_one_architecture_are_pushed_apart() -> None:
+    lessons = gather_lessons(TOY, SMALL, 0)
+    model = Hypernetwork(SMALL, 42, 8)
+    losses = {}
+    for spread in (0.0, 1.0):
+        for code in (0.0, 1.0):  # with nothing of the code, both are the same network
+            with torch.no_grad():
+                model.weight[0].weight[:, -SMALL.code :] = 30 * code * torch.randn(SMALL.hidden, SMALL.code)
+            config = replace(SMALL, spread=spread)
+            losses[spread, code] = float(
+                batch_loss(model, lessons, TOY, config, torch.Generator().manual_seed(3)).detach()
+            )
+    assert losses[1.0, 0.0] - losses[0.0, 0.0] == pytest.approx(SMALL.margin**2, abs=1e-3)
+    assert losses[1.0, 1.0] < losses[1.0, 0.0] - 0.5
+
+
+def test_a_sample_depends_on_architecture_seed_and_its_number_alone(
+    fitted: Method, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arch = (24, 48, 16)
+    many = fitted.generate(arch, 5, seed=4)
+    monkeypatch.setattr(latent_ghn, "WRITE_BATCH", 2)
+    assert max(map(distance, fitted.generate(arch, 5, seed=4), many)) < 1e-4
+    assert distance(fitted.generate(arch, 1, seed=5)[0], many[0]) > 0.1
+    assert fitted.generate(arch, 0) == []
+
+
+def test_chooses_architectures_of_the_zoos_widths(fitted: Method) -> None:
+    pairs = fitted.generate_joint(40, seed=1)
+    assert len({arch for arch, _ in pairs}) > 10 and {width for arch, _ in pairs for width in arch} <= {16, 32, 64}
+    for arch, weights in pairs:
+        check_weights(weights, arch, 42, 8, "latent_ghn")
+    assert all(same(one, other) for (_, one), (_, other) in zip(fitted.generate_joint(40, seed=1), pairs, strict=True))
+
+
+def test_an_interrupted_run_ends_bit_identical(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_optimisation, "CHECKPOINT_EVERY", 5)
+    straight, broken = tmp_path / "straight", tmp_path / "broken"
+    fit(straight)
+    with monkeypatch.context() as patched:
+        interrupt_at(patched, 12)
+        with pytest.raises(KeyboardInterrupt):
+            fit(broken)
+    fit(broken)
+    name = "latent_ghn.safetensors"
+    assert same(load_file(straight / name), load_file(broken / name))
+
+
+def test_a_saved_model_generates_the_same(fitted: Method, tmp_path: Path) -> None:
+    fitted.save(tmp_path)
+    loaded = Method.load(tmp_path, TOY)
+    assert loaded.manifest == fitted.manifest
+    assert all(map(same, loaded.generate((24, 48, 16), 3), fitted.generate((24, 48, 16), 3)))
+
+
+def test_load_says_what_does_not_fit(fitted: Method, tmp_path: Path) -> None:
+    other = replace(TOY, task=PUSH_CUBE)
+    check_that_load_names_misfits(
+        fitted, tmp_path, TOY, other, "trained for task 'PickCube-v1', expected 'PushCube-v1'"
+    )
+
+
+def test_names_an_architecture_that_is_too_wide(fitted: Method) -> None:
+    with pytest.raises(ValueError, match="latent_ghn: 32-128-32-32 is wider than 64, the widest it writes"):
+        fitted.generate((32, 128, 32, 32), 1)
+
+
+def test_is_small() -> None:
+    with torch.device("meta"):
+        model = Hypernetwork(Method.config, 42, 8)
+    assert 2 * sum(parameter.numel() for parameter in model.parameters()) < 2 * 2**20  # bytes in float16
