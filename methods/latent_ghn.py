@@ -96,13 +96,12 @@ class Hypernetwork(nn.Module):
         self.embed = nn.Linear(5, config.features)
         self.chain = nn.GRU(config.features, config.features // 2, bidirectional=True, batch_first=True)
         inputs, hidden = config.features + config.code, config.hidden
-        self.weight = nn.Sequential(
-            nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, MAX_WIDTH**2)
-        )
-        self.bias = nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, MAX_WIDTH))
         # All networks begin as one of He's size and differ little: one policy is learned before many are.
-        nn.init.normal_(self.weight[-1].bias)
-        nn.init.normal_(self.weight[-1].weight, std=_DIFFERENCE)
+        last = nn.Linear(hidden, MAX_WIDTH**2)
+        nn.init.normal_(last.bias)
+        nn.init.normal_(last.weight, std=_DIFFERENCE)
+        self.weight = nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), last)
+        self.bias = nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, MAX_WIDTH))
 
     def forward(self, widths: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
         """Hidden widths (B, L - 1) and codes (B, Z) to zero-padded weights (B, L, M, M), (out, in), and biases

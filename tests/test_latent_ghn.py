@@ -121,11 +121,12 @@ def test_draws_training_architectures_and_others_of_any_depth() -> None:
 def test_two_networks_of_one_architecture_are_pushed_apart() -> None:
     lessons = gather_lessons(TOY, SMALL, 0)
     model = Hypernetwork(SMALL, 42, 8)
+    reads_code: Any = model.weight[0]
     losses = {}
     for spread in (0.0, 1.0):
         for code in (0.0, 1.0):  # with nothing of the code, both are the same network
             with torch.no_grad():
-                model.weight[0].weight[:, -SMALL.code :] = 30 * code * torch.randn(SMALL.hidden, SMALL.code)
+                reads_code.weight[:, -SMALL.code :] = 30 * code * torch.randn(SMALL.hidden, SMALL.code)
             config = replace(SMALL, spread=spread)
             losses[spread, code] = float(
                 batch_loss(model, lessons, TOY, config, torch.Generator().manual_seed(3)).detach()
