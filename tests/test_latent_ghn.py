@@ -66,8 +66,9 @@ def test_learns_what_training_policies_do(fitted: Method) -> None:
     for arch in (TOY.architectures[0], (24, 40, 40, 24)):
         codes = [fitted._code(1, arch, index) for index in range(4)]
         taught = lessons.answers(torch.stack(codes), torch.arange(len(TOY.states)).expand(4, -1), SMALL.sharpness)
-        for sample, actions in zip(fitted.generate(arch, 4, seed=1), taught, strict=True):
-            assert float((act(sample, TOY.states) - actions).norm() / actions.norm()) < 0.6
+        done = torch.stack([act(sample, TOY.states) for sample in fitted.generate(arch, 4, seed=1)])
+        of_the_best_constant = (taught - taught.mean(dim=1, keepdim=True)).norm()
+        assert float((done - taught).norm()) < 0.85 * float(of_the_best_constant)
 
 
 def test_a_code_says_which_teachers_are_followed() -> None:
