@@ -21,4 +21,4 @@ class Method(d2nwg.Method):
         "every connection has a place of its own, and the linear layers are the zoo's principal components",
     )
     config: ClassVar[Config] = on_components(CPU)
-    rehearsal: ClassVar[Config] = on_components(replace(REHEARSAL, features=(16, 2)))
+    rehearsal: ClassVar[Config] = on_components(replace(REHEARSAL, features=(8, 4)))
