@@ -326,6 +326,7 @@ def test_the_logs_of_a_training_are_kept_and_are_no_part_of_what_was_trained(
     method: MethodSource, zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(learning, "TRAINED", tmp_path / "own")
+    monkeypatch.setattr(learning, "SHIPPED", tmp_path / "shipped")
     (tmp_path / "logs.py").write_text(LOGS)
     source = MethodSource.of("logs", [tmp_path / "logs.py"])
     trained = train(source, zoo, seed=0)
