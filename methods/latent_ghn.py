@@ -59,9 +59,9 @@ class Config:
     """Of the perceptrons that write a layer."""
 
     narrowest: int = 8
-    """Widths are drawn from here to M, depths from `depths`."""
+    """Widths of random architectures are drawn from here to M."""
     depths: tuple[int, int] = (3, 6)
-    """Fewest and most hidden layers; half of the draws have as many as the zoo."""
+    """Their fewest and most hidden layers."""
     teachers: int = 32
     sharpness: float = 4.0
     """How much of a network's lesson comes from the teachers that its code is nearest to."""
