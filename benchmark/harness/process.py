@@ -130,17 +130,17 @@ def _serve(connection: Connection) -> None:
     end_with_parent()
     os.dup2(2, 1)  # tables and JSON of the harness must not be mixed with what a method prints
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # nobody answers a method that asks
-    connection.send_bytes(_READY)
+    message = _READY
     while True:
         try:
+            connection.send_bytes(message)
             function, arguments = pickle.loads(connection.recv_bytes())  # from the harness, never from a file
-        except (EOFError, OSError):
+        except (EOFError, OSError):  # the harness has ended
             return
         try:
-            answer = _ANSWER + function(*arguments)
+            message = _ANSWER + function(*arguments)
         except NnbenchError as error:
-            answer = _FAULT + str(error).encode(errors="backslashreplace")
+            message = _FAULT + str(error).encode(errors="backslashreplace")
         except BaseException as error:  # of nnbench's own function around the method
             traceback.print_exc()
-            answer = _FAULT + describe_error(error).encode(errors="backslashreplace")
-        connection.send_bytes(answer)
+            message = _FAULT + describe_error(error).encode(errors="backslashreplace")
