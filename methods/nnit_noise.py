@@ -12,5 +12,5 @@ class Method(nnit.Method):
 
     name: ClassVar[str] = "nnit_noise"
     variant_of: ClassVar[tuple[str, str] | None] = ("nnit", "noise is predicted, at timesteps that are all alike")
-    config: ClassVar[Config] = replace(CPU, target="noise", balanced=False, draw="uniform")
+    config: ClassVar[Config] = replace(CPU, target="noise", balanced=False, draw="uniform", peak_lr=3e-3)
     rehearsal: ClassVar[Config] = replace(REHEARSAL, target="noise", balanced=False, draw="uniform")

@@ -12,5 +12,5 @@ class Method(nnit.Method):
 
     name: ClassVar[str] = "nnit_v"
     variant_of: ClassVar[tuple[str, str] | None] = ("nnit", "v is predicted, at timesteps that are all alike")
-    config: ClassVar[Config] = replace(CPU, target="v", balanced=False, draw="uniform")
+    config: ClassVar[Config] = replace(CPU, target="v", balanced=False, draw="uniform", peak_lr=5e-4)
     rehearsal: ClassVar[Config] = replace(REHEARSAL, target="v", balanced=False, draw="uniform")
