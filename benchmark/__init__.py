@@ -11,6 +11,7 @@ The Python API. Importing it is cheap; each name below loads what it needs when 
         print(nnbench.tables(["2"]))      # the paper's Table 2, measured beside reported
         for unit in nnbench.verify("published"):  # what `nnbench publish` wrote
             print(unit)
+        policies = nnbench.generate("nnit", "32-16-64-32", 10)  # ten state dicts
 """
 
 import importlib
@@ -22,6 +23,7 @@ if __name__ != "nnbench":
 if TYPE_CHECKING:
     from nnbench.errors import NnbenchError
     from nnbench.facts import list_methods
+    from nnbench.generating import generate
     from nnbench.measuring import check, roundtrip, run, train
     from nnbench.protocol import Protocol
     from nnbench.reading import load_results, report, tables
@@ -32,6 +34,7 @@ __all__ = [
     "NnbenchError",
     "Protocol",
     "check",
+    "generate",
     "list_methods",
     "load_results",
     "open_zoo",
@@ -47,6 +50,7 @@ _HOME = {
     "NnbenchError": "nnbench.errors",
     "Protocol": "nnbench.protocol",
     "check": "nnbench.measuring",
+    "generate": "nnbench.generating",
     "list_methods": "nnbench.facts",
     "load_results": "nnbench.reading",
     "open_zoo": "nnbench.zoos",

@@ -23,6 +23,7 @@ _COMMANDS: dict[tyro.extras.SubcommandApp, dict[str, Callable[..., None]]] = {
         "figure": tables.figure,
         "render": films.render,
         "train": methods.train,
+        "generate": methods.generate,
         "check": methods.check,
         "methods": methods.methods,
         "tracks": methods.tracks,

@@ -1,4 +1,4 @@
-"""`nnbench methods`, `train` and `check`: the weight generators themselves."""
+"""`nnbench methods`, `train`, `generate` and `check`: the weight generators themselves."""
 
 import time
 from pathlib import Path
@@ -64,6 +64,49 @@ def train(
     else:
         there = (trained.folder / "manifest.json").stat().st_mtime < began
         print(f"{method}: {trained.folder}" + (", trained before; --retrain trains it anew" if there else ""))
+
+
+def generate(
+    method: str,
+    arch: str,
+    out: Path,
+    n: int = 10,
+    task: str = TASK,
+    seed: int = 0,
+    sample_seed: int = 0,
+    track: str = "paper",
+    zoo: Path | None = None,
+    plugin: tuple[Path, ...] = (),
+) -> None:
+    """Write policies of one architecture into a folder, nothing selected, with an example that loads them.
+
+    Args:
+        method: One of `nnbench methods`; trained first where it has no checkpoint.
+        arch: Hidden widths, as in 24-48-24-48.
+        out: A new folder, or an empty one.
+        n: How many policies.
+        task: ManiSkill environment, or a Python file that defines a task.
+        seed: Seed of the method's training.
+        sample_seed: Seed of the policies.
+        track: What is learned from: one that `nnbench tracks` lists, or a file of your own (.toml).
+        zoo: Folder of a zoo that `nnbench zoo build` wrote, default the one that ships.
+        plugin: Python files with further methods.
+    """
+    import nnbench
+
+    nnbench.generate(
+        method,
+        arch,
+        n,
+        task=task,
+        out=out,
+        seed=seed,
+        sample_seed=sample_seed,
+        track=track,
+        zoo=zoo,
+        plugins=plugin,
+    )
+    print(f"{out}: {n} policies of {arch}; try: python {out / 'load.py'} {out / '0.safetensors'}")
 
 
 def tracks(track: tuple[Path, ...] = (), json: bool = False) -> None:
