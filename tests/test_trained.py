@@ -1,8 +1,10 @@
 """Where a trained method is looked for, and what is refused."""
 
+import fcntl
 import importlib.util
 import json
 import linecache
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -167,6 +169,20 @@ def test_the_users_own_comes_before_the_shipped(method: MethodSource, zoo: Zoo, 
     found = find("remembers", "PickCube-v1", zoo.sha256, 0, method.code_sha256)
     assert found is not None and found.folder.is_relative_to(tmp_path / "shipped")
     assert find("remembers", "PickCube-v1", zoo.sha256, 0, "0" * 64) is None, "of other code"
+
+
+def test_what_a_killed_training_left_is_removed_and_what_another_is_at_work_on_is_not(
+    method: MethodSource, zoo: Zoo
+) -> None:
+    folder = checkpoints.own_folder(method.name, zoo.task.name, 0, zoo.sha256)
+    left, other = (folder.with_name(f"{folder.name}-unfinished-{name}") for name in ("left", "other"))
+    for path in (left, other):
+        path.mkdir(parents=True)
+    lock = os.open(other, os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    train(method, zoo, 0)
+    os.close(lock)
+    assert sorted(path.name for path in folder.parent.iterdir()) == [folder.name, other.name]
 
 
 def test_a_killed_training_is_no_trained_method_and_goes_on(method: MethodSource, zoo: Zoo, tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Trains methods and stores what they learned."""
 
+import fcntl
+import os
 import shutil
 import sys
 import time
@@ -53,8 +55,7 @@ def train(source: MethodSource, zoo: Zoo, seed: int) -> Trained:
     make_folder(progress)
     began = time.perf_counter()
     # Written elsewhere and then moved, so that a folder which exists is whole.
-    unfinished = own.with_name(f"{own.name}-unfinished-{uuid.uuid4().hex[:8]}")
-    make_folder(unfinished)
+    unfinished, lock = _begin(own)
     try:
         with MethodProcess() as process:
             asked = source, zoo.opened_from, seed, progress, unfinished
@@ -77,6 +78,7 @@ def train(source: MethodSource, zoo: Zoo, seed: int) -> Trained:
             _set_aside(name, task, seed, zoo.sha256, own, code_sha256)
         _move(unfinished, own)
     finally:
+        os.close(lock)
         shutil.rmtree(unfinished, ignore_errors=True)
         for folder in (progress, own.parent, own.parent.parent):  # a training that kept nothing leaves nothing
             with suppress(OSError):
@@ -84,6 +86,34 @@ def train(source: MethodSource, zoo: Zoo, seed: int) -> Trained:
     shutil.rmtree(progress, ignore_errors=True)
     trained, _ = read_checkpoint(name, task, own, code_sha256)
     return trained
+
+
+def _begin(own: Path) -> tuple[Path, int]:
+    """A new folder to write into, and its lock; removes those that killed trainings left, whose locks are free."""
+    for left in own.parent.glob(f"{own.name}-unfinished-*"):
+        with suppress(OSError):  # another process is at work there, or removed it
+            lock = _lock(left)
+            shutil.rmtree(left, ignore_errors=True)
+            os.close(lock)
+    while True:
+        unfinished = own.with_name(f"{own.name}-unfinished-{uuid.uuid4().hex[:8]}")
+        make_folder(unfinished)
+        with suppress(OSError):  # another process took it for one that was left
+            lock = _lock(unfinished)
+            if unfinished.exists():
+                return unfinished, lock
+            os.close(lock)
+
+
+def _lock(folder: Path) -> int:
+    """Raises OSError where another process has it. The lock is free when the file is closed, or the process killed."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def _fit_and_save(
