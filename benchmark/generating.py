@@ -11,7 +11,7 @@ from nnbench.harness.trained import obtain
 from nnbench.preparing import MethodName, check_numbers, check_source, sources_of
 from nnbench.store.checkpoints import TRAINED
 from nnbench.tasks.files import make_folder, write_bytes, write_json
-from nnbench.tasks.policies.architectures import Architecture, parse_architecture
+from nnbench.tasks.policies.architectures import Architecture, architecture_name, parse_architecture
 from nnbench.tasks.policies.mlp import Weights
 from nnbench.tasks.task import Task
 from nnbench.tasks.tensors import save_tensors
@@ -57,7 +57,7 @@ def generate(
         raise InputError(f"--n {n}: expected 1 or more policies")
     if type(sample_seed) is not int or not 0 <= sample_seed < 2**31:
         raise InputError(f"--sample-seed {sample_seed}: expected 0 to {2**31 - 1}")
-    widths = parse_architecture(arch) if isinstance(arch, str) else _checked(arch)
+    widths = parse_architecture(arch if isinstance(arch, str) else architecture_name(arch))
     folder = None if out is None else Path(out)
     require_usable(TRAINED)
     if folder is not None:
@@ -72,13 +72,6 @@ def generate(
     if folder is not None:
         _write(folder, policies, source.name, opened.task, widths)
     return policies
-
-
-def _checked(arch: Architecture) -> Architecture:
-    widths = tuple(arch)
-    if not widths or not all(type(width) is int and width > 0 for width in widths):
-        raise InputError(f"architecture {arch!r}: expected hidden widths, for example (32, 16, 64, 32)")
-    return widths
 
 
 def _write(folder: Path, policies: Sequence[Weights], method: str, task: Task, arch: Architecture) -> None:

@@ -70,7 +70,7 @@ def test_what_is_written_drives_the_robot_in_mani_skill() -> None:
     ("asked", "says"),
     [
         ({"arch": "32-x"}, "'32-x': expected hidden widths joined by '-'"),
-        ({"arch": (32, 0)}, r"\(32, 0\): expected hidden widths"),
+        ({"arch": (32, 0)}, "'32-0': expected hidden widths joined by '-'"),
         ({"n": 0}, "--n 0: expected 1 or more"),
         ({"seed": -1}, "--seed -1: expected 0 to"),
         ({"sample_seed": 2**31}, "--sample-seed 2147483648: expected 0 to"),

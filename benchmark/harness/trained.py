@@ -98,11 +98,15 @@ def _begin(own: Path) -> tuple[Path, int]:
     while True:
         unfinished = own.with_name(f"{own.name}-unfinished-{uuid.uuid4().hex[:8]}")
         make_folder(unfinished)
-        with suppress(OSError):  # another process took it for one that was left
+        try:
             lock = _lock(unfinished)
-            if unfinished.exists():
-                return unfinished, lock
-            os.close(lock)
+        except (BlockingIOError, FileNotFoundError):  # another process took it for one that was left
+            continue
+        except OSError:  # a file system without locks, where nothing that is left is removed
+            return unfinished, os.open(unfinished, os.O_RDONLY)
+        if unfinished.exists():
+            return unfinished, lock
+        os.close(lock)
 
 
 def _lock(folder: Path) -> int:
