@@ -1,15 +1,15 @@
 """A hypernetwork with a latent code: weights = H(architecture, code), trained by what policies do.
 
 It learns in function space. Networks of random widths and depths are written for random codes, and shall do in the
-zoo's states what training policies do there. The weights of these policies are never compared with, so they need not be
-aligned. Two terms keep networks of different codes apart: a code says which of the training policies are followed, and
-two networks of one architecture are pushed apart until they differ as much as unrelated ones do.
+zoo's states what training policies do there in the mean. The weights of these policies are never compared with, so they
+need not be aligned. Two terms keep networks of different codes apart: two networks of one architecture are pushed apart
+until their weights differ as those of unrelated networks do, and their actions as those of training policies do.
 
 After graph hypernetworks (Zhang et al. 2019, Hegde et al. 2023), Bayesian hypernetworks (Krueger et al. 2017) and
 HyperGAN (Ratzlaff and Fuxin 2019), which writes one architecture. docs/adaptations/latent-ghn.md says what was tried.
 
-Shapes: B networks, L layers, F features, Z numbers per code, M the largest width, S states, O observation and A action
-numbers, T teachers.
+Shapes: B networks in P pairs, L layers, F features, Z numbers per code, M the largest width, S states, O observation
+and A action numbers, T teachers.
 """
 
 import copy
@@ -43,6 +43,8 @@ from nnbench.tasks.policies.training_set import TrainingSet
 
 JITTERS = (0.0, 0.0, 0.02, 0.02, 0.05, 0.05, 0.1, 0.1)
 """Standard deviations of the noise on copies of the states: a policy leaves the states that it learned from."""
+MEASURED_STATES = 4096
+"""In so many it is measured how far teachers' actions are apart; the first ones are those of the zoo."""
 WRITE_BATCH = 100
 _DIFFERENCE = 0.1
 """Standard deviation of the last layer's initial weights: those of its biases, the common network, are 1."""
@@ -55,7 +57,7 @@ class Config:
     code: int = 16
     """Z."""
     features: int = 64
-    hidden: int = 128
+    hidden: int = 192
     """Of the perceptrons that write a layer."""
 
     narrowest: int = 8
@@ -63,17 +65,20 @@ class Config:
     depths: tuple[int, int] = (3, 6)
     """Their fewest and most hidden layers."""
     teachers: int = 32
-    sharpness: float = 4.0
-    """How much of a network's lesson comes from the teachers that its code is nearest to."""
+    """T, training policies whose mean action is learned."""
 
     architectures: int = 8
-    """Per step, each written for two codes."""
+    """P, per step, each written for two codes."""
     states: int = 128
-    """Per network and step."""
+    """Per pair and step."""
     spread: float = 0.02
-    """Weight of the term that pushes two networks of one architecture apart."""
+    """Weight of the term that pushes the weights of a pair apart."""
     margin: float = 1.0
-    """Relative distance from which on they are left alone; unrelated networks have 1.4."""
+    """Relative distance of weights from which on they are left alone; unrelated networks have 1.4."""
+    spread_actions: float = 0.002
+    """Weight of the term that pushes the actions of a pair apart."""
+    margin_actions: float = 1.3
+    """Distance of actions from which on they are left alone, in units of how far teachers are apart."""
 
     steps: int = 12_000
     peak_lr: float = 5e-3
@@ -135,13 +140,9 @@ class Lessons:
     """What the teachers do."""
 
     states: Tensor  # (S, O)
-    actions: Tensor  # (T, S, A), float16
-    places: Tensor  # (T, Z), of the teachers among the codes
-
-    def answers(self, codes: Tensor, picks: Tensor, sharpness: float) -> Tensor:
-        """Codes (B, Z) and numbers of states (B, S) to what networks of these codes shall do there, (B, S, A)."""
-        shares = (sharpness * codes @ self.places.T).softmax(dim=1)  # (B, T)
-        return torch.einsum("bt,tbsa->bsa", shares, self.actions[:, picks].float())
+    actions: Tensor  # (S, A), mean over teachers
+    apart: float
+    """Mean distance of a teacher's actions to those of the most similar other teacher; median over teachers."""
 
 
 class Method(Generator):
@@ -150,6 +151,7 @@ class Method(Generator):
     name: ClassVar[str] = "latent_ghn"
     reads: ClassVar[tuple[Reading, ...]] = ("weights", "states")
     writes: ClassVar[tuple[Further, ...]] = ("widths", "depths")
+    version: ClassVar[int] = 2
     config: ClassVar[Config] = Config()
     rehearsal: ClassVar[Config] = replace(
         Config(), features=16, hidden=32, teachers=4, architectures=2, states=32, steps=30, warmup=5
@@ -170,7 +172,9 @@ class Method(Generator):
         run, task = Run(cls.name, training, config, seed, directory), training.task
         facts, device = describe(run), pick_device()
         model = seeded(lambda: Hypernetwork(config, task.observation_dim, task.action_dim), seed).to(device)
-        lessons = gather_lessons(training, config, seed)
+        rng = torch.Generator().manual_seed(seed)
+        teachers = choose_teachers(training, config, rng)
+        lessons = ask(teachers, cls.collect_states(training, teachers, rng))
 
         def score(averaged: Hypernetwork) -> dict[str, float]:
             return validate(training, cls(averaged, facts, training).generate)
@@ -179,6 +183,12 @@ class Method(Generator):
         trained = optimise(run, model, loss_of, config, score if can_validate(training) else None)
         round_as_saved(trained.model)
         return cls(trained.model, facts.after(trained), training)
+
+    @staticmethod
+    def collect_states(training: TrainingSet, teachers: list[Weights], rng: torch.Generator) -> Tensor:
+        """The zoo's states, and some around them: a policy leaves what it learned from. (S, O)"""
+        states = training.states
+        return torch.cat([states + jitter * torch.randn(states.shape, generator=rng) for jitter in JITTERS])
 
     def generate(self, arch: Architecture, n: int, *, seed: int = 0) -> list[Weights]:
         """n policies of any widths up to M and any depth, float32 on the CPU.
@@ -228,16 +238,20 @@ class Method(Generator):
         return cls(*load_model(cls.name, directory, training, Config.from_json, build), training)
 
 
-def gather_lessons(training: TrainingSet, config: Config, seed: int) -> Lessons:
-    """What T random training policies do in the zoo's states and around them: a policy leaves what it learned from."""
-    rng = torch.Generator().manual_seed(seed)
-    states = training.states
-    around = torch.cat([states + jitter * torch.randn(states.shape, generator=rng) for jitter in JITTERS])
+def choose_teachers(training: TrainingSet, config: Config, rng: torch.Generator) -> list[Weights]:
+    """T random training policies, or all there are."""
     everyone = [policy for arch in training.architectures for policy in training.networks(arch).values()]
     chosen = torch.randperm(len(everyone), generator=rng)[: config.teachers].tolist()
-    actions = torch.stack([act(everyone[teacher], around).half() for teacher in chosen])
-    places = F.normalize(torch.randn(len(chosen), config.code, generator=rng), dim=1)
-    return Lessons(*(x.to(pick_device()) for x in (around, actions, places)))
+    return [everyone[index] for index in chosen]
+
+
+def ask(teachers: list[Weights], states: Tensor) -> Lessons:
+    """What the teachers do in states (S, O)."""
+    mean = torch.stack([act(teacher, states) for teacher in teachers]).mean(dim=0)
+    some = torch.stack([act(teacher, states[:MEASURED_STATES]) for teacher in teachers])
+    distances = (some[:, None] - some).norm(dim=3).mean(dim=2).fill_diagonal_(torch.inf)  # (T, T)
+    apart = max(float(distances.min(dim=1).values.median()), 1e-6)  # 0 where all do the same
+    return Lessons(states.to(pick_device()), mean.to(pick_device()), apart)
 
 
 def draw_architectures(training: TrainingSet, config: Config, rng: torch.Generator) -> Tensor:
@@ -266,15 +280,22 @@ def is_held_out(arch: Architecture, trained: Sequence[Architecture]) -> bool:
 def batch_loss(
     model: Hypernetwork, lessons: Lessons, training: TrainingSet, config: Config, rng: torch.Generator
 ) -> Tensor:
-    """The squared error of the actions of random networks, and what pushes two of one architecture apart."""
+    """The squared error of the actions of random pairs of networks, and what pushes the two of each apart."""
     widths = draw_architectures(training, config, rng).repeat_interleave(2, dim=0)  # (B, L - 1)
     codes = torch.randn(len(widths), config.code, generator=rng)
-    picks = torch.randint(len(lessons.states), (len(widths), config.states), generator=rng)
+    picks = torch.randint(len(lessons.states), (config.architectures, config.states), generator=rng)
+    picks = picks.repeat_interleave(2, dim=0)  # (B, S)
     widths, codes, picks = (x.to(lessons.states.device) for x in (widths, codes, picks))
     weights, biases = model(widths, codes)
     actions = run_policies(weights, biases, lessons.states[picks])[..., : model.action_dim]
-    error = (actions - lessons.answers(codes, picks, config.sharpness)).square().mean()
+    error = (actions - lessons.actions[picks]).square().mean()
     flat = weights.flatten(1)  # (B, L M M)
     first, second = flat[::2], flat[1::2]
-    apart = (first - second).norm(dim=1) / (0.5 * (first.norm(dim=1) + second.norm(dim=1)) + 1e-6)
-    return error + config.spread * F.relu(config.margin - apart).square().mean()
+    apart = (first - second).norm(dim=1) / (0.5 * (first.norm(dim=1) + second.norm(dim=1)) + 1e-6)  # (P,)
+    # Without the 1e-8 the gradient of two equal actions is not a number.
+    actions_apart = ((actions[::2] - actions[1::2]).square().sum(dim=2) + 1e-8).sqrt().mean(dim=1) / lessons.apart
+    return (
+        error
+        + config.spread * F.relu(config.margin - apart).square().mean()
+        + config.spread_actions * F.relu(config.margin_actions - actions_apart).square().mean()
+    )

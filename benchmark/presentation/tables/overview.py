@@ -23,6 +23,8 @@ _TITLES: dict[TableName, str] = {
     "3": "Table 3: joint generation of architecture and weights",
     "4": "Table 4: single architectures",
 }
+_ASKED = {"widths": "other widths", "depths": "other depths"}
+"""What architectures a table is of, where that is not `PARTITION architectures`."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ def overview(
     tasks = list(dict.fromkeys(cell.place.task for cell in cells))
     partitions = list(dict.fromkeys(cell.place.partition for cell in cells))
     several = len(partitions) > 1
+    asked = "" if several or name == "3" else "".join(f", {_ASKED.get(p, f'{p} architectures')}" for p in partitions)
     headed = several or grouped
     found = {(_label(cell), cell.place.partition, cell.place.task): cell for cell in cells}
     rows: list[list[str]] = []
@@ -79,7 +82,7 @@ def overview(
             rows.append([f" {label}" if headed else label, *texts])
     caption = _caption(name, cells, primary, hidden, marked, explain)
     return Grid(
-        _TITLES[name] + ("" if several or name == "3" else f", {partitions[0]} architectures" if partitions else ""),
+        _TITLES[name] + asked,
         ["architecture" if name == "4" else "method", *(head for task in tasks for head in _headers(task))],
         1,
         f"{caption}\n{EXPLAINED}" if grouped else caption,
