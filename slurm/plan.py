@@ -61,7 +61,7 @@ class ZooPlan:
     """Zoos to build, into runs/zoo; a task of the plan that has none here uses the zoo that ships."""
 
     task: tuple[str, ...]
-    preset: Literal["cpu", "paper"] = "cpu"
+    preset: Literal["cpu", "upsample", "paper"] = "cpu"
     """As of `nnbench zoo build`."""
     hypernetworks: int | None = None
     """How many, default the preset's."""

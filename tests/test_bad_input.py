@@ -49,7 +49,7 @@ USAGE = {
     "expert train --std x": "--std 'x': expected a number",
     "zoo": "Expected one of {build, verify, ls, alignment}",
     "zoo foo": "Unrecognized options: foo; Available subcommands: build, verify, ls, alignment",
-    "zoo build --preset x": "Expected one of ('cpu', 'paper')",
+    "zoo build --preset x": "Expected one of ('cpu', 'upsample', 'paper')",
     "zoo build --source x": "Expected one of ('hypernetworks', 'sgd')",
     "zoo verify --policies 1e12": "--policies '1e12': expected a whole number",
 }
@@ -302,7 +302,7 @@ PLANS = {
     "[[zoo]]\ntask = ['PickCube-v1']\nhypernetworks = 0": "hypernetworks = 0, expected 1 to",
     "[[zoo]]\ntask = ['PickCube-v1']\nhypernetworks = -1": "hypernetworks = -1, expected 1 to",
     "[[zoo]]\ntask = ['PickCube-v1']\nhypernetworks = 99999999": "expected 1 to 10000",
-    "[[zoo]]\ntask = ['PickCube-v1']\npreset = 'big'": "preset = 'big', expected one of 'cpu', 'paper'",
+    "[[zoo]]\ntask = ['PickCube-v1']\npreset = 'big'": "preset = 'big', expected one of 'cpu', 'upsample', 'paper'",
     "[[zoo]]\ntask = ['PickCube-v1']\nheld_out = 1": "held_out = 1, expected bool",
     "[[zoo]]\ntask = []": "task = [], expected at least one",
     "tables = [5]\n" + RUN: "tables[0] = 5, expected one of 1, 2, 3, 4, 6",

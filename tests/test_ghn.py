@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from nnbench.tasks.policies.architectures import load_splits
-from nnbench.tasks.policies.mlp import PolicyActor, check_weights
+from nnbench.tasks.policies.mlp import PolicyActor, check_weights, forward
 from nnbench.tasks.zoo.ghn import GHNConfig, GHNEnsemble, _DoublingConvolution, act
 
 DECODERS = (GHNConfig(decoder="conv1x1"), GHNConfig(decoder="upsample"))
@@ -55,6 +55,15 @@ def test_only_the_upsampling_decoder_makes_neighbours_alike() -> None:
     assert abs(correlations["conv1x1"]) < 0.1 and correlations["upsample"] > 0.3
 
 
+@pytest.mark.parametrize("decoder", DECODERS, ids=lambda decoder: decoder.decoder)
+def test_policies_begin_neither_without_weights_nor_with_huge_actions(decoder: GHNConfig) -> None:
+    states = torch.randn(50, 42, generator=torch.Generator().manual_seed(0))
+    for policy in GHNEnsemble([0, 1, 2], 42, 8, decoder).policies((64, 64, 64)).values():
+        weights, biases = ([policy[f"{2 * layer}.{kind}"] for layer in range(4)] for kind in ("weight", "bias"))
+        assert float(policy["2.weight"].std()) > 0.05 * (2 / 64) ** 0.5  # of He's size
+        assert 1e-5 < float(forward(weights, biases, states).std(dim=0).mean()) < 1
+
+
 def test_what_cannot_be_written_is_refused() -> None:
     with pytest.raises(ValueError, match="expected hidden widths of at most 64"):
         GHNEnsemble([0], 42, 8).policies((128, 16, 16, 32))
@@ -66,6 +75,7 @@ def test_what_cannot_be_written_is_refused() -> None:
 
 def test_convolving_on_the_map_is_convolving_the_doubled_map() -> None:
     layer = _DoublingConvolution(3, 2, [torch.Generator().manual_seed(seed) for seed in range(4)])
+    torch.nn.init.normal_(layer.bias)
     x = torch.randn(5, 4 * 3, 6, 7, generator=torch.Generator().manual_seed(9))
     doubled = F.interpolate(x, scale_factor=2)
     expected = F.conv2d(doubled, layer.weight.flatten(0, 1), layer.bias.flatten(), padding=1, groups=4)

@@ -31,6 +31,18 @@ def test_the_papers_hypernetworks_can_be_built_and_write_policies(task: Task) ->
     assert ensemble.get_parameter("weight_decoder.2.weight").shape == (1, 128, 64 * 64)  # HyperPPO's channels
 
 
+def test_the_upsampling_decoder_learns_from_the_same_states_for_longer() -> None:
+    (count, config), (_, plain) = preset("upsample", TASKS["PickCube-v1"]), preset("cpu", TASKS["PickCube-v1"])
+    assert count == 8 and config.ghn.decoder == "upsample" and config.pool is not None and plain.pool is not None
+    assert config.pool.updates > plain.pool.updates
+    assert (config.dagger, config.pool.episodes, config.pool.betas, config.pool.noises) == (
+        plain.dagger,
+        plain.pool.episodes,
+        plain.pool.betas,
+        plain.pool.noises,
+    )
+
+
 def test_a_task_that_the_paper_does_not_have_is_refused() -> None:
     mine = replace(TASKS["PickCube-v1"], name="Mine-v1", paper_dagger=None)
     assert preset("cpu", mine)[0] == 32

@@ -11,7 +11,7 @@ from nnbench.folders import RESULTS, RUNS, require_usable
 def build(
     task: str = TASK,
     source: Literal["hypernetworks", "sgd"] = "hypernetworks",
-    preset: Literal["cpu", "paper"] = "cpu",
+    preset: Literal["cpu", "upsample", "paper"] = "cpu",
     hypernetworks: int | None = None,
     held_out: bool = False,
     seeds: int | None = None,
@@ -28,7 +28,8 @@ def build(
     Args:
         task: ManiSkill environment, or a Python file that defines a task.
         source: Let hypernetworks write the policies, or train each policy by itself (sgd).
-        preset: The paper's numbers, for a cluster, or those for two cores. Of hypernetworks.
+        preset: Hypernetworks for two cores (cpu), such with a convolutional decoder (upsample), or the paper's numbers,
+            for a cluster.
         hypernetworks: How many, default the preset's; their seeds are 0, 1, ...
         held_out: Let the hypernetworks learn the held-out architectures too.
         seeds: Policies per architecture that are trained by themselves, default 32; their seeds are 0, 1, ...

@@ -9,6 +9,7 @@ gathered with it make one pool, on which any number of further GHNs learn withou
 import math
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -22,7 +23,7 @@ from nnbench.tasks.policies.mlp import Weights
 from nnbench.tasks.simulation.workers import Simulator
 from nnbench.tasks.tensors import load_tensors, save_tensors
 from nnbench.tasks.training_state import load_training_state, save_training_state
-from nnbench.tasks.zoo.ghn import GHNEnsemble
+from nnbench.tasks.zoo.ghn import GHNConfig, GHNEnsemble
 from nnbench.tasks.zoo.presets import DaggerConfig, DistillationConfig, PoolConfig
 from nnbench.tasks.zoo.states import LabelledStates, gather
 
@@ -81,8 +82,8 @@ def build_pool(simulator: Simulator, expert: Weights, directory: Path, config: D
     assert numbers is not None
     if pool_file.exists():
         return LabelledStates.load(pool_file)
-    # The pilot only gathers states; its seed is none of the ensemble's.
-    pilot = _dagger(simulator, expert, 1_000_000 + config.seed, directory / "pilot", config)
+    # The pilot only gathers states; its seed is none of the ensemble's, nor need its decoder be.
+    pilot = _dagger(simulator, expert, 1_000_000 + config.seed, directory / "pilot", replace(config, ghn=GHNConfig()))
     pairs = [(beta, noise) for beta in numbers.betas for noise in numbers.noises]
     repeats = math.ceil(numbers.episodes / len(pairs))
     beta, noise = (np.repeat([pair[i] for pair in pairs], repeats) for i in (0, 1))

@@ -84,15 +84,22 @@ class DirectConfig:
     gradient_norm: float = 1.0
 
 
-def preset(name: Literal["cpu", "paper"], task: Task) -> tuple[int, DistillationConfig]:
+PresetName = Literal["cpu", "upsample", "paper"]
+
+
+def preset(name: PresetName, task: Task) -> tuple[int, DistillationConfig]:
     """How many GHNs, and how they are trained.
 
-    `cpu` is ours. `paper` is the paper's appendix A and table 5, where every GHN has a buffer of its own; the paper
-    leaves open the episodes and Adam steps per iteration, the batch, the optimiser and the clipping, and these are
-    ours. Raises InputError where the paper trains none on this task.
+    `cpu` is ours. `upsample` is the same on the same states, with the convolutional decoder, which learns more slowly:
+    eight GHNs, twice the steps. `paper` is the paper's appendix A and table 5, where every GHN has a buffer of its own;
+    the paper leaves open the episodes and Adam steps per iteration, the batch, the optimiser and the clipping, and
+    these are ours. Raises InputError where the paper trains none on this task.
     """
     if name == "cpu":
         return 32, DistillationConfig()
+    if name == "upsample":
+        pool = PoolConfig(updates=8_000, learning_rate=3e-3)
+        return 8, DistillationConfig(pool=pool, ghn=GHNConfig(decoder="upsample"))
     numbers = task.paper_dagger
     if numbers is None:
         raise InputError(f"{task.name}: the paper trains no hypernetworks on this task; choose the preset cpu")
