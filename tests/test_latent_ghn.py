@@ -127,7 +127,8 @@ def test_two_networks_of_one_architecture_are_pushed_apart(term: str, margin: st
             with torch.no_grad():
                 for reader in (reads_code, reads_code_too):
                     reader.weight[:, -SMALL.code :] = 30 * code * torch.randn(reader.out_features, SMALL.code)
-            config = replace(SMALL, **{"spread": 0.0, "spread_actions": 0.0, term: spread})
+            terms: dict[str, Any] = {"spread": 0.0, "spread_actions": 0.0, term: spread}
+            config = replace(SMALL, **terms)
             losses[spread, code] = float(
                 batch_loss(model, lessons, TOY, config, torch.Generator().manual_seed(3)).detach()
             )

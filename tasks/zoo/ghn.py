@@ -126,11 +126,10 @@ class _Upsampler(nn.Module):
         doublings = int(math.log2(side)) - 2
         channels = (*[64, 32, 32, 16, 16, 16][:doublings], 1)
         self.seed_map = _Linear(_FEATURES, channels[0] * 16, generators)
-        self.layers = nn.ModuleList(
-            [_DoublingConvolution(i, o, generators) for i, o in zip(channels, channels[1:], strict=False)]
-        )
+        layers = [_DoublingConvolution(i, o, generators) for i, o in zip(channels, channels[1:], strict=False)]
         with torch.no_grad():
-            self.layers[-1].weight.mul_(_FIRST_FIELD / side)
+            layers[-1].weight.mul_(_FIRST_FIELD / side)
+        self.layers = nn.ModuleList(layers)
 
     def forward(self, h: Tensor) -> Tensor:
         """(S, B, D) to (S, B, M M)."""
