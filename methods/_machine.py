@@ -40,4 +40,5 @@ def compiled(model: Model, steps: int) -> Model:
     """
     if steps < _COMPILE_FROM or not can_compile():
         return model
-    return torch.compile(model)  # type: ignore[return-value]
+    # With more threads it leaves a pool of them running, and a method is to leave none.
+    return torch.compile(model, options={"compile_threads": 1})  # type: ignore[return-value]
