@@ -34,7 +34,8 @@ def test_facts_of_the_methods_that_ship() -> None:
     assert roles["baseline"] == {"nearest", "noise", "average", "average_aligned", "gaussian", "random", "distil"}
     assert [name for name in facts if facts[name].seen_only] == ["dataset"]
     assert [name for name in facts if "hypernetworks" in facts[name].reads] == ["ghn"]
-    assert [name for name in facts if facts[name].role == "generator" and not facts[name].reference] == ["latent_ghn"]
+    ours = ["latent_ghn", "latent_ghn_weights"]
+    assert [name for name in facts if facts[name].role == "generator" and not facts[name].reference] == ours
 
 
 def test_reading_facts_imports_no_torch() -> None:
