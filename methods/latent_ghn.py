@@ -44,7 +44,7 @@ from nnbench.tasks.policies.training_set import TrainingSet
 JITTERS = (0.0, 0.0, 0.02, 0.02, 0.05, 0.05, 0.1, 0.1)
 """Standard deviations of the noise on copies of the states: a policy leaves the states that it learned from."""
 MEASURED_STATES = 4096
-"""In so many it is measured how far teachers' actions are apart; the first ones are those of the zoo."""
+"""In so many it is measured how far teachers' actions are apart: the first ones, which are the zoo's own."""
 WRITE_BATCH = 100
 _DIFFERENCE = 0.1
 """Standard deviation of the last layer's initial weights: those of its biases, the common network, are 1."""
@@ -247,11 +247,11 @@ def choose_teachers(training: TrainingSet, config: Config, rng: torch.Generator)
 
 def ask(teachers: list[Weights], states: Tensor) -> Lessons:
     """What the teachers do in states (S, O)."""
-    mean = torch.stack([act(teacher, states) for teacher in teachers]).mean(dim=0)
-    some = torch.stack([act(teacher, states[:MEASURED_STATES]) for teacher in teachers])
+    actions = torch.stack([act(teacher, states) for teacher in teachers])  # (T, S, A)
+    some = actions[:, :MEASURED_STATES]
     distances = (some[:, None] - some).norm(dim=3).mean(dim=2).fill_diagonal_(torch.inf)  # (T, T)
     apart = max(float(distances.min(dim=1).values.median()), 1e-6)  # 0 where all do the same
-    return Lessons(states.to(pick_device()), mean.to(pick_device()), apart)
+    return Lessons(states.to(pick_device()), actions.mean(dim=0).to(pick_device()), apart)
 
 
 def draw_architectures(training: TrainingSet, config: Config, rng: torch.Generator) -> Tensor:

@@ -48,6 +48,16 @@ def test_pool_holds_the_experts_actions_and_is_made_once(
     assert torch.equal(again.observations, pool.observations)
 
 
+def test_the_pool_does_not_depend_on_the_decoder(
+    simulator: Simulator, expert: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    one, other = (
+        build_pool(simulator, expert, tmp_path / ghn.decoder, replace(CONFIG, ghn=ghn))
+        for ghn in (GHNConfig(), GHNConfig(decoder="upsample"))
+    )
+    assert torch.equal(one.observations, other.observations) and torch.equal(one.actions, other.actions)
+
+
 def test_ensemble_learns_and_a_member_does_not_depend_on_its_group() -> None:
     rng = torch.Generator().manual_seed(0)
     observations = torch.randn(500, 42, generator=rng)

@@ -72,7 +72,7 @@ if __name__ == "__main__":
     pool = Path("pool.safetensors")
     LabelledStates(torch.randn(300, 42, generator=draws), torch.randn(300, 8, generator=draws)).save(pool)
     config, workers = DirectConfig(updates=200, batch=32), int(sys.argv[1])
-    work = Path("out/work")
+    work = Path("out/building")
     policies = train_policies(load_task("PickCube-v1"), pool, work, ARCHS, range(16), config, workers=workers)
     save_tensors(Path("out/result/policies.safetensors"), policies.tensors)
 """
@@ -209,8 +209,8 @@ def test_policies_trained_one_by_one_are_those_of_an_unbroken_training(tmp_path:
     for name in ("whole", "broken"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "train.py").write_text(TRAIN)
-    kill_often([sys.executable, "train.py", "1"], tmp_path / "whole", [], "out/work/*", "out")
-    kill_often([sys.executable, "train.py", "2"], tmp_path / "broken", _kills(2, 20), "out/work/*", "out")
+    kill_often([sys.executable, "train.py", "1"], tmp_path / "whole", [], "out/building/*", "out")
+    kill_often([sys.executable, "train.py", "2"], tmp_path / "broken", _kills(2, 20), "out/building/*", "out")
     whole, broken = (_contents(tmp_path / name / "out" / "result", "*") for name in ("whole", "broken"))
     assert broken == whole
 

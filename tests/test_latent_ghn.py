@@ -61,9 +61,9 @@ def test_what_is_written_does_what_was_trained(fitted: Method) -> None:
     assert weights[:, 1, 48:].abs().sum() == weights[:, 1, :, 24:].abs().sum() == biases[:, 1, 48:].abs().sum() == 0
 
 
-def learn(config: Config = SMALL) -> latent_ghn.Lessons:
+def learn() -> latent_ghn.Lessons:
     rng = torch.Generator().manual_seed(0)
-    teachers = choose_teachers(TOY, config, rng)
+    teachers = choose_teachers(TOY, SMALL, rng)
     return ask(teachers, Method.collect_states(TOY, teachers, rng))
 
 
@@ -119,13 +119,12 @@ def test_draws_training_architectures_and_others_of_any_depth() -> None:
 def test_two_networks_of_one_architecture_are_pushed_apart(term: str, margin: str) -> None:
     lessons = learn()
     model = Hypernetwork(SMALL, 42, 8)
-    reads_code: Any = model.weight[0]
-    reads_code_too: Any = model.bias[0]
+    readers: list[Any] = [model.weight[0], model.bias[0]]
     losses = {}
     for spread in (0.0, 1.0):
         for code in (0.0, 1.0):  # with nothing of the code, both are the same network
             with torch.no_grad():
-                for reader in (reads_code, reads_code_too):
+                for reader in readers:
                     reader.weight[:, -SMALL.code :] = 30 * code * torch.randn(reader.out_features, SMALL.code)
             terms: dict[str, Any] = {"spread": 0.0, "spread_actions": 0.0, term: spread}
             config = replace(SMALL, **terms)

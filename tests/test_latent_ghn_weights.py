@@ -9,6 +9,7 @@ from nnbench.harness.conformance import toy_training_set
 from nnbench.methods import latent_ghn_weights
 from nnbench.methods.latent_ghn_weights import KEPT, Method, agreed
 from nnbench.tasks.policies.mlp import Weights, check_weights
+from nnbench.tasks.policies.training_set import HeldOutAccess
 
 TOY = toy_training_set(reads=("weights",))
 
@@ -46,7 +47,7 @@ def test_what_is_made_up_repeats_itself_and_is_as_much_as_it_says(monkeypatch: p
 
 
 def test_learns_and_writes_without_any_state(tmp_path: Path) -> None:
-    with pytest.raises(Exception, match="asks for states"):
+    with pytest.raises(HeldOutAccess, match="asks for states"):
         _ = TOY.states
     fitted = Method.fit(TOY, seed=0, directory=tmp_path)
     for weights in fitted.generate((24, 48, 16), 2):

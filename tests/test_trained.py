@@ -1,5 +1,6 @@
 """Where a trained method is looked for, and what is refused."""
 
+import errno
 import fcntl
 import importlib.util
 import json
@@ -183,6 +184,20 @@ def test_what_a_killed_training_left_is_removed_and_what_another_is_at_work_on_i
     train(method, zoo, 0)
     os.close(lock)
     assert sorted(path.name for path in folder.parent.iterdir()) == [folder.name, other.name]
+
+
+def test_where_a_file_system_has_no_locks_methods_are_trained_and_nothing_is_removed(
+    method: MethodSource, zoo: Zoo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    folder = checkpoints.own_folder(method.name, zoo.task.name, 0, zoo.sha256)
+    left = folder.with_name(f"{folder.name}-unfinished-left")
+    left.mkdir(parents=True)
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    train(method, zoo, 0)
+    assert sorted(path.name for path in folder.parent.iterdir()) == [folder.name, left.name]
 
 
 def test_a_killed_training_is_no_trained_method_and_goes_on(method: MethodSource, zoo: Zoo, tmp_path: Path) -> None:

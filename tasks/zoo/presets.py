@@ -84,10 +84,7 @@ class DirectConfig:
     gradient_norm: float = 1.0
 
 
-PresetName = Literal["cpu", "upsample", "paper"]
-
-
-def preset(name: PresetName, task: Task) -> tuple[int, DistillationConfig]:
+def preset(name: Literal["cpu", "upsample", "paper"], task: Task) -> tuple[int, DistillationConfig]:
     """How many GHNs, and how they are trained.
 
     `cpu` is ours. `upsample` is the same on the same states, with the convolutional decoder, which learns more slowly:
