@@ -52,8 +52,8 @@ def test_pool_holds_the_experts_actions_and_is_made_once(
 def test_the_pool_does_not_depend_on_the_decoder(
     simulator: Simulator, expert: dict[str, torch.Tensor], tmp_path: Path
 ) -> None:
-    # The pilot is all that the pool could have from the decoder. Its shapes are compared, not its numbers: trained twice
-    # in one process, with several threads, two pilots may differ in their last bits.
+    # The pilot is all that the pool could have from the decoder. Its shapes are compared, not its numbers: of two that
+    # are trained in one process, with several threads, the last bits may differ.
     shapes = []
     for ghn in (GHNConfig(channels=32), GHNConfig(channels=32, decoder="upsample")):
         build_pool(simulator, expert, tmp_path / ghn.decoder, replace(CONFIG, ghn=ghn))

@@ -17,7 +17,7 @@ from nnbench.errors import InputError
 from nnbench.facts import Facts, find_facts
 from nnbench.folders import REFERENCE
 from nnbench.presentation.figures import OF_METHODS, Drawing, FigureError, as_svg, draw, draw_methods, save
-from nnbench.presentation.figures.choice import choose_default
+from nnbench.presentation.figures.choice import choose_default, unseen_rows
 from nnbench.presentation.figures.cost import Cost, cost_panels
 from nnbench.presentation.figures.distance import Reached, distance_panels, reached
 from nnbench.presentation.figures.magnitudes import (
@@ -268,6 +268,11 @@ def test_figures_of_methods_are_drawn_from_stored_rows() -> None:
     for name, drawing in drawings.items():
         assert name == "distance" or {"nnit", "nearest"} <= _texts(drawing.figure.axes[0])
         assert "127e5fbe783c"[:8] in drawing.caption
+    rows = unseen_rows(results, TASK)
+    measured = [rows[name].measured for name in ("nnit", "nearest")]
+    lines: list[Any] = [line for line in drawings["overview"].figure.axes[0].lines if line.get_marker() in ("o", "s")]
+    drawn = sorted(line.get_ydata()[0] for line in lines)
+    assert drawn == pytest.approx(sorted(100 * of.sample_success.mean for of in measured if of is not None))
     (nnit, nearest) = _marks(drawings["cost"].figure.axes[0])
     assert nnit.get_xdata()[0] > 10 and nearest.get_xdata()[0] < 0, "minutes of training, and none"
     with pytest.raises(FigureError, match="method 'nowhere' was not measured here; finished are average"):

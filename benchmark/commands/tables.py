@@ -99,7 +99,9 @@ def report(
 
 
 def figure(
-    name: Annotated[Literal["3", "4", "5", "6", "novelty", "cost", "distance", "learning"], tyro.conf.Positional],
+    name: Annotated[
+        Literal["3", "4", "5", "6", "overview", "novelty", "cost", "distance", "learning"], tyro.conf.Positional
+    ],
     task: str | None = None,
     results: Path | None = None,
     zoo: Path | None = None,
@@ -113,8 +115,9 @@ def figure(
     """Draw a figure of the paper, or success against novelty, cost, distance or training, and print its caption.
 
     Args:
-        name: The paper's number of the figure, novelty, cost (of training), distance (of the architecture from
-            those trained on), or learning (success and loss while methods are trained).
+        name: The paper's number of the figure, overview (success of all samples, novelty and cost), novelty, cost
+            (of training), distance (of the architecture from those trained on), or learning (success and loss while
+            methods are trained).
         task: ManiSkill environment, a Python file that defines a task, or, for those that are not the
             paper's, `all`. Default PickCube-v1 for the paper's figures, and all for the others.
         results: Folder that `nnbench run` wrote to; default results/runs, or the rows that ship where it has none.

@@ -21,8 +21,6 @@ from nnbench.analysis.reported import ARXIV_ID, tasks_of
 from nnbench.analysis.results import Results
 from nnbench.folders import REFERENCE
 from nnbench.presentation.figures import OF_METHODS, OF_ONE_TASK, Drawing, FigureError, as_svg, draw, draw_methods
-from nnbench.presentation.figures.choice import choose_methods
-from nnbench.presentation.figures.overview import draw_overview
 from nnbench.presentation.leaderboard import RULE, Leaderboard, rank_methods
 from nnbench.presentation.provenance import (
     describe_alignment,
@@ -78,9 +76,7 @@ def page(results: Results) -> str:
     Raises TableError where rows do not belong together, ZooError where a zoo is damaged.
     """
     wanted: list[tuple[str, Callable[[], Drawing]]] = [
-        ("overview", lambda: draw_overview(results, choose_methods(results))),
-        # Lines of all methods cross too often to be followed.
-        *((name, partial(draw_methods, name, results, [] if name == "distance" else ["all"])) for name in OF_METHODS),
+        *((name, partial(draw_methods, name, results, _shown(name))) for name in OF_METHODS),
         *((name, partial(draw, name, results, task)) for name in OF_ONE_TASK for task in results.tasks),
     ]
     _say(f"intervals and tables of {len(results.manifests)} units, protocol {protocol_name(results.protocol)}")
@@ -105,6 +101,11 @@ def page(results: Results) -> str:
             alignment=next((manifest for manifest in alignments if manifest is not None), None),
         )
     )
+
+
+def _shown(figure: str) -> list[str]:
+    """Of the figures of methods: one panel has no room for all, and lines of all cross too often to be followed."""
+    return [] if figure in ("overview", "distance") else ["all"]
 
 
 def _say(stage: str) -> None:

@@ -8,17 +8,14 @@ from typing import Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from nnbench.errors import InputError
+from nnbench.methods._importance import passed_on
 from nnbench.tasks.policies.architectures import Architecture, architecture_name, doublings
 from nnbench.tasks.policies.mlp import Weights
 from nnbench.tasks.policies.resizing import nearest_architectures
 from nnbench.tasks.policies.training_set import TrainingSet
-
-_INPUTS = 1024
-"""Observations with which it is measured what a neuron passes on."""
 
 Coupling = Literal["shared", "joint", "independent"]
 Latents = Callable[[Architecture], dict[int, Tensor]]
@@ -68,17 +65,12 @@ def _stitch(width: int, sources: Iterable[tuple[Architecture, Tensor]], layer: i
 def keep_first(weights: Weights, arch: Architecture) -> list[np.ndarray]:
     """For each hidden layer the order in which the neurons that `arch` has room for come first, else as they are.
 
-    A neuron matters as much as what it passes on to the next layer where the observations are standard normal, which
-    is about what a policy reads: the root mean square of its activation, times the norm of its outgoing weights. The
-    neurons that are cut come last.
+    The neurons that pass on least are cut, and come last.
     """
-    hidden = torch.randn(_INPUTS, weights["0.weight"].shape[1], generator=torch.Generator().manual_seed(0))
     orders = []
-    for layer, room in enumerate(arch):
-        hidden = F.relu(F.linear(hidden, weights[f"{2 * layer}.weight"], weights[f"{2 * layer}.bias"]))
-        passed_on = hidden.square().mean(dim=0).sqrt() * weights[f"{2 * layer + 2}.weight"].norm(dim=0)  # (width,)
-        kept = passed_on.argsort(descending=True, stable=True)[:room].sort().values.numpy()
-        orders.append(np.concatenate([kept, np.setdiff1d(np.arange(len(passed_on)), kept)]))
+    for room, passes in zip(arch, passed_on(weights), strict=True):
+        kept = passes.argsort(descending=True, stable=True)[:room].sort().values.numpy()
+        orders.append(np.concatenate([kept, np.setdiff1d(np.arange(len(passes)), kept)]))
     return orders
 
 

@@ -12,6 +12,7 @@ from nnbench.presentation.figures.drawing import Drawing, FigureError, as_svg, r
 from nnbench.presentation.figures.learning import draw_learning
 from nnbench.presentation.figures.magnitudes import WIDEST, draw_hypernetworks, draw_seeds
 from nnbench.presentation.figures.novelty import draw_novelty
+from nnbench.presentation.figures.overview import draw_overview
 from nnbench.presentation.figures.similarity import draw_selected_pairs, draw_training_pairs
 from nnbench.tasks.policies.architectures import Architecture, parse_architecture
 
@@ -33,20 +34,20 @@ __all__ = [
 
 OF_ONE_TASK = ("3", "4", "5", "6")
 """What `draw` draws."""
-OF_METHODS = ("novelty", "cost", "distance")
+OF_METHODS = ("overview", "novelty", "cost", "distance")
 """What `draw_methods` draws."""
 
 _PAPER_FIGURE6 = parse_architecture("16-64-64-32")
 
 
 def draw_methods(name: str, results: Results, methods: Sequence[str] = ()) -> Drawing:
-    """One of `OF_METHODS`, of all tasks of the results, one panel each.
+    """One of `OF_METHODS`, of all tasks of the results: the overview has one panel, the others one for each task.
 
     `methods` are those to show; `all` shows every one. Without any the paper's are shown, the source, and the best of
     the others. Raises FigureError where something is missing.
     """
-    draw_one = {"novelty": draw_novelty, "cost": draw_cost, "distance": draw_distance}[name]
-    return draw_one(results, choose_methods(results, methods))
+    draw = {"overview": draw_overview, "novelty": draw_novelty, "cost": draw_cost, "distance": draw_distance}
+    return draw[name](results, choose_methods(results, methods))
 
 
 def draw(name: str, results: Results, task: str, archs: Sequence[Architecture] = (), method: str = SUBJECT) -> Drawing:

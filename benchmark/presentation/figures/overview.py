@@ -1,4 +1,4 @@
-"""The report's first picture: success, novelty and cost of each method in one plane, over all tasks."""
+"""Success of all samples, novelty and cost of each method in one plane, over all tasks: the report's first picture."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from nnbench.analysis.results import Results
 from nnbench.presentation.figures.choice import unseen_rows
 from nnbench.presentation.figures.cost import training_minutes
 from nnbench.presentation.figures.drawing import STYLE, Drawing, FigureError
-from nnbench.presentation.figures.marks import FONTS, Mark, Named, style_methods
+from nnbench.presentation.figures.marks import DPI, FONTS, Mark, Named, style_methods
 from nnbench.presentation.figures.novelty import PADDED, mark_corner, median_of, novelty_points, scale_novelty
 
 _SMALLEST, _LARGEST = 6.0, 16.0
@@ -26,6 +26,7 @@ class Place:
     method: str
     novelty: float
     success: float
+    """Of all samples, nothing selected."""
     minutes: float | None
     """Of training, None where it is not known."""
 
@@ -36,12 +37,14 @@ def draw_overview(results: Results, chosen: Sequence[str]) -> Drawing:
     if not places:
         raise FigureError("no method has success and novelty on every task that was measured")
     what = (
-        "Mean over tasks, on architectures held out. Across, how far a method's median network lies from the nearest "
-        "hypernetwork policy, as a share of what two hypernetworks lie apart; "
+        "Mean over tasks, on architectures held out. Up, the success of all samples, nothing selected. Across, how far "
+        "the median of a method's selected networks lies from the nearest hypernetwork policy, as a share of what two "
+        "hypernetworks lie apart; "
         f"{PADDED}. The larger a mark, the longer its "
-        f"training: {_say_times(places)}. Filled: generators; open: baselines, and the source."
+        f"training: {_say_times(places)}. Filled: generators; open: baselines, and the source. "
+        f"Protocol {results.protocol.short}."
     )
-    return Drawing("Success, novelty and training time", what, overview_scatter(places, results.methods))
+    return Drawing("Success, novelty and training time", what, overview_scatter(places, results.methods), DPI)
 
 
 def overview_scatter(places: Sequence[Place], methods: Methods) -> Figure:
@@ -53,7 +56,7 @@ def overview_scatter(places: Sequence[Place], methods: Methods) -> Figure:
         scale_novelty(ax, max(place.novelty for place in places))
         ax.set_xlabel("novelty (1: as far as another hypernetwork)")
         corner = mark_corner(ax, "far in weights,\nworks", 7)
-        ax.set_ylabel("mean success on unseen architectures (%)")
+        ax.set_ylabel("success of all samples, unseen architectures (%)")
         named = Named(figure, style_methods([place.method for place in places], methods))
         marks = [
             Mark(
@@ -82,7 +85,7 @@ def _place(results: Results, method: str) -> Place | None:
             return None
         measured = rows[method].measured
         assert measured is not None
-        found.append((at[0], 100 * measured.success.mean, training_minutes(rows[method])))
+        found.append((at[0], 100 * measured.sample_success.mean, training_minutes(rows[method])))
     minutes = [each for *_, each in found if each is not None]
     novelty, success = np.mean([each[:2] for each in found], axis=0)
     whole = len(minutes) == len(found)
