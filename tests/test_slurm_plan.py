@@ -60,7 +60,7 @@ def test_the_plans_and_the_profile_of_the_pages_can_be_read(tmp_path: Path) -> N
 
 
 def test_what_ships_can_be_expanded_in_the_order_of_the_stages() -> None:
-    for name in ("cpu.toml", "paper.toml"):
+    for name in ("cpu.toml", "paper.toml", "reference.toml"):
         stages = [STAGES.index(unit.stage) for unit in expand(load_plan(plan_file(Path(name))))]
         assert stages == sorted(stages) and len(stages) > 90
 
@@ -92,5 +92,5 @@ def test_a_protocol_goes_by_name_and_numbers_beside_it_count(tmp_path: Path, tex
 
 
 def test_an_unknown_plan_lists_those_that_ship() -> None:
-    with pytest.raises(ConfigurationError, match="nine.toml: no such plan; .* one that ships: cpu.toml, paper.toml"):
+    with pytest.raises(ConfigurationError, match="nine.toml: no such plan; .* one that ships: cpu.toml, paper.toml, "):
         plan_file(Path("nine.toml"))
