@@ -13,6 +13,7 @@ and A action numbers, T teachers.
 """
 
 import copy
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -61,7 +62,8 @@ class Config:
     """Of the perceptrons that write a layer."""
 
     narrowest: int = 8
-    """Widths of random architectures are drawn from here to M."""
+    """Widths of random architectures are drawn from here to the architecture's own largest, which is at most M and has
+    a uniform logarithm: of uniform widths all would be narrow in hardly any."""
     depths: tuple[int, int] = (3, 6)
     """Their fewest and most hidden layers."""
     teachers: int = 32
@@ -77,7 +79,7 @@ class Config:
     """Relative distance of weights from which on they are left alone; unrelated networks have 1.4."""
     spread_actions: float = 0.002
     """Weight of the term that pushes the actions of a pair apart."""
-    margin_actions: float = 1.3
+    margin_actions: float = 2.0
     """Distance of actions from which on they are left alone, in units of how far teachers are apart."""
 
     steps: int = 12_000
@@ -151,7 +153,7 @@ class Method(Generator):
     name: ClassVar[str] = "latent_ghn"
     reads: ClassVar[tuple[Reading, ...]] = ("weights", "states")
     writes: ClassVar[tuple[Further, ...]] = ("widths", "depths")
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     config: ClassVar[Config] = Config()
     rehearsal: ClassVar[Config] = replace(
         Config(), features=16, hidden=32, teachers=4, architectures=2, states=32, steps=30, warmup=5
@@ -263,7 +265,9 @@ def draw_architectures(training: TrainingSet, config: Config, rng: torch.Generat
     depth = int(torch.randint(fewest, most + 1, (), generator=rng))
     drawn: list[list[int]] = []
     while len(drawn) < config.architectures:
-        widths = torch.randint(config.narrowest, MAX_WIDTH + 1, (depth,), generator=rng).tolist()
+        lowest, highest = math.log(config.narrowest), math.log(MAX_WIDTH + 1)
+        largest = int(math.exp(lowest + (highest - lowest) * float(torch.rand((), generator=rng))))
+        widths = torch.randint(config.narrowest, largest + 1, (depth,), generator=rng).tolist()
         if not is_held_out(tuple(widths), trained):
             drawn.append(widths)
     return torch.tensor(drawn)

@@ -26,6 +26,9 @@ DPI = 144
 _MOST_NAMED = 9
 """Beside more marks there is no room for names; a legend has them."""
 
+_NAME = 1.5
+"""Inches across, of a name in the legend."""
+
 # Okabe and Ito: told apart by every kind of colour vision. Without their yellow, which is too light on white.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#000000", "#CC79A7", "#E69F00", "#56B4E9")
 _MARKERS = "osD^vPX<>ph*8"
@@ -75,7 +78,8 @@ class Named:
                 Line2D([], [], linestyle="none", markersize=7, label=name, **style)
                 for name, style in self.styles.items()
             ]
-            self.figure.legend(handles=handles, loc="outside upper left", ncols=5, handletextpad=0.2)
+            columns = int(self.figure.get_figwidth() / _NAME)
+            self.figure.legend(handles=handles, loc="outside upper left", ncols=columns, handletextpad=0.2)
             return
         FigureCanvasAgg(self.figure)
         self.figure.draw_without_rendering()
