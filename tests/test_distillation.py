@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from nnbench.tasks.policies.architectures import load_splits
 from nnbench.tasks.policies.mlp import GaussianActor
 from nnbench.tasks.simulation.workers import Simulator
+from nnbench.tasks.zoo import distillation
 from nnbench.tasks.zoo.distillation import build_pool, distil, learn_from
 from nnbench.tasks.zoo.expert import load_expert
 from nnbench.tasks.zoo.ghn import GHNConfig, GHNEnsemble
@@ -60,6 +61,36 @@ def test_the_pool_does_not_depend_on_the_decoder(
         pilot = load_file(tmp_path / ghn.decoder / "pilot" / "state.safetensors")
         shapes.append({name: tensor.shape for name, tensor in pilot.items()})
     assert shapes[0] == shapes[1]
+
+
+def test_a_killed_training_on_a_pool_ends_as_if_it_had_not_been(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distillation, "_KEEP_EVERY", 7)
+    states = LabelledStates(torch.randn(500, 42, generator=torch.Generator().manual_seed(0)), torch.full((500, 8), 0.5))
+
+    def learn(state: Path | None) -> GHNEnsemble:
+        ensemble = GHNEnsemble([0, 1], 42, 8, CONFIG.ghn)
+        learn_from(states, ensemble, load_splits().train, CONFIG, state=state, quiet=True)
+        return ensemble
+
+    clip, clipped = distillation._clip_each, []
+
+    def killed(*arguments: Any) -> None:
+        clipped.append(0)
+        if len(clipped) == 19:
+            raise KeyboardInterrupt
+        clip(*arguments)
+
+    monkeypatch.setattr(distillation, "_clip_each", killed)
+    with pytest.raises(KeyboardInterrupt):
+        learn(tmp_path / "state.safetensors")
+    done = len(clipped)
+    resumed = learn(tmp_path / "state.safetensors").state_dict()
+    assert len(clipped) - done == 30 - 14, "the first fourteen updates were kept"
+    monkeypatch.setattr(distillation, "_clip_each", clip)
+    straight = learn(None).state_dict()
+    assert all(torch.equal(resumed[name], straight[name]) for name in straight)
 
 
 def test_ensemble_learns_and_a_member_does_not_depend_on_its_group() -> None:

@@ -8,6 +8,7 @@ gathered with it make one pool, on which any number of further GHNs learn withou
 
 import math
 import shutil
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +30,8 @@ from nnbench.tasks.zoo.states import LabelledStates, gather
 
 _SIDE_BY_SIDE = 8
 """GHNs that are trained together on a pool."""
+_KEEP_EVERY = 500
+"""Updates on a pool after which the state is kept."""
 _REMEDY = "delete it and run the same command again, which makes it anew"
 
 
@@ -55,11 +58,12 @@ def distil(
             if config.pool:
                 ensemble = GHNEnsemble(part, simulator.task.observation_dim, simulator.task.action_dim, config.ghn)
                 pool = build_pool(simulator, expert, directory, config)
-                learn_from(pool, ensemble, _architectures(config), config)
+                learn_from(pool, ensemble, _architectures(config), config, state=_state_file(directory, part))
             else:
                 ensemble = _dagger(simulator, expert, part[0], directory / f"dagger-{part[0]}", config)
             save_tensors(path, ensemble.state_dict())
             shutil.rmtree(directory / f"dagger-{part[0]}", ignore_errors=True)  # its buffer is large
+            _state_file(directory, part).unlink(missing_ok=True)
         members.append(load_tensors(path, _REMEDY))
     whole = GHNEnsemble(seeds, simulator.task.observation_dim, simulator.task.action_dim, config.ghn)
     whole.load_state_dict({key: torch.cat([member[key] for member in members]) for key in members[0]})
@@ -69,6 +73,11 @@ def distil(
 def ensemble_file(directory: Path, seeds: Sequence[int]) -> Path:
     """Where `distil` keeps the finished GHNs of consecutive seeds, one without a pool, several with."""
     return directory / "ensemble" / f"ghns-{seeds[0]}-{seeds[-1]}.safetensors"
+
+
+def _state_file(directory: Path, seeds: Sequence[int]) -> Path:
+    """From which a killed training of these GHNs on a pool resumes."""
+    return directory / "ensemble" / f"state-{seeds[0]}-{seeds[-1]}.safetensors"
 
 
 def pool_file_of(directory: Path) -> Path:
@@ -103,9 +112,13 @@ def learn_from(
     architectures: Sequence[Architecture],
     config: DistillationConfig,
     *,
+    state: Path | None = None,
     quiet: bool = False,
 ) -> None:
-    """Train all members on the pool, each on batches of its own; `quiet` without a progress bar."""
+    """Train all members on the pool, each on batches of its own; `quiet` without a progress bar.
+
+    A training that was killed goes on from the file `state`, and ends as if it had not been.
+    """
     numbers = config.pool
     assert numbers is not None
     optimizer = torch.optim.Adam(ensemble.parameters(), numbers.learning_rate, fused=True)
@@ -113,7 +126,17 @@ def learn_from(
         optimizer, numbers.learning_rate, numbers.updates, pct_start=0.05, cycle_momentum=False
     )
     name = None if quiet else f"{type(ensemble).__name__} {ensemble.seeds[0]}-{ensemble.seeds[-1]}"
-    _fit(ensemble, optimizer, pool, architectures, numbers, config.gradient_norm, schedule.step, description=name)
+    _fit(
+        ensemble,
+        optimizer,
+        pool,
+        architectures,
+        numbers,
+        config.gradient_norm,
+        schedule.step,
+        description=name,
+        state=state,
+    )
 
 
 def _dagger(
@@ -163,8 +186,12 @@ def _fit(
     *,
     description: str | None,
     stream: int = 0,
+    state: Path | None = None,
 ) -> None:
     """Minimise the mean squared error of the policies' actions, every member on batches of its own."""
+    unused, first = torch.Generator(), 0  # batches are drawn anew up to where the training was
+    if state is not None and state.exists():
+        first = load_training_state(state, {"ensemble": _module(ensemble)}, optimizer, unused)["updates"]
     widths = torch.tensor(architectures)
     generators = [torch.Generator().manual_seed(1_000_003 * stream + seed) for seed in ensemble.seeds]
     bar = tqdm(range(numbers.updates), desc=description, leave=False, disable=True if description is None else None)
@@ -172,6 +199,9 @@ def _fit(
         pick = torch.stack([torch.randperm(len(widths), generator=g)[: numbers.architectures] for g in generators])
         shape = (numbers.architectures, numbers.batch)
         index = torch.stack([torch.randint(len(states.actions), shape, generator=g) for g in generators])  # (S, A, B)
+        if step < first:
+            _advance(after_step)
+            continue
         actions = ensemble.actions(widths[pick], states.observations[index])
         loss = (actions - states.actions[index]).square().mean(dim=(1, 2, 3))  # (S,)
         optimizer.zero_grad()
@@ -182,6 +212,21 @@ def _fit(
             after_step()
         if step % 50 == 0:
             bar.set_postfix(loss=f"{loss.mean().item():.4f}")
+        if state is not None and (step + 1) % _KEEP_EVERY == 0:
+            save_training_state(state, {"ensemble": _module(ensemble)}, optimizer, unused, {"updates": step + 1})
+
+
+def _module(ensemble: Ensemble) -> nn.Module:
+    assert isinstance(ensemble, nn.Module)
+    return ensemble
+
+
+def _advance(after_step: Callable[[], None] | None) -> None:
+    """What follows an update, where the update was made before this process."""
+    if after_step is not None:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
+            after_step()
 
 
 def _clip_each(ensemble: Ensemble, limit: float) -> None:
