@@ -3,7 +3,7 @@
 It learns in function space. Networks of random widths and depths are written for random codes, and shall do in the
 zoo's states what training policies do there in the mean. The weights of these policies are never compared with, so they
 need not be aligned. Two terms keep networks of different codes apart: two networks of one architecture are pushed apart
-until their weights differ as those of unrelated networks do, and their actions as those of training policies do.
+until their weights differ by as much as they are large, and their actions by twice as much as training policies'.
 
 After graph hypernetworks (Zhang et al. 2019, Hegde et al. 2023), Bayesian hypernetworks (Krueger et al. 2017) and
 HyperGAN (Ratzlaff and Fuxin 2019), which writes one architecture. docs/adaptations/latent-ghn.md says what was tried.

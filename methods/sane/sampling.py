@@ -27,7 +27,7 @@ def collect_anchors(arch: Architecture, action_dim: int, training: TrainingSet, 
 
     Where their layers are wider, the first rows are taken: `latents` has those first that are to be kept. Where they
     are narrower, each missing row comes from the policy of the same seed and of the nearest architecture that has such
-    a row; nothing reads the neurons that are put in.
+    a row; nothing reads the neurons that are put in, but for the kernel's noise.
     Raises InputError where no anchor can be completed.
     """
     by_distance = sorted(training.architectures, key=lambda near: doublings(arch, near))
