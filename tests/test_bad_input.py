@@ -32,7 +32,7 @@ USAGE = {
     "table 9": "invalid choice '9' for argument 'names'. Expected one of ('1', '2',",
     "table --split foo": "'--split'. Expected one of ('",
     "table --format x": "Expected one of ('text', 'md', 'latex', 'csv')",
-    "figure": "Missing from nnbench figure: {3,4,5,6,novelty,cost,distance,learning}",
+    "figure": "Missing from nnbench figure: {3,4,5,6,overview,novelty,cost,distance,learning}",
     "figure 9": "invalid choice '9'",
     "render --split foo": "invalid choice 'foo' for argument '--split'",
     "render --show bad": "invalid choice 'bad' for argument '--show'",
