@@ -1,0 +1,327 @@
+"""NeuMeta: one implicit function from a weight's place in its network to its value (Yang and Wang, ECCV 2024).
+
+A place is (parameter, row, column) beside (parameters, rows, columns), so that a network of other widths is the same
+function read at other places. It learns in function space, over many widths at once, and stays near one training
+policy, whose neurons are put in an order in which neighbours are alike. Places are blurred with noise, while it learns
+and when networks are written. docs/adaptations/neumeta.md lists what differs from the authors' code.
+
+Shapes: K parameters of a network (weights and biases), P places of one of them, E numbers of an encoded place, S
+states, O observation and A action numbers.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import ClassVar, Self
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nnbench.api import Generator
+from nnbench.errors import InputError
+from nnbench.facts import Further, Reading
+from nnbench.methods._machine import computes_bfloat16, pick_device
+from nnbench.methods._model_files import Manifest, describe, load_model, round_as_saved, save_model
+from nnbench.methods._optimisation import Run, optimise, seeded
+from nnbench.methods._validation import can_validate, validate
+from nnbench.methods.latent_ghn import JITTERS, is_held_out
+from nnbench.tasks.policies.architectures import MAX_WIDTH, Architecture, architecture_name, parameter_shapes
+from nnbench.tasks.policies.mlp import Weights, act, architecture_of, forward
+from nnbench.tasks.policies.rebasin import permute
+from nnbench.tasks.policies.training_set import TrainingSet
+
+_SIZES = 3
+"""A place has three numbers, and as many sizes that they are relative to."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """An implicit function and its training."""
+
+    frequencies: int = 6
+    hidden: int = 128
+    layers: int = 4
+    """Of each perceptron but the last."""
+    first_scale: float = 0.1
+    """What a residual is multiplied by before training."""
+
+    noise: float = 1.0
+    """Width of the uniform noise on a place, in neurons."""
+    narrowest: int = 8
+    """Widths of random architectures are drawn from here to M."""
+    states: int = 512
+    """Per step."""
+    near: float = 1.0
+    """Weight of the squared error of the weights of the policy that it stays near."""
+    near_share: float = 0.1
+    """Of the steps, those that write its architecture."""
+    size: float = 1e-4
+    """Weight of the sum of the norms of all parameters."""
+
+    steps: int = 20_000
+    peak_lr: float = 1e-4
+    min_lr: float = 0.0
+    warmup: int = 500
+    ema: float = 0.995
+
+
+class Residual(nn.Module):
+    """A perceptron with residual connections, each with a scale that is learned."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.first = nn.Linear(2 * _SIZES + 2 * _SIZES * config.frequencies, config.hidden)
+        self.blocks = nn.ModuleList(nn.Linear(config.hidden, config.hidden) for _ in range(config.layers - 1))
+        self.scales = nn.Parameter(torch.full((config.layers - 1,), config.first_scale))
+        self.last = nn.Linear(config.hidden, 1)
+
+    def forward(self, x: Tensor) -> Tensor:  # (P, E) -> (P,)
+        x = F.relu(self.first(x))
+        for block, scale in zip(self.blocks, self.scales, strict=True):
+            x = x + scale * F.relu(block(x))
+        value: Tensor = self.last(x)[:, 0]
+        return value
+
+
+class Field(nn.ModuleList):
+    """A perceptron for each of the K parameters."""
+
+    def __init__(self, config: Config, parameters: int) -> None:
+        super().__init__(Residual(config) for _ in range(parameters))
+        self.frequencies = config.frequencies
+
+    def forward(self, places: list[Tensor]) -> list[Tensor]:
+        """The values at the places (P, 6) of each parameter, (P,): of a matrix with a perceptron's output of size 1,
+        those have He's size."""
+        values = []
+        for index, (residual, place) in enumerate(zip(self, places, strict=True)):
+            value = residual(encode(place, self.frequencies)).float()
+            values.append(value * (2 / place[:, -1]).sqrt() if index % 2 == 0 else value)
+        return values
+
+
+@torch.no_grad()
+def begin(field: Field, observation_dim: int, action_dim: int, layers: int) -> None:
+    """Make the outputs of the perceptrons have mean 0, and size 1 for matrices, .1 for biases.
+
+    As they are they are alike everywhere, and hardly differ from 0: no signal would come through the networks.
+    """
+    for index, residual in enumerate(field):
+        assert isinstance(residual, Residual)
+        places = [places_of((width,) * layers, observation_dim, action_dim)[index] for width in (16, 32, 64)]
+        values = residual(encode(torch.cat(places).to(residual.last.weight.device), field.frequencies))
+        size = values.std() * (1 if index % 2 == 0 else 10)
+        residual.last.weight /= size
+        residual.last.bias.copy_((residual.last.bias - values.mean()) / size)
+
+
+def encode(places: Tensor, frequencies: int) -> Tensor:
+    """Places (P, 6) as perceptrons read them, (P, E): the first three numbers relative to the others, which are sizes;
+    the sizes in units of M; and sines and cosines of what is relative."""
+    relative = places[:, :_SIZES] / places[:, _SIZES:]
+    octaves = math.pi * 2.0 ** torch.arange(frequencies, device=places.device)
+    angles = (relative[:, None] * octaves[:, None]).flatten(1)
+    return torch.cat([relative, places[:, _SIZES:] / MAX_WIDTH, angles.sin(), angles.cos()], dim=1)
+
+
+def places_of(arch: Architecture, observation_dim: int, action_dim: int) -> list[Tensor]:
+    """For each parameter in the order of the state dict, (index, row, column, parameters, rows, columns) of all its
+    numbers, (P, 6). A bias has one column."""
+    shapes = parameter_shapes(arch, observation_dim, action_dim)
+    found = []
+    for index, shape in enumerate(shapes.values()):
+        rows, columns = (*shape, 1)[:2]
+        place = torch.cartesian_prod(torch.tensor([index]), torch.arange(rows), torch.arange(columns))
+        sizes = torch.tensor([len(shapes), rows, columns]).expand(len(place), -1)
+        found.append(torch.cat([place, sizes], dim=1).float())
+    return found
+
+
+def blur(places: list[Tensor], noise: float, rng: torch.Generator) -> list[Tensor]:
+    """Uniform noise on the places; their sizes stay."""
+    return [
+        torch.cat([place[:, :_SIZES] + noise * (torch.rand(len(place), _SIZES, generator=rng) - 0.5), place[:, 3:]], 1)
+        for place in places
+    ]
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """What is learned from."""
+
+    example: Weights
+    """The policy that it stays near."""
+    states: Tensor  # (S, O)
+    actions: Tensor  # (S, A), the example's
+
+
+class Method(Generator):
+    """Writes networks of any widths, of the zoo's depth."""
+
+    name: ClassVar[str] = "neumeta"
+    reads: ClassVar[tuple[Reading, ...]] = ("weights", "states")
+    writes: ClassVar[tuple[Further, ...]] = ("widths",)
+    reference: ClassVar[str | None] = "Yang and Wang, Neural Metamorphosis, ECCV 2024, arXiv 2410.11878"
+    config: ClassVar[Config] = Config()
+    rehearsal: ClassVar[Config] = replace(Config(), frequencies=4, hidden=16, layers=2, states=32, steps=20, warmup=5)
+
+    def __init__(self, model: Field, manifest: Manifest[Config], parameters: int) -> None:
+        self.model, self.manifest, self._parameters = model.eval(), manifest, parameters
+
+    @classmethod
+    def fit(cls, training: TrainingSet, *, seed: int, directory: Path, config: Config | None = None) -> Self:
+        """Train around one training policy, resuming from what a killed run left in the directory.
+
+        Raises TrainingStateError if that belongs to another run, and TrainingError if the loss diverges.
+        """
+        config = config or (cls.rehearsal if training.rehearsal else cls.config)
+        run, device = Run(cls.name, training, config, seed, directory), pick_device()
+        lessons = prepare(training, torch.Generator().manual_seed(seed), device)
+        facts, parameters = describe(run), len(lessons.example)
+        model = seeded(lambda: Field(config, parameters), seed).to(device)
+        begin(model, training.task.observation_dim, training.task.action_dim, parameters // 2 - 1)
+
+        def score(averaged: Field) -> dict[str, float]:
+            return validate(training, cls(averaged, facts, parameters).generate)
+
+        loss_of = partial(field_loss, model, lessons, training, config)
+        trained = optimise(run, model, loss_of, config, score if can_validate(training) else None)
+        round_as_saved(trained.model)
+        return cls(trained.model, facts.after(trained), parameters)
+
+    def generate(self, arch: Architecture, n: int, *, seed: int = 0) -> list[Weights]:
+        """n policies of the zoo's depth and any widths up to M, float32 on the CPU.
+
+        Policy i has noise of its own: asking for fewer gives the first of them. Raises InputError for another depth or
+        a wider layer.
+        """
+        facts, device = self.manifest, next(self.model.parameters()).device
+        layers = self._parameters // 2 - 1
+        if len(arch) != layers or max(arch) > MAX_WIDTH:
+            raise InputError(
+                f"{self.name}: {architecture_name(arch)}: expected {layers} hidden layers, none wider than {MAX_WIDTH}"
+            )
+        places = places_of(arch, facts.observation_dim, facts.action_dim)
+        written = []
+        for index in range(n):
+            state = np.random.SeedSequence((seed, index, *arch)).generate_state(1, np.uint64)
+            blurred = blur(places, facts.config.noise, torch.Generator().manual_seed(int(state[0])))
+            with torch.no_grad():
+                values = self.model([place.to(device) for place in blurred])
+            written.append(shape_as(arch, values, facts.observation_dim, facts.action_dim))
+        return [{key: value.cpu() for key, value in weights.items()} for weights in written]
+
+    def save(self, directory: Path) -> None:
+        """Write `model.safetensors` (float16) and `config.json` into an existing directory."""
+        save_model(directory, self.model, self.manifest)
+
+    @classmethod
+    def load(cls, directory: Path, training: TrainingSet) -> Self:
+        """Read what `save` wrote. Raises ModelFileError where it does not fit the zoo or this code."""
+        parameters = 2 * len(training.architectures[0]) + 2
+
+        def build(facts: Manifest[Config]) -> Field:
+            return Field(facts.config, parameters)
+
+        return cls(*load_model(cls.name, directory, training, lambda raw: Config(**raw), build), parameters)
+
+
+def shape_as(arch: Architecture, values: list[Tensor], observation_dim: int, action_dim: int) -> Weights:
+    """The values of all places of each parameter as a state dict."""
+    shapes = parameter_shapes(arch, observation_dim, action_dim)
+    return {key: value.view(shape) for (key, shape), value in zip(shapes.items(), values, strict=True)}
+
+
+def prepare(training: TrainingSet, rng: torch.Generator, device: torch.device) -> Lessons:
+    """The first policy of the largest training architecture, smoothed, and what it does in the zoo's states and in some
+    around them."""
+    largest = max((arch for arch in training.architectures if training.networks(arch)), key=sum)
+    example = smooth(next(iter(training.networks(largest).values())))
+    own = training.states
+    states = torch.cat([own + jitter * torch.randn(own.shape, generator=rng) for jitter in JITTERS])
+    actions = act(example, states)
+    return Lessons({key: value.to(device) for key, value in example.items()}, states.to(device), actions.to(device))
+
+
+def smooth(weights: Weights) -> Weights:
+    """The same function with neighbouring neurons alike: each hidden layer in the order of a short path through its
+    neurons, whose distance is the L1 norm of the difference of all their weights."""
+    orders = []
+    for layer in range(len(weights) // 2 - 1):
+        incoming, bias = weights[f"{2 * layer}.weight"], weights[f"{2 * layer}.bias"]
+        neurons = torch.cat([incoming, bias[:, None], weights[f"{2 * layer + 2}.weight"].T], dim=1).double()
+        orders.append(short_path(torch.cdist(neurons, neurons, p=1).numpy()))
+    return permute(weights, orders)
+
+
+def short_path(distances: np.ndarray) -> np.ndarray:
+    """An order of all places with little distance between neighbours: from the nearest neighbour to the next, then
+    stretches are reversed as long as that shortens the path (2-opt)."""
+    count = len(distances)
+    path, left = [0], set(range(1, count))
+    while left:
+        path.append(min(left, key=lambda place: (distances[path[-1], place], place)))
+        left.remove(path[-1])
+    shortened = True
+    while shortened:
+        shortened = False
+        for first in range(count - 1):
+            for last in range(first + 1, count):
+                before, after = path[first - 1] if first else None, path[last + 1] if last + 1 < count else None
+                change = 0.0
+                if before is not None:
+                    change += distances[before, path[last]] - distances[before, path[first]]
+                if after is not None:
+                    change += distances[path[first], after] - distances[path[last], after]
+                if change < -1e-9:
+                    path[first : last + 1] = path[first : last + 1][::-1]
+                    shortened = True
+    return np.array(path)
+
+
+def draw_architecture(training: TrainingSet, config: Config, rng: torch.Generator) -> Architecture:
+    """A training architecture half of the time, else one of any widths that no track asks for."""
+    trained = training.architectures
+    if torch.rand((), generator=rng) < 0.5:
+        return trained[int(torch.randint(len(trained), (), generator=rng))]
+    while True:
+        widths = torch.randint(config.narrowest, MAX_WIDTH + 1, (len(trained[0]),), generator=rng)
+        if not is_held_out(drawn := tuple(widths.tolist()), trained):
+            return drawn
+
+
+def write(model: Field, arch: Architecture, lessons: Lessons, config: Config, rng: torch.Generator) -> Weights:
+    """A network at blurred places."""
+    device, example = lessons.states.device, lessons.example
+    observation_dim, action_dim = example["0.weight"].shape[1], len([*example.values()][-1])
+    places = blur(places_of(arch, observation_dim, action_dim), config.noise, rng)
+    with torch.autocast(device.type, torch.bfloat16, enabled=computes_bfloat16(device)):
+        values = model([place.to(device) for place in places])
+    return shape_as(arch, values, observation_dim, action_dim)
+
+
+def field_loss(model: Field, lessons: Lessons, training: TrainingSet, config: Config, rng: torch.Generator) -> Tensor:
+    """The squared error of the actions of a network of random widths; that of the weights, where it has the example's
+    widths; and the norms of its parameters."""
+    near = bool(torch.rand((), generator=rng) < config.near_share)
+    arch = architecture_of(lessons.example) if near else draw_architecture(training, config, rng)
+    weights = write(model, arch, lessons, config, rng)
+    picks = torch.randint(len(lessons.states), (config.states,), generator=rng).to(lessons.states.device)
+    parameters = [*weights.values()]
+    actions = forward(parameters[::2], parameters[1::2], lessons.states[picks]).clamp(-1, 1)
+    loss = (actions - lessons.actions[picks]).square().mean()
+    if near:
+        loss = loss + config.near * weight_error(weights, lessons.example)
+    return loss + config.size * torch.stack([parameter.norm() for parameter in parameters]).sum()
+
+
+def weight_error(weights: Weights, example: Weights) -> Tensor:
+    """The squared error, in which large weights count more: as much as they are larger. Mean over the parameters."""
+    errors = []
+    for key, wanted in example.items():
+        share = (wanted.abs() + 1e-6) / (wanted.abs() + 1e-6).max()
+        errors.append(((weights[key] - wanted).square() * share).mean())
+    return torch.stack(errors).mean()

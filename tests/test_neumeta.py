@@ -1,0 +1,228 @@
+"""NeuMeta: places, their encoding and their noise, the order of the neurons, and what the field learns."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from helpers import check_that_load_names_misfits, distance, interrupt_at, same
+from safetensors.torch import load_file
+
+from nnbench.harness.conformance import toy_training_set
+from nnbench.methods import _optimisation
+from nnbench.methods.latent_ghn import is_held_out
+from nnbench.methods.neumeta import (
+    Config,
+    Field,
+    Method,
+    begin,
+    blur,
+    draw_architecture,
+    encode,
+    field_loss,
+    places_of,
+    prepare,
+    shape_as,
+    short_path,
+    smooth,
+    weight_error,
+)
+from nnbench.tasks.policies.architectures import Architecture, parameter_shapes
+from nnbench.tasks.policies.mlp import Weights, act, architecture_of, check_weights
+from nnbench.tasks.policies.tracks import load_track
+from nnbench.tasks.push_cube import PUSH_CUBE
+
+TOY = toy_training_set(reads=Method.reads)
+TINY = Method.rehearsal
+CPU = torch.device("cpu")
+
+
+def fit(directory: Path, config: Config = TINY) -> Method:
+    directory.mkdir(exist_ok=True)
+    return Method.fit(TOY, seed=0, directory=directory, config=config)
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> Method:
+    return fit(tmp_path_factory.mktemp("fit"))
+
+
+def variation(weights: Weights) -> float:
+    """L1 between neighbouring neurons, over all hidden layers."""
+    total = 0.0
+    for layer in range(len(weights) // 2 - 1):
+        total += float(weights[f"{2 * layer}.weight"].diff(dim=0).abs().sum())
+        total += float(weights[f"{2 * layer}.bias"].diff(dim=0).abs().sum())
+        total += float(weights[f"{2 * layer + 2}.weight"].diff(dim=1).abs().sum())
+    return total
+
+
+@pytest.mark.parametrize("arch", [(16, 32, 64, 32), (24, 48, 8, 60)])
+def test_writes_any_widths_of_the_zoos_depth(fitted: Method, arch: Architecture) -> None:
+    first, second = fitted.generate(arch, 2)
+    for weights in (first, second):
+        check_weights(weights, arch, 42, 8, "neumeta")
+    assert distance(first, second) > 0
+
+
+@pytest.mark.parametrize("arch", [(32, 32, 32), (32, 65, 32, 32)])
+def test_names_an_architecture_that_it_cannot_write(fitted: Method, arch: Architecture) -> None:
+    with pytest.raises(ValueError, match=r"neumeta: 32-.*: expected 4 hidden layers, none wider than 64"):
+        fitted.generate(arch, 1)
+
+
+def test_every_number_has_its_place() -> None:
+    arch = (16, 32, 64, 16)
+    places, shapes = places_of(arch, 42, 8), parameter_shapes(arch, 42, 8)
+    for index, (place, shape) in enumerate(zip(places, shapes.values(), strict=True)):
+        rows, columns = (*shape, 1)[:2]
+        last = rows * columns - 1
+        assert len(place) == math.prod(shape)
+        for number in (0, columns, last):
+            row, column = divmod(number, columns)
+            if number <= last:
+                assert place[number].tolist() == [index, row, column, 10, rows, columns]
+
+
+def test_encodes_as_the_formula_says() -> None:
+    (row,) = encode(torch.tensor([[2.0, 5.0, 7.0, 10.0, 16.0, 42.0]]), 3)
+    relative, sizes = [2 / 10, 5 / 16, 7 / 42], [10 / 64, 16 / 64, 42 / 64]
+    waves = [f(2.0**power * math.pi * value) for value in relative for power in range(3) for f in (math.sin, math.cos)]
+    assert row[:6].tolist() == pytest.approx(relative + sizes)
+    assert sorted(row[6:].tolist()) == pytest.approx(sorted(waves), abs=1e-5)
+
+
+def test_noise_moves_places_by_half_its_width_and_leaves_sizes() -> None:
+    places = places_of((16, 16, 16, 16), 42, 8)
+    moved = blur(places, 1.0, torch.Generator().manual_seed(0))
+    shifts = torch.cat([after - before for before, after in zip(places, moved, strict=True)])
+    assert float(shifts[:, 3:].abs().max()) == 0 and 0.49 < float(shifts[:, :3].abs().max()) <= 0.5
+    assert abs(float(shifts[:, :3].mean())) < 0.02
+    still = blur(places, 0.0, torch.Generator().manual_seed(0))
+    assert all(map(torch.equal, still, places))
+
+
+def test_a_short_path_finds_the_line_that_places_lie_on() -> None:
+    rng = np.random.default_rng(0)
+    line = rng.permutation(40).astype(float)
+    found = line[short_path(np.abs(line[:, None] - line))]
+    assert np.array_equal(found, np.arange(40)) or np.array_equal(found, np.arange(40)[::-1])
+    points = rng.normal(size=(30, 5))
+    distances = np.abs(points[:, None] - points).sum(axis=2)
+    path = short_path(distances)
+
+    def length(order: np.ndarray) -> float:
+        return float(distances[order[:-1], order[1:]].sum())
+
+    assert sorted(path) == list(range(30)) and length(path) < 0.9 * length(np.arange(30))
+    for first in range(30):  # no reversal shortens it
+        for last in range(first + 1, 30):
+            turned = np.concatenate([path[:first], path[first : last + 1][::-1], path[last + 1 :]])
+            assert length(turned) > length(path) - 1e-8
+
+
+def test_smoothing_changes_no_function() -> None:
+    network = next(iter(TOY.networks(TOY.architectures[-1]).values()))
+    ordered = smooth(network)
+    torch.testing.assert_close(act(ordered, TOY.states), act(network, TOY.states), atol=1e-5, rtol=1e-4)
+    assert variation(ordered) < 0.95 * variation(network)
+
+
+def test_large_weights_count_more() -> None:
+    example = {"0.weight": torch.tensor([[2.0, -1.0]]), "0.bias": torch.tensor([0.5])}
+    written = {"0.weight": torch.tensor([[2.0, 1.0]]), "0.bias": torch.tensor([0.0])}
+    # Of the matrix (0 x 1 + 4 x 1/2) / 2, of the bias 1/4.
+    assert float(weight_error(written, example)) == pytest.approx((1.0 + 0.25) / 2, rel=1e-4)
+    assert float(weight_error(example, example)) == 0
+
+
+def test_the_loss_has_its_three_terms() -> None:
+    model, lessons = Field(TINY, 10), prepare(TOY, torch.Generator().manual_seed(0), CPU)
+    arch = architecture_of(lessons.example)
+    zoo = replace(TOY, architectures=(arch,))
+
+    def loss(near: float, size: float) -> float:
+        config = replace(TINY, noise=0.0, near=near, size=size, near_share=1.0)
+        return float(field_loss(model, lessons, zoo, config, torch.Generator().manual_seed(0)).detach())
+
+    with torch.no_grad():
+        weights = shape_as(arch, model(places_of(arch, 42, 8)), 42, 8)
+    norms = sum(float(value.norm()) for value in weights.values())
+    assert loss(0.0, 2.0) - loss(0.0, 0.0) == pytest.approx(2 * norms, rel=1e-2)
+    expected = 3 * float(weight_error(weights, lessons.example))
+    assert loss(3.0, 0.0) - loss(0.0, 0.0) == pytest.approx(expected, rel=1e-2)
+
+
+def test_nothing_that_is_held_out_is_trained_on() -> None:
+    rng = torch.Generator().manual_seed(0)
+    zoo = replace(TOY, architectures=load_track("narrow").splits.train)
+    drawn = [draw_architecture(zoo, Method.config, rng) for _ in range(400)]
+    trained = [arch for arch in drawn if arch in zoo.architectures]
+    assert 150 < len(trained) < 250
+    assert not any(is_held_out(arch, zoo.architectures) for arch in drawn)
+    assert {len(arch) for arch in drawn} == {4} and min(map(min, drawn)) == 8 and max(map(max, drawn)) == 64
+
+
+def test_networks_begin_at_the_size_of_those_that_learn() -> None:
+    field = Field(Method.config, 10)
+    begin(field, 42, 8, 4)
+    for arch in ((64, 64, 64, 64), (24, 40, 24, 40)):
+        with torch.no_grad():
+            weights = shape_as(arch, field(places_of(arch, 42, 8)), 42, 8)
+        for key, value in weights.items():
+            size = (2 / value.shape[1]) ** 0.5 if key.endswith("weight") else 0.1
+            assert 0.5 * size < float(value.std()) < 1.5 * size and abs(float(value.mean())) < 0.5 * size
+
+
+def test_learns_what_the_example_does(tmp_path: Path) -> None:
+    config = replace(TINY, hidden=64, frequencies=6, steps=800, states=64, peak_lr=3e-4, noise=0.0, ema=0.9)
+    method = fit(tmp_path / "fit", config)
+    lessons = prepare(TOY, torch.Generator().manual_seed(0), CPU)
+    taught = lessons.actions[: len(TOY.states)]
+    of_the_best_constant = float((taught - taught.mean(dim=0)).norm())
+    for arch in (TOY.architectures[0], (24, 40, 40, 24)):
+        (sample,) = method.generate(arch, 1)
+        assert float((act(sample, TOY.states) - taught).norm()) < 0.9 * of_the_best_constant
+
+
+def test_without_noise_all_samples_are_one(fitted: Method) -> None:
+    still = Method(fitted.model, replace(fitted.manifest, config=replace(TINY, noise=0.0)), 10)
+    first, second = still.generate((24, 48, 16, 32), 2)
+    assert same(first, second)
+
+
+def test_asking_for_fewer_gives_the_first(fitted: Method) -> None:
+    arch = TOY.architectures[0]
+    many = fitted.generate(arch, 5, seed=4)
+    assert all(map(same, fitted.generate(arch, 2, seed=4), many))
+    assert distance(fitted.generate(arch, 1, seed=5)[0], many[0]) > 0
+    assert fitted.generate(arch, 0) == []
+
+
+def test_an_interrupted_run_ends_bit_identical(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_optimisation, "CHECKPOINT_EVERY", 5)
+    straight, broken = tmp_path / "straight", tmp_path / "broken"
+    fit(straight)
+    with monkeypatch.context() as patched:
+        interrupt_at(patched, 12)
+        with pytest.raises(KeyboardInterrupt):
+            fit(broken)
+    fit(broken)
+    assert same(load_file(straight / "neumeta.safetensors"), load_file(broken / "neumeta.safetensors"))
+
+
+def test_a_saved_model_generates_the_same(fitted: Method, tmp_path: Path) -> None:
+    fitted.save(tmp_path)
+    loaded = Method.load(tmp_path, TOY)
+    assert loaded.manifest == fitted.manifest
+    assert all(map(same, loaded.generate((24, 48, 16, 32), 3), fitted.generate((24, 48, 16, 32), 3)))
+
+
+def test_load_says_what_does_not_fit(fitted: Method, tmp_path: Path) -> None:
+    other: Any = replace(TOY, task=PUSH_CUBE)
+    check_that_load_names_misfits(
+        fitted, tmp_path, TOY, other, "trained for task 'PickCube-v1', expected 'PushCube-v1'"
+    )
