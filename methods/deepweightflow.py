@@ -32,7 +32,7 @@ from nnbench.methods.d2nwg.vectors import devectorise, vector_size, vectorise
 from nnbench.tasks.policies.architectures import MAX_WIDTH, Architecture, architecture_name
 from nnbench.tasks.policies.mlp import Weights
 from nnbench.tasks.policies.rebasin import align, permute
-from nnbench.tasks.policies.resizing import resize
+from nnbench.tasks.policies.resizing import largest_network, resize
 from nnbench.tasks.policies.training_set import TrainingSet
 
 
@@ -69,7 +69,7 @@ class Flow(nn.Module):
 
     def __init__(self, config: Config, hidden_layers: int) -> None:
         super().__init__()
-        components, hidden = config.components, config.hidden
+        self.hidden_layers, components, hidden = hidden_layers, config.components, config.hidden
         assert components is not None
         self.time, self.widths = (_embedding(inputs, config.embedding) for inputs in (1, hidden_layers))
         last = nn.Linear(hidden, components)
@@ -133,8 +133,8 @@ class Method(Generator):
     config: ClassVar[Config] = Config()
     rehearsal: ClassVar[Config] = replace(Config(), hidden=32, times=4, batch=8, steps=20, warmup=5, ema=0.9)
 
-    def __init__(self, model: Writer, manifest: Manifest[Config], hidden_layers: int) -> None:
-        self.model, self.manifest, self._hidden_layers = model.eval(), manifest, hidden_layers
+    def __init__(self, model: Writer, manifest: Manifest[Config]) -> None:
+        self.model, self.manifest = model.eval(), manifest
 
     @classmethod
     def fit(cls, training: TrainingSet, *, seed: int, directory: Path, config: Config | None = None) -> Self:
@@ -150,13 +150,13 @@ class Method(Generator):
         flow = seeded(lambda: Flow(config, layers), seed).to(device)
 
         def score(averaged: Flow) -> dict[str, float]:
-            return validate(training, cls(Writer(averaged, corpus.mean, corpus.basis), facts, layers).generate)
+            return validate(training, cls(Writer(averaged, corpus.mean, corpus.basis), facts).generate)
 
         loss_of = partial(flow_loss, flow, corpus, config)
         trained = optimise(run, flow, loss_of, config, score if can_validate(training) else None)
         model = Writer(trained.model, corpus.mean, corpus.basis)
         round_as_saved(model)
-        return cls(model, facts.after(trained), layers)
+        return cls(model, facts.after(trained))
 
     def generate(self, arch: Architecture, n: int, *, seed: int = 0) -> list[Weights]:
         """n policies of the zoo's depth and any widths up to 64, float32 on the CPU.
@@ -164,10 +164,10 @@ class Method(Generator):
         Policy i comes from noise of its own: asking for fewer gives the first of them, up to rounding. Raises
         InputError for another depth or a wider layer.
         """
-        if len(arch) != self._hidden_layers or max(arch) > MAX_WIDTH:
+        layers = self.model.flow.hidden_layers
+        if len(arch) != layers or max(arch) > MAX_WIDTH:
             raise InputError(
-                f"{self.name}: {architecture_name(arch)}: expected {self._hidden_layers} hidden layers, none wider "
-                f"than {MAX_WIDTH}"
+                f"{self.name}: {architecture_name(arch)}: expected {layers} hidden layers, none wider than {MAX_WIDTH}"
             )
         facts, config, device = self.manifest, self.manifest.config, self.model.mean.device
         written: list[Weights] = []
@@ -197,10 +197,11 @@ class Method(Generator):
         layers = len(training.architectures[0])
 
         def build(facts: Manifest[Config]) -> Writer:
-            flow, size = Flow(facts.config, layers), vector_size(layers, facts.observation_dim, facts.action_dim)
-            return Writer(flow, torch.zeros(size), torch.zeros(facts.config.components or 0, size))
+            components, size = facts.config.components, vector_size(layers, facts.observation_dim, facts.action_dim)
+            assert components is not None
+            return Writer(Flow(facts.config, layers), torch.zeros(size), torch.zeros(components, size))
 
-        return cls(*load_model(cls.name, directory, training, lambda raw: Config(**raw), build), layers)
+        return cls(*load_model(cls.name, directory, training, lambda raw: Config(**raw), build))
 
 
 def build_corpus(training: TrainingSet, config: Config) -> Corpus:
@@ -221,9 +222,8 @@ def build_corpus(training: TrainingSet, config: Config) -> Corpus:
 
 
 def choose_reference(training: TrainingSet) -> Weights:
-    """The first network of the largest training architecture, its neurons in the order in which they matter."""
-    largest = max((arch for arch in training.architectures if training.networks(arch)), key=sum)
-    network = next(iter(training.networks(largest).values()))
+    """A network of the largest training architecture, its neurons in the order in which they matter."""
+    network = largest_network(training)
     return permute(network, [passes.argsort(descending=True, stable=True).numpy() for passes in passed_on(network)])
 
 

@@ -31,6 +31,7 @@ from nnbench.methods.latent_ghn import JITTERS, is_held_out
 from nnbench.tasks.policies.architectures import MAX_WIDTH, Architecture, architecture_name, parameter_shapes
 from nnbench.tasks.policies.mlp import Weights, act, architecture_of, forward
 from nnbench.tasks.policies.rebasin import permute
+from nnbench.tasks.policies.resizing import largest_network
 from nnbench.tasks.policies.training_set import TrainingSet
 
 _SIZES = 3
@@ -168,8 +169,8 @@ class Method(Generator):
     config: ClassVar[Config] = Config()
     rehearsal: ClassVar[Config] = replace(Config(), frequencies=4, hidden=16, layers=2, states=32, steps=20, warmup=5)
 
-    def __init__(self, model: Field, manifest: Manifest[Config], parameters: int) -> None:
-        self.model, self.manifest, self._parameters = model.eval(), manifest, parameters
+    def __init__(self, model: Field, manifest: Manifest[Config]) -> None:
+        self.model, self.manifest = model.eval(), manifest
 
     @classmethod
     def fit(cls, training: TrainingSet, *, seed: int, directory: Path, config: Config | None = None) -> Self:
@@ -185,12 +186,12 @@ class Method(Generator):
         begin(model, training.task.observation_dim, training.task.action_dim, parameters // 2 - 1)
 
         def score(averaged: Field) -> dict[str, float]:
-            return validate(training, cls(averaged, facts, parameters).generate)
+            return validate(training, cls(averaged, facts).generate)
 
         loss_of = partial(field_loss, model, lessons, training, config)
         trained = optimise(run, model, loss_of, config, score if can_validate(training) else None)
         round_as_saved(trained.model)
-        return cls(trained.model, facts.after(trained), parameters)
+        return cls(trained.model, facts.after(trained))
 
     def generate(self, arch: Architecture, n: int, *, seed: int = 0) -> list[Weights]:
         """n policies of the zoo's depth and any widths up to M, float32 on the CPU.
@@ -198,21 +199,19 @@ class Method(Generator):
         Policy i has noise of its own: asking for fewer gives the first of them. Raises InputError for another depth or
         a wider layer.
         """
-        facts, device = self.manifest, next(self.model.parameters()).device
-        layers = self._parameters // 2 - 1
+        facts, layers = self.manifest, len(self.model) // 2 - 1
         if len(arch) != layers or max(arch) > MAX_WIDTH:
             raise InputError(
                 f"{self.name}: {architecture_name(arch)}: expected {layers} hidden layers, none wider than {MAX_WIDTH}"
             )
-        places = places_of(arch, facts.observation_dim, facts.action_dim)
         written = []
         for index in range(n):
             state = np.random.SeedSequence((seed, index, *arch)).generate_state(1, np.uint64)
-            blurred = blur(places, facts.config.noise, torch.Generator().manual_seed(int(state[0])))
+            rng = torch.Generator().manual_seed(int(state[0]))
             with torch.no_grad():
-                values = self.model([place.to(device) for place in blurred])
-            written.append(shape_as(arch, values, facts.observation_dim, facts.action_dim))
-        return [{key: value.cpu() for key, value in weights.items()} for weights in written]
+                weights = write(self.model, arch, facts.observation_dim, facts.action_dim, facts.config.noise, rng)
+            written.append({key: value.cpu() for key, value in weights.items()})
+        return written
 
     def save(self, directory: Path) -> None:
         """Write `model.safetensors` (float16) and `config.json` into an existing directory."""
@@ -226,7 +225,7 @@ class Method(Generator):
         def build(facts: Manifest[Config]) -> Field:
             return Field(facts.config, parameters)
 
-        return cls(*load_model(cls.name, directory, training, lambda raw: Config(**raw), build), parameters)
+        return cls(*load_model(cls.name, directory, training, lambda raw: Config(**raw), build))
 
 
 def shape_as(arch: Architecture, values: list[Tensor], observation_dim: int, action_dim: int) -> Weights:
@@ -236,10 +235,9 @@ def shape_as(arch: Architecture, values: list[Tensor], observation_dim: int, act
 
 
 def prepare(training: TrainingSet, rng: torch.Generator, device: torch.device) -> Lessons:
-    """The first policy of the largest training architecture, smoothed, and what it does in the zoo's states and in some
-    around them."""
-    largest = max((arch for arch in training.architectures if training.networks(arch)), key=sum)
-    example = smooth(next(iter(training.networks(largest).values())))
+    """A policy of the largest training architecture, smoothed, and what it does in the zoo's states and in some around
+    them."""
+    example = smooth(largest_network(training))
     own = training.states
     states = torch.cat([own + jitter * torch.randn(own.shape, generator=rng) for jitter in JITTERS])
     actions = act(example, states)
@@ -293,14 +291,13 @@ def draw_architecture(training: TrainingSet, config: Config, rng: torch.Generato
             return drawn
 
 
-def write(model: Field, arch: Architecture, lessons: Lessons, config: Config, rng: torch.Generator) -> Weights:
-    """A network at blurred places."""
-    device, example = lessons.states.device, lessons.example
-    observation_dim, action_dim = example["0.weight"].shape[1], len([*example.values()][-1])
-    places = blur(places_of(arch, observation_dim, action_dim), config.noise, rng)
-    with torch.autocast(device.type, torch.bfloat16, enabled=computes_bfloat16(device)):
-        values = model([place.to(device) for place in places])
-    return shape_as(arch, values, observation_dim, action_dim)
+def write(
+    model: Field, arch: Architecture, observation_dim: int, action_dim: int, noise: float, rng: torch.Generator
+) -> Weights:
+    """A network at blurred places, where the model is."""
+    device = next(model.parameters()).device
+    places = blur(places_of(arch, observation_dim, action_dim), noise, rng)
+    return shape_as(arch, model([place.to(device) for place in places]), observation_dim, action_dim)
 
 
 def field_loss(model: Field, lessons: Lessons, training: TrainingSet, config: Config, rng: torch.Generator) -> Tensor:
@@ -308,8 +305,10 @@ def field_loss(model: Field, lessons: Lessons, training: TrainingSet, config: Co
     widths; and the norms of its parameters."""
     near = bool(torch.rand((), generator=rng) < config.near_share)
     arch = architecture_of(lessons.example) if near else draw_architecture(training, config, rng)
-    weights = write(model, arch, lessons, config, rng)
-    picks = torch.randint(len(lessons.states), (config.states,), generator=rng).to(lessons.states.device)
+    task, device = training.task, lessons.states.device
+    with torch.autocast(device.type, torch.bfloat16, enabled=computes_bfloat16(device)):
+        weights = write(model, arch, task.observation_dim, task.action_dim, config.noise, rng)
+    picks = torch.randint(len(lessons.states), (config.states,), generator=rng).to(device)
     parameters = [*weights.values()]
     actions = forward(parameters[::2], parameters[1::2], lessons.states[picks]).clamp(-1, 1)
     loss = (actions - lessons.actions[picks]).square().mean()

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from nnbench.methods import _optimisation
 from nnbench.tasks.policies.architectures import Architecture
@@ -96,3 +97,18 @@ def interrupt_at(monkeypatch: pytest.MonkeyPatch, step: int, schedule: Any = Non
         return learning_rate(now, of)
 
     monkeypatch.setattr(_optimisation, "learning_rate", interrupting)
+
+
+def check_that_a_killed_run_ends_the_same(
+    fit: Callable[[Path], Any], state: str, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A training that is killed in its twelfth step and run again ends in the same state, bit for bit."""
+    monkeypatch.setattr(_optimisation, "CHECKPOINT_EVERY", 5)
+    straight, broken = directory / "straight", directory / "broken"
+    fit(straight)
+    with monkeypatch.context() as patched:
+        interrupt_at(patched, 12)
+        with pytest.raises(KeyboardInterrupt):
+            fit(broken)
+    fit(broken)
+    assert same(load_file(straight / state), load_file(broken / state))

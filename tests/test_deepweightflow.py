@@ -6,12 +6,10 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import check_that_load_names_misfits, distance, interrupt_at, same
-from safetensors.torch import load_file
+from helpers import check_that_a_killed_run_ends_the_same, check_that_load_names_misfits, distance, same
 from torch import Tensor
 
 from nnbench.harness.conformance import toy_training_set
-from nnbench.methods import _optimisation
 from nnbench.methods._importance import passed_on
 from nnbench.methods.d2nwg.vectors import devectorise
 from nnbench.methods.deepweightflow import (
@@ -170,17 +168,8 @@ def test_asking_for_fewer_gives_the_first(fitted: Method) -> None:
     assert fitted.generate(arch, 0) == []
 
 
-def test_an_interrupted_run_ends_bit_identical(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_optimisation, "CHECKPOINT_EVERY", 5)
-    straight, broken = tmp_path / "straight", tmp_path / "broken"
-    fit(straight)
-    with monkeypatch.context() as patched:
-        interrupt_at(patched, 12)
-        with pytest.raises(KeyboardInterrupt):
-            fit(broken)
-    fit(broken)
-    name = "deepweightflow.safetensors"
-    assert same(load_file(straight / name), load_file(broken / name))
+def test_a_killed_run_ends_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_that_a_killed_run_ends_the_same(fit, "deepweightflow.safetensors", tmp_path, monkeypatch)
 
 
 def test_a_saved_model_generates_the_same(fitted: Method, tmp_path: Path) -> None:

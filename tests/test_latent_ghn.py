@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import check_that_load_names_misfits, distance, interrupt_at, same
-from safetensors.torch import load_file
+from helpers import check_that_a_killed_run_ends_the_same, check_that_load_names_misfits, distance, same
 
 from nnbench.harness.conformance import toy_training_set
-from nnbench.methods import _optimisation, latent_ghn
+from nnbench.methods import latent_ghn
 from nnbench.methods.latent_ghn import (
     Config,
     Hypernetwork,
@@ -164,17 +163,8 @@ def test_chooses_architectures_of_the_zoos_widths(fitted: Method) -> None:
     assert all(same(one, other) for (_, one), (_, other) in zip(fitted.generate_joint(40, seed=1), pairs, strict=True))
 
 
-def test_an_interrupted_run_ends_bit_identical(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_optimisation, "CHECKPOINT_EVERY", 5)
-    straight, broken = tmp_path / "straight", tmp_path / "broken"
-    fit(straight)
-    with monkeypatch.context() as patched:
-        interrupt_at(patched, 12)
-        with pytest.raises(KeyboardInterrupt):
-            fit(broken)
-    fit(broken)
-    name = "latent_ghn.safetensors"
-    assert same(load_file(straight / name), load_file(broken / name))
+def test_a_killed_run_ends_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_that_a_killed_run_ends_the_same(fit, "latent_ghn.safetensors", tmp_path, monkeypatch)
 
 
 def test_a_saved_model_generates_the_same(fitted: Method, tmp_path: Path) -> None:

@@ -8,11 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import check_that_load_names_misfits, distance, interrupt_at, same
-from safetensors.torch import load_file
+from helpers import check_that_a_killed_run_ends_the_same, check_that_load_names_misfits, distance, same
 
 from nnbench.harness.conformance import toy_training_set
-from nnbench.methods import _optimisation
 from nnbench.methods.latent_ghn import is_held_out
 from nnbench.methods.neumeta import (
     Config,
@@ -189,7 +187,7 @@ def test_learns_what_the_example_does(tmp_path: Path) -> None:
 
 
 def test_without_noise_all_samples_are_one(fitted: Method) -> None:
-    still = Method(fitted.model, replace(fitted.manifest, config=replace(TINY, noise=0.0)), 10)
+    still = Method(fitted.model, replace(fitted.manifest, config=replace(TINY, noise=0.0)))
     first, second = still.generate((24, 48, 16, 32), 2)
     assert same(first, second)
 
@@ -202,16 +200,8 @@ def test_asking_for_fewer_gives_the_first(fitted: Method) -> None:
     assert fitted.generate(arch, 0) == []
 
 
-def test_an_interrupted_run_ends_bit_identical(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_optimisation, "CHECKPOINT_EVERY", 5)
-    straight, broken = tmp_path / "straight", tmp_path / "broken"
-    fit(straight)
-    with monkeypatch.context() as patched:
-        interrupt_at(patched, 12)
-        with pytest.raises(KeyboardInterrupt):
-            fit(broken)
-    fit(broken)
-    assert same(load_file(straight / "neumeta.safetensors"), load_file(broken / "neumeta.safetensors"))
+def test_a_killed_run_ends_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_that_a_killed_run_ends_the_same(fit, "neumeta.safetensors", tmp_path, monkeypatch)
 
 
 def test_a_saved_model_generates_the_same(fitted: Method, tmp_path: Path) -> None:

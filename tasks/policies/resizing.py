@@ -20,6 +20,12 @@ def nearest_networks(arch: Architecture, training: TrainingSet) -> dict[tuple[Ar
     }
 
 
+def largest_network(training: TrainingSet) -> Weights:
+    """The first network of the training architecture with the most neurons."""
+    largest = max((arch for arch in training.architectures if training.networks(arch)), key=sum)
+    return next(iter(training.networks(largest).values()))
+
+
 def nearest_architectures(arch: Architecture, training: TrainingSet) -> list[Architecture]:
     """The training architectures that have networks and are the fewest doublings of a width away from `arch`.
 

@@ -46,8 +46,8 @@ def draw_methods(name: str, results: Results, methods: Sequence[str] = ()) -> Dr
     `methods` are those to show; `all` shows every one. Without any the paper's are shown, the source, and the best of
     the others. Raises FigureError where something is missing.
     """
-    draw = {"overview": draw_overview, "novelty": draw_novelty, "cost": draw_cost, "distance": draw_distance}
-    return draw[name](results, choose_methods(results, methods))
+    drawn = {"overview": draw_overview, "novelty": draw_novelty, "cost": draw_cost, "distance": draw_distance}
+    return drawn[name](results, choose_methods(results, methods))
 
 
 def draw(name: str, results: Results, task: str, archs: Sequence[Architecture] = (), method: str = SUBJECT) -> Drawing:
