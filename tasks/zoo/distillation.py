@@ -62,8 +62,9 @@ def distil(
             else:
                 ensemble = _dagger(simulator, expert, part[0], directory / f"dagger-{part[0]}", config)
             save_tensors(path, ensemble.state_dict())
-            shutil.rmtree(directory / f"dagger-{part[0]}", ignore_errors=True)  # its buffer is large
-            _state_file(directory, part).unlink(missing_ok=True)
+        # Also where a kill came between: a buffer is large.
+        shutil.rmtree(directory / f"dagger-{part[0]}", ignore_errors=True)
+        _state_file(directory, part).unlink(missing_ok=True)
         members.append(load_tensors(path, _REMEDY))
     whole = GHNEnsemble(seeds, simulator.task.observation_dim, simulator.task.action_dim, config.ghn)
     whole.load_state_dict({key: torch.cat([member[key] for member in members]) for key in members[0]})
