@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from nnbench.harness.evaluation import evaluate, rescore
+from nnbench.harness.evaluation import rescore, simulate
 from nnbench.harness.novelty import Novelty
 from nnbench.protocol import Protocol, Unit
 from nnbench.store.store import Store
@@ -80,7 +80,7 @@ def recorded(simulator: Simulator, zoo: Zoo) -> dict[Any, tuple[float, bool, boo
 
 def test_the_race_ends_as_the_full_evaluation_does(recorded: Any, zoo: Zoo, tmp_path: Path) -> None:
     mixed, replay = Mixed(zoo), Replay(recorded)
-    evaluate(UNIT, mixed, Novelty(zoo), replay, Store(tmp_path))  # type: ignore[arg-type]
+    simulate(UNIT, mixed, replay, Store(tmp_path)).write(Novelty(zoo), Store(tmp_path))  # type: ignore[arg-type]
     rows = Store(tmp_path).rows().to_pylist()
 
     seeds = np.array(PROTOCOL.selection_seeds)
@@ -102,8 +102,8 @@ def test_the_race_ends_as_the_full_evaluation_does(recorded: Any, zoo: Zoo, tmp_
 
 def test_the_full_evaluation_chooses_the_same(recorded: Any, zoo: Zoo, tmp_path: Path) -> None:
     raced, full, replay = Store(tmp_path / "raced"), Store(tmp_path / "full"), Replay(recorded)
-    evaluate(UNIT, Mixed(zoo), Novelty(zoo), Replay(recorded), raced)  # type: ignore[arg-type]
-    evaluate(UNIT, Mixed(zoo), Novelty(zoo), replay, full, full=True)  # type: ignore[arg-type]
+    simulate(UNIT, Mixed(zoo), Replay(recorded), raced).write(Novelty(zoo), raced)  # type: ignore[arg-type]
+    simulate(UNIT, Mixed(zoo), replay, full, full=True).write(Novelty(zoo), full)  # type: ignore[arg-type]
     chosen = [rows.filter(rows["selected"]) for rows in (raced.rows(), full.rows())]
     assert chosen[0].equals(chosen[1])
     distinct = len(set(chosen[1]["weights_sha256"].to_pylist()))
@@ -112,7 +112,7 @@ def test_the_full_evaluation_chooses_the_same(recorded: Any, zoo: Zoo, tmp_path:
 
 def test_rescoring_changes_only_the_novelty(recorded: Any, zoo: Zoo, tmp_path: Path) -> None:
     store = Store(tmp_path)
-    evaluate(UNIT, Mixed(zoo), Novelty(zoo), Replay(recorded), store)  # type: ignore[arg-type]
+    simulate(UNIT, Mixed(zoo), Replay(recorded), store).write(Novelty(zoo), store)  # type: ignore[arg-type]
     rows, policies = store.rows(), store.policies()
 
     class Elsewhere:
@@ -132,18 +132,18 @@ def test_rescoring_changes_only_the_novelty(recorded: Any, zoo: Zoo, tmp_path: P
 def test_a_killed_unit_goes_on_and_ends_the_same(recorded: Any, zoo: Zoo, tmp_path: Path) -> None:
     whole, killed = Store(tmp_path / "whole"), Store(tmp_path / "killed")
     undisturbed, first, second = Replay(recorded), Replay(recorded, fail_after=40), Replay(recorded)
-    evaluate(UNIT, Mixed(zoo), Novelty(zoo), undisturbed, whole)  # type: ignore[arg-type]
+    simulate(UNIT, Mixed(zoo), undisturbed, whole).write(Novelty(zoo), whole)  # type: ignore[arg-type]
     with pytest.raises(KeyboardInterrupt):
-        evaluate(UNIT, Mixed(zoo), Novelty(zoo), first, killed)  # type: ignore[arg-type]
+        simulate(UNIT, Mixed(zoo), first, killed).write(Novelty(zoo), killed)  # type: ignore[arg-type]
     assert not killed.finished(UNIT) and killed.rows().num_rows == 0
-    evaluate(UNIT, Mixed(zoo), Novelty(zoo), second, killed)  # type: ignore[arg-type]
+    simulate(UNIT, Mixed(zoo), second, killed).write(Novelty(zoo), killed)  # type: ignore[arg-type]
     assert killed.finished(UNIT)
     assert killed.rows().equals(whole.rows())
     assert first.episodes + second.episodes == undisturbed.episodes
 
 
 def test_a_unit_runs_in_the_real_simulator(simulator: Simulator, zoo: Zoo, tmp_path: Path) -> None:
-    line = evaluate(UNIT, Mixed(zoo), Novelty(zoo), simulator, Store(tmp_path))  # type: ignore[arg-type]
+    line = simulate(UNIT, Mixed(zoo), simulator, Store(tmp_path)).write(Novelty(zoo), Store(tmp_path))  # type: ignore[arg-type]
     assert str(line).startswith("mixed 16-16-16-32: ") and Store(tmp_path).finished(UNIT)
     chosen = {row["sample"]: row for row in Store(tmp_path).rows().to_pylist() if row["selected"]}
     assert set(chosen) <= {2, 3, 4, 7}  # a hypernetwork's policy beats one that stands still
@@ -166,7 +166,8 @@ def test_a_method_may_choose_the_architectures(simulator: Simulator, zoo: Zoo, t
 
     protocol = Protocol(samples=3, top=2, selection_episodes=2, screening_episodes=1, test_episodes=2)
     unit = replace(UNIT, arch=None, protocol=protocol)
-    assert str(evaluate(unit, Choosing(), Novelty(zoo), simulator, Store(tmp_path))).startswith("mixed joint: ")
+    outcome = simulate(unit, Choosing(), simulator, Store(tmp_path)).write(Novelty(zoo), Store(tmp_path))
+    assert str(outcome).startswith("mixed joint: ")
     described = Store(tmp_path).policies().to_pylist()
     assert [row["arch"] for row in described] == ["16-16-16-32", "64-32-16-64", "16-16-16-32"]
     assert [row["partition"] for row in described] == ["unseen", "train", "unseen"]

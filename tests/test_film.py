@@ -12,7 +12,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from nnbench.commands import experts, films
-from nnbench.harness.evaluation import evaluate
+from nnbench.harness.evaluation import simulate
 from nnbench.harness.novelty import Novelty
 from nnbench.presentation import film
 from nnbench.presentation.film import PICTURE, Film, FilmError, Subject, Take
@@ -65,7 +65,7 @@ class Painter:
 @pytest.fixture(scope="module")
 def store(simulator: Simulator, zoo: Zoo, tmp_path_factory: pytest.TempPathFactory) -> Store:
     store = Store(tmp_path_factory.mktemp("results"))
-    evaluate(UNIT, Mixed(zoo), Novelty(zoo), simulator, store)
+    simulate(UNIT, Mixed(zoo), simulator, store).write(Novelty(zoo), store)
     return store
 
 

@@ -6,7 +6,7 @@ import torch
 
 from nnbench.tasks.policies.architectures import load_splits
 from nnbench.tasks.policies.mlp import PolicyActor, Weights, flatten_weights, random_policy
-from nnbench.tasks.policies.rebasin import align, match, permute
+from nnbench.tasks.policies.rebasin import Neurons, align, match, permute
 
 SPLITS = load_splits()
 
@@ -65,6 +65,24 @@ def test_no_exchange_of_two_neurons_brings_unrelated_networks_nearer(seed: int) 
             exchanged = [order.copy() for order in found]
             exchanged[layer][[i, j]] = exchanged[layer][[j, i]]
             assert (flatten_weights(permute(weights, exchanged)).double() - theirs).norm() >= nearest - 1e-9
+
+
+@pytest.mark.parametrize("arch", [(16, 32, 16, 32), (3, 2), (5,)])
+def test_no_order_of_the_neurons_is_nearer_than_the_bound(arch: tuple[int, ...]) -> None:
+    reference = network(arch, 0)
+    for scale in (0.0, 0.1, 1.0):
+        noise = network(arch, 7)
+        other, _ = scrambled({key: value + scale * noise[key] for key, value in reference.items()}, 3)
+        bound = Neurons.of(other).bound(Neurons.of(reference))
+        if len(arch) < 3:  # every order there is
+            orders = itertools.product(*(itertools.permutations(range(width)) for width in arch))
+            candidates = [permute(other, [np.array(order) for order in orders_of]) for orders_of in orders]
+        else:
+            candidates = [align(other, reference)]
+        nearest = min(float((flatten_weights(one) - flatten_weights(reference)).norm()) for one in candidates)
+        assert bound <= nearest * (1 + 1e-6)
+        assert bound >= (1 - 1e-6) * nearest or len(arch) > 1  # one hidden layer hides nothing
+        assert bound >= 0.5 * nearest
 
 
 def test_misfits_are_refused() -> None:

@@ -14,6 +14,14 @@ from nnbench.store.store import Store
 from nnbench.tasks.zoo.zoo import Zoo
 
 PROTOCOL = Protocol(samples=2, top=1, selection_episodes=2, screening_episodes=1, test_episodes=1)
+GOOD = Unit(
+    protocol=PROTOCOL,
+    task="PickCube-v1",
+    method="nearest",
+    method_sha256="0" * 64,
+    generator_seed=0,
+    arch=(16, 16, 16, 32),
+)
 
 
 @pytest.mark.slow
@@ -28,15 +36,7 @@ def test_every_unit_has_an_outcome(zoo: Zoo, tmp_path: Path) -> None:
     sources = {"nearest": MethodSource.of("nearest"), "empty": MethodSource.of(Empty)}
     trained = {name: Trained("0" * 64, tmp_path) for name in sources}
     store = Store(tmp_path / "runs")
-    good = Unit(
-        protocol=PROTOCOL,
-        task="PickCube-v1",
-        method="nearest",
-        method_sha256="0" * 64,
-        generator_seed=0,
-        arch=(16, 16, 16, 32),
-    )
-    units = [good, replace(good, method="empty"), good]
+    units = [GOOD, replace(GOOD, method="empty"), GOOD]
     done, failed, again = run_units(units, sources, trained, zoo, store, workers=1)
 
     assert [outcome.unit for outcome in (done, failed, again)] == units
@@ -46,7 +46,7 @@ def test_every_unit_has_an_outcome(zoo: Zoo, tmp_path: Path) -> None:
     assert str(done).startswith(f"nearest 16-16-16-32: {done.counts['episodes']} of 4 selection episodes simulated (")
     assert failed.error is not None and failed.counts is None and failed.seconds is None and not failed.elsewhere
     assert str(failed) == str(failed.error) and "returned 0 networks" in str(failed)
-    assert again.elsewhere and str(again) == f"{good.key}: finished meanwhile by another process"
+    assert again.elsewhere and str(again) == f"{GOOD.key}: finished meanwhile by another process"
 
     (manifest,) = store.manifests()
     facts = manifest["facts"]
@@ -54,6 +54,21 @@ def test_every_unit_has_an_outcome(zoo: Zoo, tmp_path: Path) -> None:
         *("name", "role", "variant_of", "reads", "reference", "seen_only", "writes", "trains_each", "version")
     }
     assert manifest["info"]["race"] == done.counts and manifest["info"]["wall_s"] == done.seconds
+
+
+@pytest.mark.slow
+def test_units_measured_together_have_the_rows_of_each_alone(zoo: Zoo, tmp_path: Path) -> None:
+    units = [GOOD, replace(GOOD, arch=(64, 64, 64, 32)), replace(GOOD, generator_seed=1)]
+    sources, trained = {"nearest": MethodSource.of("nearest")}, {"nearest": Trained("0" * 64, tmp_path)}
+    together, alone = Store(tmp_path / "together"), Store(tmp_path / "alone")
+    outcomes = list(run_units(units, sources, trained, zoo, together, workers=1))
+    assert [outcome.unit for outcome in outcomes] == units and not any(outcome.elsewhere for outcome in outcomes)
+    for unit in units:
+        (outcome,) = run_units([unit], sources, trained, zoo, alone, workers=1)
+        assert outcome.counts == outcomes[units.index(unit)].counts
+        assert together.unit_rows(unit).equals(alone.unit_rows(unit))
+    assert str(together.policies().to_pylist()) == str(alone.policies().to_pylist())  # NaN is no equal
+    assert together.unfinished() == {}
 
 
 def test_without_units_nothing_is_opened(zoo: Zoo, tmp_path: Path) -> None:

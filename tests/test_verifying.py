@@ -15,7 +15,7 @@ import torch
 from helpers import run_command
 
 import nnbench
-from nnbench.harness.evaluation import evaluate
+from nnbench.harness.evaluation import simulate
 from nnbench.harness.novelty import Novelty
 from nnbench.protocol import Protocol, Unit
 from nnbench.store.archive import read_archive, write_archive
@@ -51,7 +51,7 @@ class Mixed:
 def published(simulator: Simulator, zoo: Zoo, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An archive with one unit of the real simulator."""
     folder = tmp_path_factory.mktemp("published")
-    evaluate(UNIT, Mixed(zoo), Novelty(zoo), simulator, Store(folder / "runs"))
+    simulate(UNIT, Mixed(zoo), simulator, Store(folder / "runs")).write(Novelty(zoo), Store(folder / "runs"))
     Store(folder / "runs").publish(folder, weights=True)
     (archive,) = folder.glob("*.tar.xz")
     return archive

@@ -2,7 +2,7 @@
 
 import time
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -33,40 +33,57 @@ class Generates(typing.Protocol):
     def generate(self, arch: Architecture | None, n: int, *, seed: int = 0) -> list[Weights]: ...
 
 
-def evaluate(
+@dataclass(frozen=True)
+class Simulated:
+    """A unit whose episodes are all run. They wait in the journal until the rows are written."""
+
+    unit: Unit
+    samples: Sequence[Weights]
+    contest: "_Contest"
+    clock: "_Clock"
+    workers: int
+
+    def write(self, novelty: Novelty, store: Store, *, facts: Mapping[str, Any] | None = None) -> Outcome:
+        """Compare the samples with the zoo and store the rows; `facts` of the unit's method go into the manifest.
+
+        Raises StoreError or WriteError where the rows cannot be stored.
+        """
+        unit, race = self.unit, self.contest.race
+        self.clock.start()
+        chosen = race.chosen()
+        policies = policy_rows(unit, self.samples, chosen, novelty)
+        self.clock.stop("novelty")
+
+        info = {"wall_s": self.clock.seconds, "workers": self.workers, "race": race.counts()}
+        rows = episode_rows(unit, self.samples, race, chosen, novelty.splits)
+        store.write(unit, rows, policies, self.samples, info, facts)
+        self.contest.journal.clear()
+        return Outcome(unit=unit, counts=race.counts(), seconds=self.clock.seconds)
+
+
+def simulate(
     unit: Unit,
     method: Generates,
-    novelty: Novelty,
     simulator: Simulator,
     store: Store,
     *,
-    facts: Mapping[str, Any] | None = None,
     full: bool = False,
-) -> Outcome:
-    """Finish one unit, going on from its journal.
+    generated: Callable[[], None] = lambda: None,
+) -> Simulated:
+    """Run the unit's episodes, going on from its journal. `generated` is called between the samples and the episodes.
 
-    `facts` of the unit's method go into the manifest. With `full` no sample leaves the race early. Raises what `method`
-    raises, and StoreError or WriteError where the rows cannot be stored.
+    With `full` no sample leaves the race early. Raises what `method` raises, and StoreError.
     """
     clock = _Clock()
     samples = method.generate(unit.arch, unit.protocol.samples, seed=unit.generator_seed)
     clock.stop("generate")
-    journal = store.journal(unit)
-    contest = _Contest.resume(unit, samples, journal, full=full)
+    generated()
+    contest = _Contest.resume(unit, samples, store.journal(unit), full=full)
     contest.select(simulator)
     clock.stop("selection")
     contest.test(simulator)
     clock.stop("test")
-    chosen = contest.race.chosen()
-    policies = policy_rows(unit, samples, chosen, novelty)
-    clock.stop("novelty")
-
-    counts = contest.race.counts()
-    info = {"wall_s": clock.seconds, "workers": simulator.workers, "race": counts}
-    rows = episode_rows(unit, samples, contest.race, chosen, novelty.splits)
-    store.write(unit, rows, policies, samples, info, facts)
-    journal.clear()
-    return Outcome(unit=unit, counts=counts, seconds=clock.seconds)
+    return Simulated(unit, samples, contest, clock, simulator.workers)
 
 
 def rescore(unit: Unit, novelty: Novelty, store: Store) -> None:
@@ -89,6 +106,9 @@ class _Clock:
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
+        self.start()
+
+    def start(self) -> None:
         self._began = time.perf_counter()
 
     def stop(self, stage: str) -> None:

@@ -31,7 +31,7 @@ from nnbench.tasks.policies.mlp import (
     nearest_neighbours,
     weights_sha256,
 )
-from nnbench.tasks.policies.rebasin import align
+from nnbench.tasks.policies.rebasin import Neurons, align
 from nnbench.tasks.policies.silent import without_silent
 from nnbench.tasks.policies.training_set import TrainingSet
 from nnbench.tasks.zoo.zoo import Zoo
@@ -44,6 +44,8 @@ _MUTUAL = 32
 """Of the samples of an architecture, the first so many are compared with one another: as many as a zoo has policies."""
 _ACTIONS_AT_ONCE = 16
 """The actions of this many training policies are compared at once, few enough for a processor's cache."""
+_ROUNDING = 1e-6
+"""Distances are of single precision."""
 
 
 class Neighbour(NamedTuple):
@@ -123,12 +125,19 @@ class Novelty:
             self._spreads[arch] = spread_by_weights(self._zoo.policies(arch))
         return self._spreads[arch]
 
-    def _beside_trained(self, sample: Weights) -> dict[str, Any]:
-        """The sample without silent neurons beside the training policies of the architecture that is left."""
+    def _beside_trained(self, sample: Weights, near: Neighbour) -> dict[str, Any]:
+        """The sample without silent neurons beside the training policies of the architecture that is left.
+
+        `near` is the nearest to the sample of all the zoo's policies of its architecture.
+        """
         bare = without_silent(sample)
         left, ratio = architecture_of(bare), None
         if left in self.splits.train and (trained := self._training.networks(left)):
-            ratio = nearest_by_weights(bare, trained).distance / self._spread(left)
+            if left == architecture_of(sample) and near.seed in trained:  # nothing was silent: it is the nearest here
+                distance = near.distance
+            else:
+                distance = nearest_by_weights(bare, trained).distance
+            ratio = distance / self._spread(left)
         return {"effective_arch": architecture_name(left), "trained_ratio": ratio}
 
     def _beside_the_zoo(self, sample: Weights) -> dict[str, Any]:
@@ -137,7 +146,7 @@ class Novelty:
         near = nearest_by_weights(sample, policies) if policies else Neighbour(NO_SEED, float("nan"))
         similar = self._bank.nearest(sample)
         return {
-            **self._beside_trained(sample),
+            **self._beside_trained(sample, near),
             "ghn_seed": near.seed,
             "ghn_distance": near.distance,
             "ghn_spread": self._spread(arch),
@@ -164,19 +173,19 @@ def nearest_by_weights(sample: Weights, policies: Mapping[int, Weights]) -> Neig
     """
     if not policies:
         raise InputError("no policies to compare with, expected that of at least one hypernetwork")
-    ours, our_norms = flatten_weights(sample), _neuron_norms(sample)
+    ours, our_neurons = flatten_weights(sample), Neurons.of(sample)
     as_they_are, bounds = {}, {}
     for seed in sorted(policies):
         theirs = flatten_weights(policies[seed])
         if len(theirs) != len(ours):
             raise InputError(f"the sample has {len(ours)} parameters, the policy of seed {seed} has {len(theirs)}")
         as_they_are[seed] = float((theirs - ours).norm())
-        bounds[seed] = float((_neuron_norms(policies[seed]) - our_norms).norm())
+        bounds[seed] = Neurons.of(policies[seed]).bound(our_neurons)
     nearest = min(as_they_are, key=as_they_are.__getitem__)
     best = Neighbour(nearest, as_they_are[nearest])
-    # No order of the neurons brings a policy nearer than its bound, so that most policies need no matching.
+    # No order of the neurons brings a policy nearer than its bound: beside a near one, the others need no matching.
     for seed in sorted(bounds, key=bounds.__getitem__):
-        if bounds[seed] > best.distance or best.distance == 0:
+        if bounds[seed] > best.distance * (1 + _ROUNDING) or best.distance == 0:
             break
         distance = float((flatten_weights(align(policies[seed], sample)) - ours).norm())
         best = min(best, Neighbour(seed, distance), key=lambda found: (found.distance, found.seed))
@@ -240,21 +249,6 @@ class ActionBank:
     def _distances(self, actions: Tensor) -> Tensor:
         parts = self.actions.split(_ACTIONS_AT_ONCE)
         return torch.cat([(part - actions).norm(dim=2).mean(dim=1) for part in parts])  # (T,)
-
-
-def _neuron_norms(weights: Weights) -> Tensor:
-    """The norm of each neuron's incoming weights and bias, sorted within each hidden layer.
-
-    Reordering hidden neurons does not change these numbers, and the L2 distance between those of two networks is at
-    most the distance between the networks, whatever the order of their neurons.
-    """
-    layers = len(weights) // 2
-    found = []
-    for layer in range(layers):
-        rows = torch.cat([weights[f"{2 * layer}.weight"], weights[f"{2 * layer}.bias"][:, None]], dim=1)
-        norms = rows.double().norm(dim=1)
-        found.append(norms.sort().values if layer < layers - 1 else norms)
-    return torch.cat(found)
 
 
 def _l2_and_cosine(left: Weights, right: Weights) -> tuple[float, float]:

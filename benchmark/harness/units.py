@@ -1,11 +1,14 @@
 """Evaluates units of one task one after the other, for `nnbench.run` and for a job of a sweep."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict
+from typing import Self
 
 from nnbench.errors import InputError
-from nnbench.harness.evaluation import evaluate
+from nnbench.facts import Facts
+from nnbench.harness.evaluation import Simulated, simulate
 from nnbench.harness.isolation import Isolated
 from nnbench.harness.novelty import Novelty
 from nnbench.harness.outcome import Outcome
@@ -19,6 +22,10 @@ from nnbench.tasks.integrity import DamagedError
 from nnbench.tasks.simulation.workers import Simulator
 from nnbench.tasks.task import Task
 from nnbench.tasks.zoo.zoo import Zoo
+
+
+_LOST = (OSError, StoreError, DamagedError)
+"""Raised where another process finishes a unit and removes the journal that this one reads, and for real faults."""
 
 
 def check_simulated(protocol: Protocol, task: Task) -> None:
@@ -48,24 +55,75 @@ def run_units(
         return
     check_simulated(units[0].protocol, zoo.task)
     names = list(dict.fromkeys(unit.method for unit in units))
-    facts = {name: asdict(sources[name].facts) for name in names}
     with ExitStack() as stack:
         methods = {
             name: stack.enter_context(Isolated(sources[name], trained[name].folder, zoo.opened_from)) for name in names
         }
-        simulator, novelty = stack.enter_context(Simulator(zoo.task, workers)), Novelty(zoo)
+        simulator = stack.enter_context(Simulator(zoo.task, workers))
+        writer = stack.enter_context(_Writer(store, Novelty(zoo), {name: sources[name].facts for name in names}))
         for unit in units:
             if store.finished(unit):
+                yield from writer.finish()
                 yield Outcome(unit=unit, elsewhere=True)
                 continue
             try:
-                method = methods[unit.method]
-                outcome = evaluate(unit, method, novelty, simulator, store, facts=facts[unit.method], full=full)
+                done = simulate(unit, methods[unit.method], simulator, store, full=full, generated=writer.begin)
             except MethodError as error:
-                outcome = Outcome(unit=unit, error=error)
-            except (OSError, StoreError, DamagedError):
-                # Another process that finishes the unit removes its journal, which we may be reading.
-                if not store.finished(unit):
-                    raise
-                outcome = Outcome(unit=unit, elsewhere=True)
-            yield outcome
+                yield from writer.finish()
+                yield Outcome(unit=unit, error=error)
+            except _LOST as error:
+                yield from writer.finish()
+                yield _finished_meanwhile(unit, store, error)
+            else:
+                yield from writer.finish()
+                writer.take(done)
+        yield from writer.finish()
+
+
+def _finished_meanwhile(unit: Unit, store: Store, error: Exception) -> Outcome:
+    """Raises the error where no other process finished the unit."""
+    if not store.finished(unit):
+        raise error
+    return Outcome(unit=unit, elsewhere=True)
+
+
+class _Writer:
+    """Writes the rows of a unit in a thread of its own, while the episodes of the next one are simulated.
+
+    Comparing samples with the zoo keeps one processor busy for seconds in which the simulator's workers would wait. It
+    begins only when the next unit's samples are there: the time to generate them is published.
+    """
+
+    def __init__(self, store: Store, novelty: Novelty, facts: Mapping[str, Facts]) -> None:
+        self._store, self._novelty, self._facts = store, novelty, facts
+        self._thread = ThreadPoolExecutor(1)
+        self._taken: Simulated | None = None
+        self._writing: Future[Outcome] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """What is being written is written to its end; what only waits keeps its journal."""
+        self._thread.shutdown()
+
+    def take(self, done: Simulated) -> None:
+        self._taken = done
+
+    def begin(self) -> None:
+        """Start to write the unit that was taken, if there is one."""
+        if self._taken is not None and self._writing is None:
+            self._writing = self._thread.submit(self._write, self._taken)
+
+    def finish(self) -> Iterator[Outcome]:
+        """The outcome of the unit that was taken, if there is one."""
+        self.begin()
+        if self._writing is not None:
+            writing, self._taken, self._writing = self._writing, None, None
+            yield writing.result()
+
+    def _write(self, done: Simulated) -> Outcome:
+        try:
+            return done.write(self._novelty, self._store, facts=asdict(self._facts[done.unit.method]))
+        except _LOST as error:
+            return _finished_meanwhile(done.unit, self._store, error)

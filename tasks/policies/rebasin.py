@@ -6,10 +6,13 @@ linear assignment problem exactly.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import cdist
 
 from nnbench.errors import InputError
 from nnbench.tasks.policies.mlp import Weights
@@ -75,6 +78,40 @@ def match(weights: Weights, reference: Weights) -> list[np.ndarray]:
 def align(weights: Weights, reference: Weights) -> Weights:
     """`weights`, its neurons in the order that is nearest to `reference`."""
     return permute(weights, match(weights, reference))
+
+
+@dataclass(frozen=True)
+class Neurons:
+    """A network's hidden neurons, to be compared with another's whatever the order of either."""
+
+    layers: tuple[np.ndarray, ...]
+    """Of each hidden layer (width, features): a neuron's incoming weights, bias and outgoing weights. The weights that
+    lead to another hidden layer, whose order is open, are sorted and count half, for they are seen from both ends."""
+    output_bias: np.ndarray
+
+    @classmethod
+    def of(cls, weights: Weights) -> Self:
+        values = [value.double().numpy() for value in weights.values()]
+        hidden, layers = len(values) // 2 - 1, []
+        for layer in range(hidden):
+            incoming, bias, outgoing = values[2 * layer], values[2 * layer + 1], values[2 * layer + 2].T
+            if layer > 0:
+                incoming = np.sqrt(0.5) * np.sort(incoming, axis=1)
+            if layer < hidden - 1:
+                outgoing = np.sqrt(0.5) * np.sort(outgoing, axis=1)
+            layers.append(np.concatenate([incoming, bias[:, None], outgoing], axis=1))
+        return cls(tuple(layers), values[-1])
+
+    def bound(self, other: Self) -> float:
+        """An L2 distance that no order of the neurons brings the two networks below.
+
+        Each layer is matched by itself, and two sets of numbers are nearest to one another when both are sorted.
+        """
+        total = float(((self.output_bias - other.output_bias) ** 2).sum())
+        for ours, theirs in zip(self.layers, other.layers, strict=True):
+            apart = cdist(ours, theirs, "sqeuclidean")
+            total += float(apart[linear_sum_assignment(apart)].sum())
+        return float(np.sqrt(total))
 
 
 def _assign(ours: list[np.ndarray], theirs: list[np.ndarray], permutations: list[np.ndarray], layer: int) -> np.ndarray:
