@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from nnbench.harness.novelty import Novelty
@@ -51,7 +52,8 @@ class Simulated:
         unit, race = self.unit, self.contest.race
         self.clock.start()
         chosen = race.chosen()
-        policies = policy_rows(unit, self.samples, chosen, novelty)
+        with threadpool_limits(1):  # the simulator's workers have the other processors
+            policies = policy_rows(unit, self.samples, chosen, novelty)
         self.clock.stop("novelty")
 
         info = {"wall_s": self.clock.seconds, "workers": self.workers, "race": race.counts()}

@@ -23,7 +23,6 @@ from nnbench.tasks.simulation.workers import Simulator
 from nnbench.tasks.task import Task
 from nnbench.tasks.zoo.zoo import Zoo
 
-
 _LOST = (OSError, StoreError, DamagedError)
 """Raised where another process finishes a unit and removes the journal that this one reads, and for real faults."""
 
