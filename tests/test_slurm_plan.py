@@ -60,9 +60,9 @@ def test_the_plans_and_the_profile_of_the_pages_can_be_read(tmp_path: Path) -> N
 
 
 def test_what_ships_can_be_expanded_in_the_order_of_the_stages() -> None:
-    for name in ("cpu.toml", "paper.toml", "reference.toml"):
+    for name, fewest in (("cpu.toml", 90), ("paper.toml", 90), ("reference.toml", 90), ("reference-narrow.toml", 40)):
         stages = [STAGES.index(unit.stage) for unit in expand(load_plan(plan_file(Path(name))))]
-        assert stages == sorted(stages) and len(stages) > 90
+        assert stages == sorted(stages) and len(stages) > fewest
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,8 @@ def sweep(
     """Do what is missing of a plan, packed into jobs: on SLURM (submits and returns) or on this machine (waits).
 
     Args:
-        plan: A TOML file, or one that ships: cpu.toml, paper.toml, reference.toml.
+        plan: A TOML file, or one that ships: cpu.toml, paper.toml, reference.toml,
+            reference-narrow.toml.
         cluster: Default SLURM where one answers, else local; debug runs the jobs in this process.
         profile: A TOML file with what jobs ask for, or one that ships: cpu (default on SLURM), gpu, local.
         dry_run: Print jobs, units and estimated hours, and submit nothing.
