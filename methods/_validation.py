@@ -3,13 +3,15 @@
 import importlib.util
 from collections.abc import Callable
 
+import numpy as np
+
 from nnbench.tasks.policies.architectures import Architecture
 from nnbench.tasks.policies.mlp import Weights
 from nnbench.tasks.policies.training_set import TrainingSet
 from nnbench.tasks.task import Filter
 
-SAMPLES = 8
-"""Per architecture."""
+_ARCHITECTURES, _SAMPLES = 4, 4
+"""So many training architectures, spread over their list, and so many samples of each."""
 _EPISODES = Filter(episodes=8)
 
 
@@ -19,9 +21,10 @@ def can_validate(training: TrainingSet) -> bool:
 
 
 def validate(training: TrainingSet, generate: Callable[[Architecture, int], list[Weights]]) -> dict[str, float]:
-    """Mean return and success at the end, over eight samples of each of two training architectures."""
+    """Mean return and success at the end, over four samples of each of four training architectures."""
     archs = [arch for arch in training.architectures if training.networks(arch)]
-    samples = [sample for arch in (archs[0], archs[-1]) for sample in generate(arch, SAMPLES)]
+    between = np.linspace(0, len(archs) - 1, _ARCHITECTURES + 2)[1:-1].round().astype(int)
+    samples = [sample for position in between for sample in generate(archs[position], _SAMPLES)]
     scores = score(training, samples)
     return {name: sum(scored[name] for scored in scores) / len(scores) for name in ("return", "success_at_end")}
 

@@ -30,7 +30,7 @@ from nnbench.methods.sane import Method
 from nnbench.methods.sane import training as sane_training
 from nnbench.methods.sane.config import CPU, Config, mixed, rehearsal
 from nnbench.methods.sane.model import Autoencoder, Learner, Standard
-from nnbench.methods.sane.sampling import collect_anchors, draw, keep_best, keep_first
+from nnbench.methods.sane.sampling import Rows, collect_anchors, draw, keep_best, keep_first, stack
 from nnbench.methods.sane.tokens import detokenise, layout, tokenise
 from nnbench.methods.sane.training import (
     batch_loss,
@@ -280,17 +280,21 @@ def test_a_batch_has_different_networks_each_as_likely_as_any_other() -> None:
     assert counts.min() > 0.7 * 150 and counts.max() < 1.3 * 150
 
 
+def all_held(latents: Tensor) -> Rows:
+    return Rows(latents, torch.ones(*latents.shape[:-1], 1, dtype=torch.bool))
+
+
 @pytest.mark.parametrize(
     ("coupling", "anchors_taken", "noises"), [("shared", 1, 1), ("joint", 1, 30), ("independent", 4, 30)]
 )
 def test_tokens_share_anchor_and_noise_as_far_as_they_are_coupled(
     coupling: Any, anchors_taken: int, noises: int
 ) -> None:
-    anchors = torch.arange(4.0)[:, None, None] * 100 + torch.zeros(4, 30, 6)
+    anchors = all_held(torch.arange(4.0)[:, None, None] * 100 + torch.zeros(4, 30, 6))
     rng = torch.Generator().manual_seed(0)
     taken = set()
     for _ in range(40):
-        sample = draw(anchors, coupling, 0.2, rng)
+        sample = draw(anchors, coupling, 0.2, rng).latents
         chosen = (sample / 100).round()
         assert (chosen == chosen[:, :1]).all() and len(chosen[:, 0].unique()) <= anchors_taken
         noise = sample - 100 * chosen
@@ -303,7 +307,8 @@ def test_tokens_share_anchor_and_noise_as_far_as_they_are_coupled(
 def test_the_bandwidth_is_the_standard_deviation_of_the_noise_whatever_the_anchors(coupling: Any) -> None:
     anchors = torch.randn(1, 2000, 64, generator=torch.Generator().manual_seed(0))
     for scale in (1.0, 100.0):
-        noise = draw(scale * anchors, coupling, 0.5, torch.Generator().manual_seed(1)) - scale * anchors[0]
+        drawn = draw(all_held(scale * anchors), coupling, 0.5, torch.Generator().manual_seed(1))
+        noise = drawn.latents - scale * anchors[0]
         assert float(noise.std()) == pytest.approx(0.5, rel=0.15)
 
 
@@ -341,37 +346,41 @@ def test_bootstrapping_adds_as_much_noise_as_it_draws(
     fitted: Method, monkeypatch: pytest.MonkeyPatch, draws: int
 ) -> None:
     monkeypatch.setattr(_validation, "score", lambda training, policies: [{"return": 0.0}] * len(policies))
-    monkeypatch.setattr(Method, "_decode", lambda method, latents, arch: latents)
+    monkeypatch.setattr(Method, "_decode", lambda method, samples, arch: [one.latents for one in samples])
     method = with_config(fitted, bandwidth=10.0, coupling="independent", draws=draws, kept=50)
     samples: Any = method.generate(WIDE, 50)
     assert float(torch.stack(samples).std()) == pytest.approx(10 * draws**0.5, rel=0.1)  # beside it anchors are small
 
 
 def test_bootstrapping_keeps_the_highest_returns() -> None:
-    latents = [torch.full((1,), float(i)) for i in range(4)]
+    samples = [all_held(torch.full((1, 1), float(i))) for i in range(4)]
     scores = [{"return": value, "success_at_end": 0.0} for value in (2.0, 5.0, 1.0, 3.0)]
-    assert keep_best(latents, scores, 2) == [latents[1], latents[3]]
+    assert keep_best(samples, scores, 2) == [samples[1], samples[3]]
 
 
 def numbered(archs: tuple[Architecture, ...], seeds: dict[Architecture, tuple[int, ...]]) -> tuple[Any, Any]:
-    """A zoo without weights, and latents that say whose they are: architecture, seed, layer, row."""
+    """A zoo without weights, and latents that say whose they are: architecture, seed, layer, row. What a row holds says
+    the architecture too."""
     training: Any = SimpleNamespace(
         architectures=archs, networks=lambda arch: {seed: {} for seed in seeds.get(arch, (0, 1))}
     )
 
-    def latents(arch: Architecture) -> dict[int, Tensor]:
+    def encoded(arch: Architecture) -> dict[int, Rows]:
         rows = [(layer, row) for layer, width in enumerate((*arch, 2)) for row in range(width)]
+        held = (torch.arange(len(archs)) == archs.index(arch)).expand(len(rows), -1)
         return {
-            seed: torch.tensor([(archs.index(arch), seed, *row) for row in rows]) for seed in training.networks(arch)
+            seed: Rows(torch.tensor([(archs.index(arch), seed, *row) for row in rows]), held)
+            for seed in training.networks(arch)
         }
 
-    return training, latents
+    return training, encoded
 
 
 def test_an_unseen_architecture_takes_its_anchors_from_the_nearest() -> None:
     # Of (4, 8, 4): the first two differ by one doubling, the third by two, the last has what nothing nearer has.
     archs = ((4, 4, 4), (4, 16, 4), (8, 8, 8), (2, 2, 2))
-    anchors = collect_anchors((4, 8, 4), 2, *numbered(archs, {}))
+    anchors, held = collect_anchors((4, 8, 4), 2, *numbered(archs, {}))
+    assert torch.equal(held.nonzero()[:, 2], anchors[..., 0].flatten())  # each row by its own source
     assert anchors.shape == (4, 18, 4)  # two near architectures, two hypernetworks each
     first = anchors[0].tolist()
     assert first[:8] == [[0, 0, 0, row] for row in range(4)] + [[0, 0, 1, row] for row in range(4)]
@@ -384,7 +393,7 @@ def test_an_unseen_architecture_takes_its_anchors_from_the_nearest() -> None:
 def test_what_is_cut_from_a_wider_policy_is_that_policy_cut() -> None:
     wide, arch = policy((16, 16, 32, 32), 0), (16, 16, 16, 32)
     training: Any = SimpleNamespace(architectures=(architecture_of(wide),), networks=lambda _: {0: wide})
-    (anchor,) = collect_anchors(arch, ACTION_DIM, training, lambda _: {0: tokenise(wide)})
+    (anchor,), _ = collect_anchors(arch, ACTION_DIM, training, lambda _: {0: all_held(tokenise(wide))})
     cut = detokenise(anchor, arch, OBSERVATION_DIM, ACTION_DIM)
     for key, value in cut.items():  # biases too: after the last weight of another architecture is no bias of this one
         assert torch.equal(value, wide[key][tuple(map(slice, value.shape))]), key
@@ -420,9 +429,9 @@ def test_a_wider_policy_is_cut_to_the_neurons_that_matter(tmp_path: Path) -> Non
 
 def test_an_anchor_that_no_policy_of_its_hypernetwork_completes_is_left_out() -> None:
     archs = ((4, 4, 4), (4, 16, 4))
-    anchors = collect_anchors((4, 8, 8), 2, *numbered((*archs, (8, 8, 8)), {(8, 8, 8): (1,), (4, 16, 4): ()}))
+    anchors, _ = collect_anchors((4, 8, 8), 2, *numbered((*archs, (8, 8, 8)), {(8, 8, 8): (1,), (4, 16, 4): ()}))
     assert anchors[:, 0].tolist() == [[2, 1, 0, 0]]
-    anchors = collect_anchors((4, 8, 4), 2, *numbered(archs, {(4, 16, 4): (1,)}))
+    anchors, _ = collect_anchors((4, 8, 4), 2, *numbered(archs, {(4, 16, 4): (1,)}))
     assert anchors[:, 0, :2].tolist() == [[0, 1], [1, 1]]
     with pytest.raises(ValueError, match="4-32-4 has a layer wider than"):
         collect_anchors((4, 32, 4), 2, *numbered(archs, {}))
@@ -430,9 +439,20 @@ def test_an_anchor_that_no_policy_of_its_hypernetwork_completes_is_left_out() ->
 
 def test_a_training_architecture_is_its_own_anchor(fitted: Method) -> None:
     anchors = collect_anchors(WIDE, ACTION_DIM, toy_zoo(policy), partial(fitted._encode_networks, cut_to=WIDE))
-    assert torch.equal(anchors, torch.stack([*fitted._encode_networks(WIDE, WIDE).values()]))
-    canonical = canonical_networks(toy_zoo(policy), WIDE, "rebasin")
-    assert torch.equal(anchors, torch.stack(fitted._encode([*canonical.values()], WIDE)))
+    canonical = [*canonical_networks(toy_zoo(policy), WIDE, "rebasin").values()]
+    for encoded in ([*fitted._encode_networks(WIDE, WIDE).values()], fitted._encode(canonical, WIDE)):
+        assert all(map(torch.equal, anchors, stack(encoded)))
+
+
+def test_nothing_reads_the_neurons_that_are_put_in(tmp_path: Path) -> None:
+    near, arch = (16, 16, 16, 32), (16, 32, 32, 32)
+    policies = {of: {key: value + 0.3 for key, value in policy(of, 0).items()} for of in (near, (64,) * 4)}
+    zoo = replace(toy_zoo(policy), architectures=(*policies,), _networks=lambda of: {0: policies[of], 1: policies[of]})
+    method = fit(tmp_path, zoo, config=replace(TINY, steps=5))
+    for bandwidth in (0.0, 0.2):  # a mean of layers that is not 0, and the kernel's noise, stay out of the padding
+        (written,) = with_config(method, bandwidth=bandwidth).generate(arch, 1)
+        assert written["4.weight"][:16, 16:].abs().max() == 0 == written["6.weight"][:, 16:].abs().max()
+        assert written["4.weight"][16:, 16:].abs().max() > 0  # among themselves
 
 
 def test_generates_valid_distinct_policies_for_an_unseen_architecture(fitted: Method) -> None:

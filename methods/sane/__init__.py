@@ -21,7 +21,7 @@ from nnbench.methods._model_files import Manifest, describe, load_model, round_a
 from nnbench.methods._optimisation import Run
 from nnbench.methods.sane.config import CPU, Config, rehearsal
 from nnbench.methods.sane.model import Autoencoder, Learner, Standard
-from nnbench.methods.sane.sampling import collect_anchors, draw, keep_best, keep_first
+from nnbench.methods.sane.sampling import Rows, collect_anchors, draw, keep_best, keep_first, stack
 from nnbench.methods.sane.tokens import LAYERS, check_architecture, detokenise, layout, tokenise
 from nnbench.methods.sane.training import build_corpus, canonical_networks, train
 from nnbench.tasks.policies.architectures import Architecture
@@ -47,7 +47,7 @@ class Method(Generator):
 
     def __init__(self, model: Autoencoder, manifest: Manifest[Config], training: TrainingSet) -> None:
         self.model, self.manifest, self.training = model.eval(), manifest, training
-        self._encoded: dict[tuple[Architecture, Architecture], dict[int, Tensor]] = {}
+        self._encoded: dict[tuple[Architecture, Architecture], dict[int, Rows]] = {}
 
     @classmethod
     def fit(cls, training: TrainingSet, *, seed: int, directory: Path, config: Config | None = None) -> Self:
@@ -76,24 +76,24 @@ class Method(Generator):
         """
         config = self.manifest.config
         check_architecture(arch)
-        latents_of = partial(self._encode_networks, cut_to=arch)
-        anchors = collect_anchors(arch, self.manifest.action_dim, self.training, latents_of)
+        encoded = partial(self._encode_networks, cut_to=arch)
+        anchors = collect_anchors(arch, self.manifest.action_dim, self.training, encoded)
         for round_ in range(config.draws - 1):
-            latents = self._draw(anchors, config.population, partial(_source, seed, arch, round_))
-            scores = _validation.score(self.training, self._decode(latents, arch))
-            anchors = torch.stack(keep_best(latents, scores, config.kept))
+            samples = self._draw(anchors, config.population, partial(_source, seed, arch, round_))
+            scores = _validation.score(self.training, self._decode(samples, arch))
+            anchors = stack(keep_best(samples, scores, config.kept))
         return self._decode(self._draw(anchors, n, partial(_source, seed, arch, config.draws - 1)), arch)
 
-    def _draw(self, anchors: Tensor, n: int, source: Callable[[int], torch.Generator]) -> list[Tensor]:
-        """n samples, each (T, Z). Fewer are the first of them."""
+    def _draw(self, anchors: Rows, n: int, source: Callable[[int], torch.Generator]) -> list[Rows]:
+        """n samples. Fewer are the first of them."""
         config = self.manifest.config
         return [draw(anchors, config.coupling, config.bandwidth, source(i)) for i in range(n)]
 
     def reconstruct(self, policies: list[Weights], arch: Architecture) -> list[Weights]:
         """The policies encoded and decoded, each with its neurons in the order they were in."""
         orders = [self._canonical_order(policy, arch) for policy in policies]
-        latents = self._encode([permute(policy, order) for policy, order in zip(policies, orders, strict=True)], arch)
-        decoded = self._decode(latents, arch)
+        encoded = self._encode([permute(policy, order) for policy, order in zip(policies, orders, strict=True)], arch)
+        decoded = self._decode(encoded, arch)
         return [permute(weights, [*map(np.argsort, order)]) for weights, order in zip(decoded, orders, strict=True)]
 
     def _canonical_order(self, policy: Weights, arch: Architecture) -> list[np.ndarray]:
@@ -102,8 +102,8 @@ class Method(Generator):
             return [np.arange(width) for width in arch]
         return match(policy, next(iter(networks.values())))
 
-    def _encode_networks(self, arch: Architecture, cut_to: Architecture) -> dict[int, Tensor]:
-        """GHN seed to the latents of that training network, (T, Z), with the rows first that `cut_to` has room for."""
+    def _encode_networks(self, arch: Architecture, cut_to: Architecture) -> dict[int, Rows]:
+        """GHN seed to that training network, encoded, with the rows first that `cut_to` has room for."""
         if (arch, cut_to) not in self._encoded:
             networks = canonical_networks(self.training, arch, self.manifest.config.align)
             ordered = [permute(network, keep_first(network, cut_to)) for network in networks.values()]
@@ -111,24 +111,24 @@ class Method(Generator):
         return self._encoded[arch, cut_to]
 
     @torch.no_grad()
-    def _encode(self, policies: list[Weights], arch: Architecture) -> list[Tensor]:
+    def _encode(self, policies: list[Weights], arch: Architecture) -> list[Rows]:
         places, valid = layout(arch, self.manifest.observation_dim, self.manifest.action_dim)
-        latents: list[Tensor] = []
+        encoded: list[Rows] = []
         for part in _batches(policies):
             tokens, (where, present) = torch.stack([*map(tokenise, part)]), self._whole(places, len(part))
             read = self.model.standard.apply_to(tokens.to(self._device), where, valid.to(self._device))
-            latents += self.model.encode(read, where, present).cpu()
-        return latents
+            encoded += [Rows(latents, valid) for latents in self.model.encode(read, where, present).cpu()]
+        return encoded
 
     @torch.no_grad()
-    def _decode(self, latents: list[Tensor], arch: Architecture) -> list[Weights]:
+    def _decode(self, samples: list[Rows], arch: Architecture) -> list[Weights]:
         facts = self.manifest
         places, _ = layout(arch, facts.observation_dim, facts.action_dim)
         policies: list[Weights] = []
-        for part in _batches(latents):
-            where, present = self._whole(places, len(part))
-            tokens = self.model.decode(torch.stack(part).to(self._device), where, present)
-            weights = self.model.standard.undo(tokens, where).cpu()
+        for part in map(stack, _batches(samples)):
+            where, present = self._whole(places, len(part.latents))
+            tokens = self.model.decode(part.latents.to(self._device), where, present)
+            weights = self.model.standard.undo(tokens, where).cpu() * part.held
             policies += [detokenise(rows, arch, facts.observation_dim, facts.action_dim) for rows in weights]
         return policies
 
