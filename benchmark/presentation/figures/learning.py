@@ -40,11 +40,12 @@ def draw_learning(trainings: Sequence[Training], asked: Sequence[str] = (), trac
         "autoencoder, not of samples. "
     )
     what = (
-        "Above, success of the averaged weights' samples on a few validation episodes of two or four training architectures, "
-        "each tenth of the steps; a method without a line there was trained where nothing validated it. Below, the "
-        "loss, from the first that its stage logged (1) to the least (0): a line says how a method's own loss falls, "
-        "and losses of different methods or stages cannot be compared. Across, hours of training on whatever machine "
-        f"each was trained on; validation is not counted. {dashed if earlier else ''}Track {track}."
+        "Above, success of the averaged weights' samples on a few validation episodes of two or four training "
+        "architectures, each tenth of the steps; a method without a line there was trained where nothing validated it. "
+        "Below, the loss, from the first that its stage logged (1) to the least (0): a line says how a method's own "
+        "loss falls, and losses of different methods or stages cannot be compared. Across, hours of training on "
+        "whatever machine each was trained on; validation is not counted. "
+        f"{dashed if earlier else ''}Track {track}."
     )
     return Drawing("Success and loss while methods are trained", what, learning_panels(curves, shown, methods), DPI)
 

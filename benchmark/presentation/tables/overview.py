@@ -128,9 +128,7 @@ def _label(cell: Cell) -> str:
     seeds = cell.row.generator_seeds
     if len(seeds) > 1:
         method = f"{method} ({len(seeds)} seeds)"
-    if arch is None:
-        return method
-    return arch if cell.row.reported else f"{arch} {method}"
+    return method if arch is None else f"{arch} {method}"
 
 
 def _texts(cell: Cell | None, primary: Protocol | None) -> list[str]:

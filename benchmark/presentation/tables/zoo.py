@@ -38,7 +38,8 @@ def table1(rows: Sequence[Mapping[str, Any]], task: str) -> Table[_Side]:
         "Mean over independent seeds; [low, high]: 95% bootstrap interval over them. nearest: of the other seeds' "
         "weights. neighbours: correlation of adjacent weights of the hidden matrices. other seeds: correlation of the "
         "hidden units' mean absolute weights with those of other seeds. conv1x1, upsample: the hypernetwork's decoder; "
-        f"the paper names none. reported: Table 1 of arXiv {ARXIV_ID}. {MISSING}: not measured, or not reported.",
+        f"the paper's is convolutional. reported: Table 1 of arXiv {ARXIV_ID}. {MISSING}: not measured, or not "
+        "reported.",
         [
             Label("weights,\nseeds", lambda side: f"{side.name}, {len(side.rows)}" if side.rows else side.name),
             Number("measured\nreturn", "return", _over_seeds("return"), interval(1)),
