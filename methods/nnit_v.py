@@ -11,6 +11,7 @@ class Method(nnit.Method):
     """`nnit` with another configuration."""
 
     name: ClassVar[str] = "nnit_v"
-    variant_of: ClassVar[tuple[str, str] | None] = ("nnit", "v is predicted, at timesteps that are all alike")
-    config: ClassVar[Config] = replace(CPU, target="v", balanced=False, draw="uniform", peak_lr=5e-4)
-    rehearsal: ClassVar[Config] = replace(REHEARSAL, target="v", balanced=False, draw="uniform")
+    variant_of: ClassVar[tuple[str, str] | None] = ("nnit", "v is predicted")
+    version: ClassVar[int] = 3
+    config: ClassVar[Config] = replace(CPU, target="v", place_std=0.02)
+    rehearsal: ClassVar[Config] = replace(REHEARSAL, target="v", place_std=0.02)

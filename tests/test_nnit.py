@@ -21,6 +21,7 @@ from helpers import (
 from safetensors.torch import load_file
 
 from nnbench.methods import _diffusion, _optimisation, _validation, nnit
+from nnbench.methods._diffusion import Process
 from nnbench.methods.nnit import Method
 from nnbench.methods.nnit.config import REHEARSAL, Config
 from nnbench.methods.nnit.model import NNiT, attention
@@ -113,6 +114,22 @@ def test_every_option_trains_and_samples(tmp_path: Path, target: Any, tokens: An
     check_weights(joint, arch, OBSERVATION_DIM, ACTION_DIM, "nnit")
     log = (tmp_path / "nnit.csv").read_text().splitlines()
     assert log[0].startswith("step,loss,lr,ms_per_step") and log[-1].startswith("20,")
+
+
+def test_no_direction_of_a_patch_is_lost_to_noise(tmp_path: Path) -> None:
+    """Of predicted noise the sampler multiplies what the model does not pass on by a hundred."""
+    config = replace(SMALL, patch=4, width=16, depth=1, target="noise", place_std=0.02, peak_lr=1e-2)
+    method, zoo = fit(tmp_path, config=config), toy_zoo(policy)
+    corpus = build_corpora(zoo, config.token_shape, torch.device("cpu"))[0]
+    process = Process(config.timesteps, "noise", learned_variance=False)
+    seen, place = corpus.valid.nonzero()[:, 0], positions(config.token_shape)
+    w0 = corpus.patches[:, seen].repeat(8, 1, 1)
+    t, noise = torch.full((len(w0),), 900), torch.randn(w0.shape, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        noisy = process.diffuse(w0, noise, t)
+        _, predicted = method.model(corpus.codes.expand(len(w0), -1, -1), noisy, place[seen], 0 * t, t)
+    error = (predicted - noise).flatten(0, 1)
+    assert float(torch.linalg.eigvalsh(error.T @ error / len(error)).max()) < 0.03  # 1 where it is lost
 
 
 def test_attention_is_the_same_with_a_gradient_as_without() -> None:

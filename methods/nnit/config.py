@@ -21,6 +21,9 @@ class Config:
     """Width of the embedded timesteps, half for each modality; it sets the size of a checkpoint, not its speed."""
     depth: int = 4
     heads: int = 4
+    place_std: float = 1.0
+    """Standard deviation of the embeddings of places before training. So large they take directions of a token that
+    noise has to pass through: what predicts noise begins with 0.02, which is DiT's of its other embeddings."""
     final_norm: bool = False
     """DiT's normalisation before the last linear map. It gives every token the same norm, though patches differ much in
     theirs: a small patch then has to put the rest of its token's norm where the last map does not look."""

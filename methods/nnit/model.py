@@ -77,6 +77,8 @@ class NNiT(nn.Module):
         self.code_out = nn.Linear(width, outputs * SYMBOLS)
         self.patch_out = nn.Linear(width, outputs * numbers)
         self.log_error = nn.Linear(SINUSOIDS, 1) if config.balanced else None
+        for embedding in (self.place_embedding, self.layer_embedding, self.row_embedding, self.column_embedding):
+            embedding.weight.data.mul_(config.place_std)
         # The first prediction is zero whatever the noise, so training starts at the scale of the loss.
         zero = [self.modulation, self.code_out, self.patch_out]
         zero += [self.log_error] if self.log_error is not None else []
