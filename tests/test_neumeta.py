@@ -11,6 +11,7 @@ import torch
 from helpers import check_that_a_killed_run_ends_the_same, check_that_load_names_misfits, distance, same
 
 from nnbench.harness.conformance import toy_training_set
+from nnbench.methods._optimisation import seeded
 from nnbench.methods.latent_ghn import is_held_out
 from nnbench.methods.neumeta import (
     Config,
@@ -138,7 +139,7 @@ def test_large_weights_count_more() -> None:
 
 
 def test_the_loss_has_its_three_terms() -> None:
-    model, lessons = Field(TINY, 10), prepare(TOY, torch.Generator().manual_seed(0), CPU)
+    model, lessons = seeded(lambda: Field(TINY, 10), 0), prepare(TOY, torch.Generator().manual_seed(0), CPU)
     arch = architecture_of(lessons.example)
     zoo = replace(TOY, architectures=(arch,))
 
@@ -165,7 +166,7 @@ def test_nothing_that_is_held_out_is_trained_on() -> None:
 
 
 def test_networks_begin_at_the_size_of_those_that_learn() -> None:
-    field = Field(Method.config, 10)
+    field = seeded(lambda: Field(Method.config, 10), 0)
     begin(field, 42, 8, 4)
     for arch in ((64, 64, 64, 64), (24, 40, 24, 40)):
         with torch.no_grad():
