@@ -446,7 +446,8 @@ def test_a_training_architecture_is_its_own_anchor(fitted: Method) -> None:
 
 def test_nothing_reads_the_neurons_that_are_put_in(tmp_path: Path) -> None:
     near, arch = (16, 16, 16, 32), (16, 32, 32, 32)
-    policies = {of: {key: value + 0.3 for key, value in policy(of, 0).items()} for of in (near, (64,) * 4)}
+    sources: tuple[Architecture, ...] = (near, (64,) * 4)
+    policies = {of: {key: value + 0.3 for key, value in policy(of, 0).items()} for of in sources}
     zoo = replace(toy_zoo(policy), architectures=(*policies,), _networks=lambda of: {0: policies[of], 1: policies[of]})
     method = fit(tmp_path, zoo, config=replace(TINY, steps=5))
     for bandwidth in (0.0, 0.2):  # a mean of layers that is not 0, and the kernel's noise, stay out of the padding

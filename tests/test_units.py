@@ -2,15 +2,19 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from nnbench.api import Architecture, Untrained, Weights
+from nnbench.harness import evaluation
+from nnbench.harness import units as harness_units
 from nnbench.harness.trained import Trained
 from nnbench.harness.units import run_units
 from nnbench.protocol import Protocol, Unit
 from nnbench.registry import MethodSource
 from nnbench.store.store import Store
+from nnbench.tasks.simulation.engine import SimulationError
 from nnbench.tasks.zoo.zoo import Zoo
 
 PROTOCOL = Protocol(samples=2, top=1, selection_episodes=2, screening_episodes=1, test_episodes=1)
@@ -69,6 +73,24 @@ def test_units_measured_together_have_the_rows_of_each_alone(zoo: Zoo, tmp_path:
         assert together.unit_rows(unit).equals(alone.unit_rows(unit))
     assert str(together.policies().to_pylist()) == str(alone.policies().to_pylist())  # NaN is no equal
     assert together.unfinished() == {}
+
+
+@pytest.mark.slow
+def test_what_is_simulated_is_written_although_the_next_unit_breaks_off(
+    zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def simulate(unit: Unit, *rest: Any, **named: Any) -> Any:
+        if unit.arch != GOOD.arch:
+            raise SimulationError("no workers")
+        return evaluation.simulate(unit, *rest, **named)
+
+    monkeypatch.setattr(harness_units, "simulate", simulate)
+    sources, trained = {"nearest": MethodSource.of("nearest")}, {"nearest": Trained("0" * 64, tmp_path)}
+    store, units = Store(tmp_path / "runs"), [GOOD, replace(GOOD, arch=(64, 64, 64, 32))]
+    outcomes = run_units(units, sources, trained, zoo, store, workers=1)
+    assert next(outcomes).unit == GOOD and store.finished(GOOD)
+    with pytest.raises(SimulationError, match="no workers"):
+        next(outcomes)
 
 
 def test_without_units_nothing_is_opened(zoo: Zoo, tmp_path: Path) -> None:

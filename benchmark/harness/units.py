@@ -45,7 +45,7 @@ def run_units(
     workers: int | None = None,
     full: bool = False,
 ) -> Iterator[Outcome]:
-    """Finish units of the zoo's task and yield what became of each, in their order.
+    """Finish units of the zoo's task and yield what became of each, in their order, one behind what is simulated.
 
     `sources` and `trained` are by the method's name. Another process may work on the same units. A `MethodError` is
     part of the outcome, and the other units go on; any other error is raised.
@@ -61,22 +61,31 @@ def run_units(
         simulator = stack.enter_context(Simulator(zoo.task, workers))
         writer = stack.enter_context(_Writer(store, Novelty(zoo), {name: sources[name].facts for name in names}))
         for unit in units:
-            if store.finished(unit):
-                yield from writer.finish()
-                yield Outcome(unit=unit, elsewhere=True)
-                continue
             try:
-                done = simulate(unit, methods[unit.method], simulator, store, full=full, generated=writer.begin)
-            except MethodError as error:
+                done = _simulate(unit, methods[unit.method], simulator, store, full, writer)
+            except Exception:  # of this unit alone: the one before is written
                 yield from writer.finish()
-                yield Outcome(unit=unit, error=error)
-            except _LOST as error:
-                yield from writer.finish()
-                yield _finished_meanwhile(unit, store, error)
+                raise
+            yield from writer.finish()
+            if isinstance(done, Outcome):
+                yield done
             else:
-                yield from writer.finish()
                 writer.take(done)
         yield from writer.finish()
+
+
+def _simulate(
+    unit: Unit, method: Isolated, simulator: Simulator, store: Store, full: bool, writer: "_Writer"
+) -> Simulated | Outcome:
+    """The unit to be written, or an outcome without rows of ours. The writer begins once the samples are there."""
+    if store.finished(unit):
+        return Outcome(unit=unit, elsewhere=True)
+    try:
+        return simulate(unit, method, simulator, store, full=full, generated=writer.begin)
+    except MethodError as error:
+        return Outcome(unit=unit, error=error)
+    except _LOST as error:
+        return _finished_meanwhile(unit, store, error)
 
 
 def _finished_meanwhile(unit: Unit, store: Store, error: Exception) -> Outcome:
