@@ -39,7 +39,7 @@ class _Store:
 def _outcome(method: str, seconds: float | None, error: MethodError | None = None) -> Outcome:
     fields: dict[str, Any] = {"method_sha256": "ab" * 32, "generator_seed": 0, "arch": ARCHS[0]}
     unit = Unit(protocol=PROTOCOLS["quick"], task="PickCube-v1", method=method, **fields)
-    stages = None if seconds is None else {"generate": 0.0, "test": seconds}
+    stages = {"generate": 0.0, "selection": 0.0, "test": seconds, "novelty": seconds} if seconds is not None else None
     return Outcome(unit=unit, seconds=stages, error=error)
 
 
@@ -72,7 +72,9 @@ def test_a_unit_is_one_line_with_the_rest_of_the_whole_command(
     progress.report(_outcome("nearest", 10), store)
     progress.report(_outcome("nnit", 100), store)
     first, second = capsys.readouterr().err.splitlines()
-    assert first.startswith("PickCube-v1  nearest 16-16-16-32: success 50.0 %, return 35.0, 10 s (generate 0, test 10)")
+    assert first.startswith(
+        "PickCube-v1  nearest 16-16-16-32: success 50.0 %, return 35.0, 20 s (generate 0, selection 0, test 10, novelty 10)"
+    )
     assert first.endswith("1 of 5 done, about 40 s left"), "of nnit nothing is known yet"
     assert second.endswith("2 of 5 done, about 5 min left"), "three more of nnit"
 

@@ -46,8 +46,8 @@ class Progress:
         """One line of a unit that is done."""
         unit = outcome.unit
         self._left[unit.task, unit.method] -= 1
-        if outcome.seconds is not None:
-            self._seconds.setdefault(unit.method, []).append(sum(outcome.seconds.values()))
+        if outcome.pace_s is not None:
+            self._seconds.setdefault(unit.method, []).append(outcome.pace_s)
         if outcome.error is not None:  # the other units are not to blame
             say(f"nnbench: {outcome.error}")
             return

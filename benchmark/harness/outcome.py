@@ -22,6 +22,14 @@ class Outcome:
     elsewhere: bool = False
     """True if another process finished the unit meanwhile."""
 
+    @property
+    def pace_s(self) -> float | None:
+        """Wall seconds from one unit to the next of several: novelty is computed while the next one is simulated."""
+        if self.seconds is None:
+            return None
+        stages = self.seconds
+        return stages["generate"] + max(stages["selection"] + stages["test"], stages["novelty"])
+
     def __str__(self) -> str:
         if self.error is not None:
             return str(self.error)
