@@ -72,9 +72,8 @@ def test_a_unit_is_one_line_with_the_rest_of_the_whole_command(
     progress.report(_outcome("nearest", 10), store)
     progress.report(_outcome("nnit", 100), store)
     first, second = capsys.readouterr().err.splitlines()
-    assert first.startswith(
-        "PickCube-v1  nearest 16-16-16-32: success 50.0 %, return 35.0, 20 s (generate 0, selection 0, test 10, novelty 10)"
-    )
+    stages = "20 s (generate 0, selection 0, test 10, novelty 10)"
+    assert first.startswith(f"PickCube-v1  nearest 16-16-16-32: success 50.0 %, return 35.0, {stages}")
     assert first.endswith("1 of 5 done, about 40 s left"), "of nnit nothing is known yet"
     assert second.endswith("2 of 5 done, about 5 min left"), "three more of nnit"
 
