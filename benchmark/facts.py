@@ -37,7 +37,7 @@ class Facts:
     variant_of: tuple[str, str] | None = None
     """The method that this one is made of, and what was changed, in words."""
     reads: tuple[Reading, ...] = ("weights",)
-    """What of the zoo it may use: the training networks' `weights`, the `states` and actions of the expert's episodes,
+    """What of the zoo it may use: the training networks' `weights`, its `states`, half of which the expert visited,
     the `expert` itself, the `hypernetworks` that wrote the zoo."""
     reference: str | None = None
     """The publication that describes it."""

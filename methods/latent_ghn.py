@@ -37,6 +37,7 @@ from nnbench.tasks.policies.architectures import (
     Architecture,
     architecture_name,
     load_further,
+    load_splits,
     parameter_shapes,
 )
 from nnbench.tasks.policies.mlp import Weights, act
@@ -62,8 +63,8 @@ class Config:
     """Of the perceptrons that write a layer."""
 
     narrowest: int = 8
-    """Widths of random architectures are drawn from here to the architecture's own largest, which is at most M and has
-    a uniform logarithm: of uniform widths all would be narrow in hardly any."""
+    """Widths of random architectures are drawn from here to a bound, which is drawn for each architecture: at most M,
+    of uniform logarithm. Of uniform widths all would be narrow in hardly any."""
     depths: tuple[int, int] = (3, 6)
     """Their fewest and most hidden layers."""
     teachers: int = 32
@@ -99,6 +100,11 @@ class Hypernetwork(nn.Module):
 
     def __init__(self, config: Config, observation_dim: int, action_dim: int) -> None:
         super().__init__()
+        if max(observation_dim, action_dim) > MAX_WIDTH:
+            raise InputError(
+                f"latent_ghn: the task has {observation_dim} observation and {action_dim} action numbers, expected at "
+                f"most {MAX_WIDTH} of each: it writes every layer as {MAX_WIDTH} x {MAX_WIDTH}"
+            )
         self.observation_dim, self.action_dim = observation_dim, action_dim
         self.embed = nn.Linear(5, config.features)
         self.chain = nn.GRU(config.features, config.features // 2, bidirectional=True, batch_first=True)
@@ -266,18 +272,18 @@ def draw_architectures(training: TrainingSet, config: Config, rng: torch.Generat
     drawn: list[list[int]] = []
     while len(drawn) < config.architectures:
         lowest, highest = math.log(config.narrowest), math.log(MAX_WIDTH + 1)
-        largest = int(math.exp(lowest + (highest - lowest) * float(torch.rand((), generator=rng))))
-        widths = torch.randint(config.narrowest, largest + 1, (depth,), generator=rng).tolist()
+        bound = int(math.exp(lowest + (highest - lowest) * float(torch.rand((), generator=rng))))
+        widths = torch.randint(config.narrowest, bound + 1, (depth,), generator=rng).tolist()
         if not is_held_out(tuple(widths), trained):
             drawn.append(widths)
     return torch.tensor(drawn)
 
 
 def is_held_out(arch: Architecture, trained: Sequence[Architecture]) -> bool:
-    """Whether any track may ask for it: what the splits `widths` and `depths` have, and all of the zoo's depth and
-    widths that was not trained on. A method does not know what is held out."""
-    own = {width for one in trained for width in one}
-    beside = len(arch) == len(trained[0]) and set(arch) <= own and arch not in trained
+    """Whether any track may ask for it: what the splits `widths` and `depths` have, and all of the zoo's depth whose
+    widths are the paper's or trained on, without being trained on. A method is not told what a track holds out."""
+    widths = {width for one in (*trained, *load_splits().train) for width in one}
+    beside = len(arch) == len(trained[0]) and set(arch) <= widths and arch not in trained
     return beside or any(arch in archs for archs in load_further().values())
 
 

@@ -30,7 +30,10 @@ class Method(latent_ghn.Method):
     """`latent_ghn` that learns on observations which it makes up."""
 
     name: ClassVar[str] = "latent_ghn_weights"
-    variant_of: ClassVar[tuple[str, str] | None] = ("latent_ghn", "on made-up observations where its teachers agree")
+    variant_of: ClassVar[tuple[str, str] | None] = (
+        "latent_ghn",
+        "on made-up observations where its teachers agree; actions are not pushed apart",
+    )
     reads: ClassVar[tuple[Reading, ...]] = ("weights",)
     version: ClassVar[int] = 1
     config: ClassVar[Config] = replace(Config(), spread_actions=0.0)

@@ -113,7 +113,7 @@ def test_the_full_evaluation_chooses_the_same(recorded: Any, zoo: Zoo, tmp_path:
 def test_rescoring_changes_only_the_novelty(recorded: Any, zoo: Zoo, tmp_path: Path) -> None:
     store = Store(tmp_path)
     simulate(UNIT, Mixed(zoo), Replay(recorded), store).write(Novelty(zoo), store)  # type: ignore[arg-type]
-    rows, policies = store.rows(), store.policies()
+    rows, policies, before = store.rows(), store.policies(), store.manifests()[0]
 
     class Elsewhere:
         states, training_set, source_name, track = zoo.states, zoo.training_set, zoo.source_name, zoo.track
@@ -127,6 +127,10 @@ def test_rescoring_changes_only_the_novelty(recorded: Any, zoo: Zoo, tmp_path: P
     rescore(UNIT, Novelty(zoo), store)
     assert str(store.policies().to_pylist()) == str(policies.to_pylist())  # NaN, a zero network's cosine, is no equal
     assert store.rows().equals(rows)
+    after = store.manifests()[0]
+    stated = {name: value for name, value in after.items() if name not in ("rescored", "checksum")}
+    assert stated == {name: value for name, value in before.items() if name != "checksum"}
+    assert after["rescored"].keys() >= {"machine", "versions", "created"}, "who simulated and who compared"
 
 
 def test_a_killed_unit_goes_on_and_ends_the_same(recorded: Any, zoo: Zoo, tmp_path: Path) -> None:
@@ -149,7 +153,7 @@ def test_a_unit_runs_in_the_real_simulator(simulator: Simulator, zoo: Zoo, tmp_p
     assert set(chosen) <= {2, 3, 4, 7}  # a hypernetwork's policy beats one that stands still
     described = {row["sample"]: row for row in Store(tmp_path).policies().to_pylist()}
     assert all(described[sample]["ghn_distance"] == 0 for sample in chosen)
-    assert all(described[sample]["ghn_spread"] > 10 for sample in chosen)
+    assert all(described[sample]["ghn_spread"] > 5 for sample in chosen)
     assert described[2]["other_l2"] == 0 == described[7]["other_l2"] < described[3]["other_l2"]  # 7 is a copy of 2
     ranked = sorted(chosen, key=lambda sample: chosen[sample]["rank"])
     assert [described[sample]["top_l2"][place] for place, sample in enumerate(ranked)] == [0, 0]

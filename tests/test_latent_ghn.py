@@ -8,6 +8,7 @@ import pytest
 import torch
 from helpers import check_that_a_killed_run_ends_the_same, check_that_load_names_misfits, distance, same
 
+from nnbench.errors import InputError
 from nnbench.harness.conformance import toy_training_set
 from nnbench.methods import latent_ghn
 from nnbench.methods.latent_ghn import (
@@ -89,8 +90,10 @@ def test_teachers_are_asked_for_their_mean_and_for_how_far_they_are_apart() -> N
     assert ask([one, one], states).apart > 0
 
 
-def test_nothing_that_a_track_holds_out_is_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("paper", "narrow"):
+def test_nothing_that_a_track_holds_out_is_trained_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    own = tmp_path / "own.toml"
+    own.write_text('asks = "Is one enough?"\ntrain = ["32-32-32-32"]\nunseen = ["64-64-64-64", "32-32-32-64"]\n')
+    for name in ("paper", "narrow", "sgd", "sgd-narrow", str(own)):
         splits = load_track(name).splits
         asked = splits.unseen + splits.outside + sum(load_further().values(), ())
         assert all(is_held_out(arch, splits.train) for arch in asked)
@@ -101,6 +104,11 @@ def test_nothing_that_a_track_holds_out_is_trained_on(monkeypatch: pytest.Monkey
     for _ in range(20):
         drawn = draw_architectures(zoo, replace(SMALL, narrowest=16, depths=(4, 4)), rng)
         assert {tuple(arch) for arch in drawn.tolist()} == {only}
+
+
+def test_a_task_with_too_many_numbers_is_refused_before_anything_is_learned() -> None:
+    with pytest.raises(InputError, match="65 observation and 8 action numbers, expected at most 64"):
+        Hypernetwork(SMALL, 65, 8)
 
 
 def test_draws_training_architectures_and_others_of_any_depth() -> None:

@@ -1,11 +1,16 @@
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
 from nnbench.harness.conformance import toy_training_set
-from nnbench.harness.novelty import ActionBank, Lookalike, act, nearest_by_weights, spread_by_weights
+from nnbench.harness.novelty import ActionBank, Lookalike, Novelty, act, nearest_by_weights, spread_by_weights
+from nnbench.tasks.policies.architectures import load_splits
 from nnbench.tasks.policies.mlp import PolicyActor, Weights, random_policy
 from nnbench.tasks.policies.rebasin import permute
+from nnbench.tasks.policies.resizing import resize
 
 ARCH = (16, 32, 16, 32)
 
@@ -19,7 +24,58 @@ def reordered(weights: Weights) -> Weights:
     return permute(weights, [rng.permutation(width) for width in ARCH])
 
 
+def rescaled(weights: Weights, seed: int) -> Weights:
+    """The same function, the scale of every hidden neuron between a quarter and four times what it was."""
+    generator, scaled = torch.Generator().manual_seed(seed), {key: value.clone() for key, value in weights.items()}
+    for layer in range(len(weights) // 2 - 1):
+        scale = 4 ** (2 * torch.rand(len(weights[f"{2 * layer}.bias"]), generator=generator) - 1)
+        scaled[f"{2 * layer}.weight"] *= scale[:, None]
+        scaled[f"{2 * layer}.bias"] *= scale
+        scaled[f"{2 * layer + 2}.weight"] /= scale
+    return scaled
+
+
+def novelty() -> Novelty:
+    """Beside four random policies of every architecture."""
+    training = toy_training_set()
+    splits = load_splits()
+
+    def policies(arch: tuple[int, ...]) -> dict[int, Weights]:
+        return {seed: network(seed, arch) for seed in range(4)}
+
+    trained = SimpleNamespace(architectures=training.architectures, networks=policies)
+    zoo: Any = SimpleNamespace(
+        track=SimpleNamespace(splits=splits),
+        source_name="ghn",
+        states=torch.randn(20, 42, generator=torch.Generator().manual_seed(0)),
+        policies=policies,
+        training_set=lambda: trained,
+    )
+    return Novelty(zoo)
+
+
 POLICIES = {seed: network(seed) for seed in (11, 5, 42)}
+
+
+def test_a_rescaled_and_reordered_copy_is_no_novelty() -> None:
+    copies = [rescaled(reordered(network(2)), seed) for seed in range(3)]
+    assert nearest_by_weights(copies[0], {2: network(2)}).distance > 3  # as they are, they are far apart
+    new = network(9)
+    *found, other = novelty().columns([*copies, new], [0, 3])
+    for row in found:
+        assert row["ghn_seed"] == 2 and row["ghn_distance"] < 1e-3 * row["ghn_spread"] and row["comparison"] == 2
+        assert row["mutual_distance"] < 1e-3 * row["ghn_spread"] and row["mutual_actions"] < 1e-5
+    assert other["ghn_distance"] > 0.8 * other["ghn_spread"] and other["mutual_distance"] > 0.8 * other["ghn_spread"]
+
+
+def test_a_rescaled_and_padded_copy_is_no_novelty() -> None:
+    narrow = load_splits().train[0]
+    padded = resize(network(1, narrow), (64, 64, 64, 64), 42, 8)
+    padded["0.weight"][narrow[0] :] = 5.0  # what nothing reads
+    (row,) = novelty().columns([rescaled(padded, 0)], [0])
+    assert row["effective_arch"] == "-".join(map(str, narrow)) and row["trained_ratio"] < 1e-3
+    (new,) = novelty().columns([network(9, narrow)], [0])
+    assert new["trained_ratio"] > 0.8
 
 
 def test_a_reordered_copy_is_no_novelty() -> None:

@@ -1,5 +1,6 @@
 import errno
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,11 +14,21 @@ import pytest
 import torch
 
 from nnbench.protocol import Protocol, Unit
+from nnbench.store.checkpoints import Budget
 from nnbench.store.errors import StoreError
-from nnbench.store.schemas import EPISODE_SCHEMA, POLICY_SCHEMA, ROLLOUT_SCHEMA, fill_rare
+from nnbench.store.folder import manifest_bytes
+from nnbench.store.schemas import (
+    COMPARISON,
+    EPISODE_SCHEMA,
+    POLICY_SCHEMA,
+    ROLLOUT_SCHEMA,
+    conform,
+    fill_rare,
+    parquet_bytes,
+)
 from nnbench.store.store import Store
 from nnbench.tasks.files import write_bytes, write_json
-from nnbench.tasks.integrity import DamagedError, parse_sealed, seal
+from nnbench.tasks.integrity import DamagedError, content_sha256, parse_sealed, seal
 from nnbench.tasks.policies.mlp import Weights, random_policy, weights_sha256
 
 PROTOCOL = Protocol(samples=4, top=2, selection_episodes=3, screening_episodes=2, test_episodes=5)
@@ -76,6 +87,7 @@ def _policies(unit: Unit = UNIT) -> pa.Table:
     shared = [name for name in POLICY_SCHEMA.names if name in EPISODE_SCHEMA.names]
     measured: dict[str, float | str] = {
         "ghn_seed": 7,
+        "comparison": COMPARISON,
         "ghn_distance": 0.5,
         "ghn_spread": 30.0,
         "other_l2": 0.0,
@@ -99,6 +111,11 @@ def _written(root: Path, unit: Unit = UNIT) -> Store:
     store = Store(root)
     store.write(unit, _rows(unit), _policies(unit), _weights(unit), {"wall_s": {"generate": 1.5}})
     return store
+
+
+def _info(store: Store, unit: Unit) -> dict[str, Any]:
+    (manifest,) = (found for found in store.manifests() if found["unit"] == unit.fields)
+    return dict(manifest["info"])
 
 
 def _replace_column(rows: pa.Table, name: str, values: list[Any]) -> pa.Table:
@@ -127,7 +144,8 @@ def test_manifest_says_where_the_numbers_come_from(tmp_path: Path) -> None:
         f"{UNIT.key}.policies.parquet",
         f"{UNIT.key}.safetensors",
     }
-    assert {"machine", "command", "created"} <= manifest.keys()
+    assert {"machine", "command", "created"} <= manifest.keys() and len(manifest["sources_sha256"]) == 64
+    assert {"processor", "model", "cpus", "threads", "load"} <= manifest["machine"].keys()
 
 
 def test_equal_units_are_equal_files(tmp_path: Path) -> None:
@@ -372,7 +390,7 @@ def test_two_processes_that_finish_one_unit_at_once_leave_it_whole(
     monkeypatch.setattr("nnbench.store.store.write_bytes", write)
     store.write(UNIT, _rows(), _policies(), _weights(), {"whose": "ours"})
     assert others == 1 and store.finished(UNIT)
-    rows = _conformed(_rows() if store.info(UNIT)["whose"] == "ours" else theirs)
+    rows = _conformed(_rows() if store.manifests()[0]["info"]["whose"] == "ours" else theirs)
     assert store.unit_rows(UNIT).equals(rows)
 
 
@@ -396,7 +414,7 @@ def test_merging_copies_what_is_new_and_refuses_a_contradiction(tmp_path: Path) 
     assert here.merge(there) == (1, 1)
     assert here.merge(there) == (0, 2)
     assert {Unit.from_fields(m["unit"]) for m in here.manifests()} == {UNIT, other}
-    assert here.info(other)["wall_s"] == {"test": 1} and here.unit_rows(other).equals(there.unit_rows(other))
+    assert _info(here, other)["wall_s"] == {"test": 1} and here.unit_rows(other).equals(there.unit_rows(other))
 
     returns = pa.array(np.full(_rows().num_rows, 3.0, np.float32))
     position = EPISODE_SCHEMA.get_field_index("return")
@@ -421,7 +439,7 @@ def test_published_units_are_read_from_archives(tmp_path: Path) -> None:
     theirs = Store(published)
     assert theirs.keys() == ours.keys() and theirs.manifests() == ours.manifests()
     assert theirs.rows().equals(ours.rows()) and theirs.policies().equals(ours.policies())
-    assert theirs.unit_rows(other).equals(ours.unit_rows(other)) and theirs.info(other) == ours.info(other)
+    assert theirs.unit_rows(other).equals(ours.unit_rows(other)) and _info(theirs, other) == _info(ours, other)
     assert not theirs.finished(UNIT)
     with pytest.raises(StoreError, match="no weights are stored"):
         theirs.weights(UNIT)
@@ -539,6 +557,27 @@ def test_columns_can_be_chosen(tmp_path: Path) -> None:
     assert store.policies(columns=["method"]).equals(store.policies().select(["method"]))
 
 
+def test_distances_of_rows_that_compared_weights_in_another_way_are_not_read(tmp_path: Path) -> None:
+    """Older rows have no column that says how weights were compared."""
+    store = _written(tmp_path)
+    assert set(store.policies(columns=["ghn_distance"])["ghn_distance"].to_pylist()) == {0.5}
+    path = tmp_path / f"{UNIT.key}.policies.parquet"
+    older = parquet_bytes(pq.read_table(path).drop_columns(["comparison"]))
+    path.write_bytes(older)
+    manifest = tmp_path / f"{UNIT.key}.json"
+    fields = parse_sealed(manifest.read_bytes())
+    fields["sha256"][path.name] = content_sha256(older)
+    manifest.write_bytes(manifest_bytes(fields))
+    read = pq.read_table(path)
+    assert "comparison" not in read.column_names
+    for found in (Store(tmp_path).policies(), conform(read, POLICY_SCHEMA, "rows")):
+        assert np.isnan(found["ghn_distance"].to_numpy()).all() and np.isnan(found["ghn_spread"].to_numpy()).all()
+        assert set(found["effective_arch"].to_pylist()) == {""} and set(found["trained_ratio"].to_pylist()) == {None}
+        assert set(found["other_cosine"].to_pylist()) == {1.0} and set(found["comparison"].to_pylist()) == {1}
+    part = Store(tmp_path).policies(columns=["ghn_distance", "action_distance"])
+    assert np.isnan(part["ghn_distance"].to_numpy()).all() and not np.isnan(part["action_distance"].to_numpy()).any()
+
+
 def test_columns_of_a_published_file_are_those_that_it_holds(tmp_path: Path) -> None:
     """Some columns are taken from the manifest instead: they are what the file says."""
     store = _written(tmp_path)
@@ -567,7 +606,18 @@ def test_reading_imports_no_torch(tmp_path: Path) -> None:
 
 def test_facts_of_the_method_are_kept(tmp_path: Path) -> None:
     store = _written(tmp_path)
-    assert store.facts(UNIT) is None and "facts" not in store.manifests()[0]
+    assert "facts" not in store.manifests()[0]
     facts = {"name": "nnit", "role": "generator"}
     store.write(UNIT, _rows(), _policies(), _weights(), {}, facts)
-    assert store.facts(UNIT) == facts == store.manifests()[0]["facts"]
+    assert store.manifests()[0]["facts"] == facts and "trained" not in store.manifests()[0]
+
+
+def test_what_training_cost_is_kept(tmp_path: Path) -> None:
+    budget = Budget("nnit", UNIT.task, 0, 1000, 3.5, {"processor": "a"}, {"width": 8})
+    Store(tmp_path).write(UNIT, _rows(), _policies(), _weights(), {}, None, budget)
+    (manifest,) = Store(tmp_path).manifests()
+    assert Budget(**manifest["trained"]) == budget
+    path = tmp_path / f"{UNIT.key}.json"
+    path.write_bytes(manifest_bytes({**parse_sealed(path.read_bytes()), "trained": {"seconds": 1.0}}))
+    with pytest.raises(DamagedError, match=re.escape(path.name)):
+        Store(tmp_path).manifests()

@@ -25,7 +25,7 @@ from nnbench.presentation.tables.zoo import table1, table6
 from nnbench.presentation.text import render
 from nnbench.protocol import Protocol
 from nnbench.store.checkpoints import Budget
-from nnbench.store.schemas import EPISODE_SCHEMA, POLICY_SCHEMA
+from nnbench.store.schemas import COMPARISON, EPISODE_SCHEMA, POLICY_SCHEMA
 from nnbench.tasks.policies.architectures import Architecture, architecture_name, load_splits
 from nnbench.tasks.policies.tracks import load_track
 from nnbench.tasks.registry import TASKS
@@ -77,6 +77,7 @@ def _policies(rows: pa.Table) -> pa.Table:
     found = rows.select(shared).group_by(shared, use_threads=False).aggregate([]).to_pylist()
     described = {
         "ghn_seed": 7,
+        "comparison": COMPARISON,
         "ghn_spread": 30.0,
         "other_l2": 1.0,
         "other_cosine": 0.5,
@@ -312,8 +313,32 @@ def test_rows_that_are_not_the_benchmarks_say_so() -> None:
 
 def test_a_caption_speaks_of_one_training_only_where_there_is_one() -> None:
     one, other = _unseen(), _unseen(generator_seed=1, method_sha256="cd" * 32)
-    said = [table2(_cells(rows), PROTOCOL, TASK).caption for rows in (one, pa.concat_tables([one, other]))]
-    assert ["Intervals do not cover training" in caption for caption in said] == [True, False]
+    mixed = [one, other, _unseen("sane", method_sha256="ef" * 32)]
+    said = [table2(_cells(rows), PROTOCOL, TASK).caption for rows in (one, *map(pa.concat_tables, (mixed[:2], mixed)))]
+    assert ["Intervals do not cover training" in caption for caption in said] == [True, False, False]
+    assert ["cover training only in rows that are the mean" in caption for caption in said] == [False, True, True]
+
+
+def test_what_is_near_to_a_policy_of_the_zoo_in_any_way_is_a_copy() -> None:
+    scores = next(iter(_scores(_unseen(count=1)).values()))
+    cases = {  # ghn_distance, trained_ratio, action_distance: of spreads 10, 1 and 0.4
+        "new": (6.0, 0.6, 0.3),
+        "by its weights": (4.0, 0.6, 0.3),
+        "without its silent neurons": (6.0, 0.4, 0.3),
+        "by its actions, whatever its weights": (60.0, 9.0, 0.1),
+        "of an architecture that the zoo has no policy of": (np.nan, np.nan, 0.3),
+        "new, but of no use": (6.0, 0.6, 0.3),
+    }
+    distance, ratio, acts = map(np.array, zip(*cases.values(), strict=True))
+    count = len(cases)
+    policies = {"ghn_distance": distance, "trained_ratio": ratio, "action_distance": acts}
+    policies |= {"ghn_spread": np.full(count, 10.0), "action_spread": np.full(count, 0.4)}
+    policies |= {"effective_arch": np.full(count, "16-16-16-32")}
+    works = np.array([name != "new, but of no use" for name in cases])
+    found = replace(scores, works=works, policies=policies).new_and_working
+    assert found is not None and found.tolist() == [True, False, False, False, True, False]
+    unknown = policies | {"effective_arch": np.full(count, "")}
+    assert replace(scores, works=works, policies=unknown).new_and_working is None
 
 
 def test_architectures_are_listed_on_request() -> None:

@@ -14,6 +14,8 @@ from nnbench.harness.units import run_units
 from nnbench.protocol import Protocol, Unit
 from nnbench.registry import MethodSource
 from nnbench.store.store import Store
+from nnbench.tasks.files import write_json
+from nnbench.tasks.integrity import seal
 from nnbench.tasks.simulation.engine import SimulationError
 from nnbench.tasks.zoo.zoo import Zoo
 
@@ -28,6 +30,13 @@ GOOD = Unit(
 )
 
 
+def untrained(folder: Path) -> Trained:
+    """A method that learned nothing, as `nnbench train` leaves it."""
+    manifest = {"method": "nearest", "task": GOOD.task, "seed": 0, "files": {}, "parameters": 0, "wall_s": 0.1}
+    write_json(folder / "manifest.json", seal(manifest | {"machine": {"processor": "none"}}))
+    return Trained("0" * 64, folder)
+
+
 @pytest.mark.slow
 def test_every_unit_has_an_outcome(zoo: Zoo, tmp_path: Path) -> None:
     class Empty(Untrained):
@@ -38,7 +47,7 @@ def test_every_unit_has_an_outcome(zoo: Zoo, tmp_path: Path) -> None:
             return []
 
     sources = {"nearest": MethodSource.of("nearest"), "empty": MethodSource.of(Empty)}
-    trained = {name: Trained("0" * 64, tmp_path) for name in sources}
+    trained = {name: untrained(tmp_path) for name in sources}
     store = Store(tmp_path / "runs")
     units = [GOOD, replace(GOOD, method="empty"), GOOD]
     done, failed, again = run_units(units, sources, trained, zoo, store, workers=1)
@@ -63,7 +72,7 @@ def test_every_unit_has_an_outcome(zoo: Zoo, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_units_measured_together_have_the_rows_of_each_alone(zoo: Zoo, tmp_path: Path) -> None:
     units = [GOOD, replace(GOOD, arch=(64, 64, 64, 32)), replace(GOOD, generator_seed=1)]
-    sources, trained = {"nearest": MethodSource.of("nearest")}, {"nearest": Trained("0" * 64, tmp_path)}
+    sources, trained = {"nearest": MethodSource.of("nearest")}, {"nearest": untrained(tmp_path)}
     together, alone = Store(tmp_path / "together"), Store(tmp_path / "alone")
     outcomes = list(run_units(units, sources, trained, zoo, together, workers=1))
     assert [outcome.unit for outcome in outcomes] == units and not any(outcome.elsewhere for outcome in outcomes)
@@ -85,7 +94,7 @@ def test_what_is_simulated_is_written_although_the_next_unit_breaks_off(
         return evaluation.simulate(unit, *rest, **named)
 
     monkeypatch.setattr(harness_units, "simulate", simulate)
-    sources, trained = {"nearest": MethodSource.of("nearest")}, {"nearest": Trained("0" * 64, tmp_path)}
+    sources, trained = {"nearest": MethodSource.of("nearest")}, {"nearest": untrained(tmp_path)}
     store, units = Store(tmp_path / "runs"), [GOOD, replace(GOOD, arch=(64, 64, 64, 32))]
     outcomes = run_units(units, sources, trained, zoo, store, workers=1)
     assert next(outcomes).unit == GOOD and store.finished(GOOD)

@@ -25,7 +25,7 @@ class Cost:
         """`find_budgets` has one per generator seed, none for a method that trains nothing, and is None where one of
         them is not kept."""
         self.generation_s = generation_s
-        """Per network; None where rows do not say it. The start of the method's process is a part of it."""
+        """Per network; None where rows do not say it. In older rows it includes the start of the method's process."""
         self.trainer_s = trainer_s
         """The same of what trains every network by itself, in the mean over all that it wrote for the task on the
         track."""

@@ -87,7 +87,7 @@ class Measured:
 
     @cached_property
     def apart(self) -> float:
-        """Median distance of a sample to the nearest other, neurons matched, over that of the zoo's policies."""
+        """Median distance of a sample to the nearest other, balanced and matched, over that of the zoo's policies."""
         return self._mean(lambda scores: _median_ratio(scores, "mutual_distance", "ghn_spread"))
 
     @cached_property
@@ -112,7 +112,7 @@ class Measured:
 
     @cached_property
     def ghn_distance(self) -> float:
-        """Median over the selected of the L2 distance to the nearest hypernetwork policy, neurons matched."""
+        """Median over the selected of the L2 distance to the nearest hypernetwork policy, balanced and matched."""
         return self._median_of_top("ghn_distance")
 
     @cached_property

@@ -101,9 +101,14 @@ class Results:
 
     @cached_property
     def budgets(self) -> list[Budget]:
-        """What training the measured methods cost; without those that learn nothing or are not kept any more."""
-        units = {manifest["unit"]["method_sha256"]: manifest["unit"] for manifest in self.manifests}
-        return [budget for budget in map(find_budget, units.values()) if budget is not None and budget.parameters]
+        """What training the measured methods cost, as their units say or, older ones, the trained methods themselves;
+        without those that learn nothing, and those of older units that are not kept any more."""
+        manifests = {manifest["unit"]["method_sha256"]: manifest for manifest in self.manifests}
+        found = [
+            Budget(**manifest["trained"]) if "trained" in manifest else find_budget(manifest["unit"])
+            for manifest in manifests.values()
+        ]
+        return [budget for budget in found if budget is not None and budget.parameters]
 
     @cached_property
     def costs(self) -> Costs:

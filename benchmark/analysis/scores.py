@@ -73,14 +73,16 @@ class Scores:
     def new_and_working(self) -> np.ndarray | None:
         """(S,) bool: works, and is copied from nothing in the zoo; None where rows, older ones, do not say it.
 
-        At least half as far from every policy of the zoo as these are from one another, and without its silent neurons
-        as far from every training policy. What there is no policy to compare with is no copy of one.
+        At least half as far from every policy of the zoo as these are from one another, by its weights and by its
+        actions, and without its silent neurons as far from every training policy. What there is no policy to compare
+        its weights with is no copy of one by them.
         """
         if self.works is None or not all(self.policies["effective_arch"]):
             return None
-        columns = ("ghn_distance", "ghn_spread", "trained_ratio")
-        distance, spread, ratio = (self.policies[name].astype(float) for name in columns)
-        found: np.ndarray = self.works & ~(distance < FAR * spread) & ~(ratio < FAR)
+        columns = ("ghn_distance", "ghn_spread", "trained_ratio", "action_distance", "action_spread")
+        distance, spread, ratio, acts, acts_spread = (self.policies[name].astype(float) for name in columns)
+        copied = (distance < FAR * spread) | (ratio < FAR) | (acts < FAR * acts_spread)
+        found: np.ndarray = self.works & ~copied
         return found
 
     def of_top(self, column: str) -> np.ndarray:

@@ -16,6 +16,7 @@ from nnbench.harness.outcome import Outcome
 from nnbench.harness.race import Episode, Race, Result
 from nnbench.harness.rows import episode_rows, policy_rows
 from nnbench.protocol import Unit
+from nnbench.store.checkpoints import Budget
 from nnbench.store.journal import Journal
 from nnbench.store.schemas import ROLLOUT_SCHEMA
 from nnbench.store.store import Store
@@ -44,8 +45,16 @@ class Simulated:
     clock: "_Clock"
     workers: int
 
-    def write(self, novelty: Novelty, store: Store, *, facts: Mapping[str, Any] | None = None) -> Outcome:
-        """Compare the samples with the zoo and store the rows; `facts` of the unit's method go into the manifest.
+    def write(
+        self,
+        novelty: Novelty,
+        store: Store,
+        *,
+        facts: Mapping[str, Any] | None = None,
+        trained: Budget | None = None,
+    ) -> Outcome:
+        """Compare the samples with the zoo and store the rows; `facts` of the unit's method and what its training cost
+        go into the manifest.
 
         Raises StoreError or WriteError where the rows cannot be stored.
         """
@@ -58,7 +67,7 @@ class Simulated:
 
         info = {"wall_s": self.clock.seconds, "workers": self.workers, "race": race.counts()}
         rows = episode_rows(unit, self.samples, race, chosen, novelty.splits)
-        store.write(unit, rows, policies, self.samples, info, facts)
+        store.write(unit, rows, policies, self.samples, info, facts, trained)
         self.contest.journal.clear()
         return Outcome(unit=unit, counts=race.counts(), seconds=self.clock.seconds)
 
@@ -93,13 +102,13 @@ def rescore(unit: Unit, novelty: Novelty, store: Store) -> None:
 
     Raises StoreError where the unit has no weights.
     """
-    samples, rows, info, facts = store.weights(unit), store.unit_rows(unit), store.info(unit), store.facts(unit)
+    samples, rows = store.weights(unit), store.unit_rows(unit)
     ranks = {row["rank"]: row["sample"] for row in rows.select(["rank", "sample"]).to_pylist() if row["rank"] >= 0}
     policies = policy_rows(unit, samples, [ranks[rank] for rank in sorted(ranks)], novelty)
     # Back into the journal while the files are replaced: a kill must not cost the episodes.
     journal = store.journal(unit)
     journal.append(rows.select(ROLLOUT_SCHEMA.names))
-    store.write(unit, rows, policies, samples, info, facts)
+    store.write_policies(unit, policies)
     journal.clear()
 
 

@@ -244,6 +244,14 @@ class Isolated:
     def __exit__(self, *exception: object) -> None:
         self._process.stop()
 
+    def open(self) -> None:
+        """Start the process and load the method, unless that was done: `generate` then takes no longer than it takes.
+
+        Raises MethodError.
+        """
+        loading = f"method {self._name}: loading it"
+        self._process.call(loading, _open_there, *self._who, patience_s=self._patience_s)
+
     def generate(self, arch: Architecture | None, n: int, *, seed: int = 0) -> list[Weights]:
         """What `ask` returns in that process. Raises MethodError."""
         return self._answer(_call(self._name, arch, n, seed), partial(ask, arch=arch, n=n, seed=seed), n)
@@ -273,8 +281,8 @@ def _answer(
     call: str,
     asked: Callable[[Generator, TrainingSet], list[Weights]],
 ) -> bytes:
-    with method_at_fault(f"method {source.name}: loading it from {folder}"):
-        generator, training = _open(source, folder, learned)
+    _open_there(source, folder, learned)
+    generator, training = _open(source, folder, learned)
     try:
         with method_at_fault(call):  # what it returned may raise when it is looked at
             written = asked(generator, training)
@@ -286,6 +294,12 @@ def _answer(
     return save(
         {f"{position}/{key}": value for position, sample in enumerate(written) for key, value in sample.items()}
     )
+
+
+def _open_there(source: MethodSource, folder: Path, learned: tuple[str, Path | None, str]) -> bytes:
+    with method_at_fault(f"method {source.name}: loading it from {folder}"):
+        _open(source, folder, learned)
+    return b""
 
 
 @cache

@@ -1,8 +1,9 @@
 """How far generated policies are from the zoo's policies and from one another, by their weights and by their actions.
 
-Weights are compared after matching the neurons, so that a copy with reordered neurons has distance 0. Actions are
-compared on states that the zoo stores, which works across architectures. Neither distance says much by itself, so each
-is stored with a spread: how far the policies of different hypernetworks (GHNs) are from one another.
+Weights are compared after balancing and matching the neurons, so that a copy with rescaled or reordered neurons has
+distance 0. Actions are compared on states that the zoo stores, which works across architectures. Neither distance says
+much by itself, so each is stored with a spread: how far the policies of different hypernetworks (GHNs) are from one
+another.
 
 Where no hypernetworks wrote the zoo, its policies are those that were trained one by one, of all 81 listed
 architectures. A sample of another architecture then has no policy to be compared with by weights.
@@ -21,8 +22,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nnbench.errors import InputError
-from nnbench.store.schemas import NO_SEED
+from nnbench.store.schemas import COMPARISON, NO_SEED
 from nnbench.tasks.policies.architectures import Architecture, Splits, architecture_name
+from nnbench.tasks.policies.balancing import balance
 from nnbench.tasks.policies.mlp import (
     Weights,
     act,
@@ -54,7 +56,7 @@ class Neighbour(NamedTuple):
     seed: int
     """Of the hypernetwork, or of the policy's own training."""
     distance: float
-    """L2, neurons matched."""
+    """L2 of what was compared, neurons matched."""
 
 
 class Lookalike(NamedTuple):
@@ -72,6 +74,7 @@ class Novelty:
 
     def __init__(self, zoo: Zoo) -> None:
         self._zoo = zoo
+        self._policies: dict[Architecture, dict[int, Weights]] = {}
         self._spreads: dict[Architecture, float] = {}
 
     @property
@@ -104,10 +107,10 @@ class Novelty:
 
     def _mutual(self, samples: Sequence[Weights]) -> list[dict[str, float | None]]:
         """How far each of the first samples of one architecture is from the nearest other of them."""
-        compared = dict(enumerate(samples[:_MUTUAL]))
+        compared = {position: balance(sample) for position, sample in enumerate(samples[:_MUTUAL])}
         if len(compared) < 2:
             return [{"mutual_distance": None, "mutual_actions": None} for _ in samples]
-        actions = torch.stack([act(sample, self._zoo.states) for sample in compared.values()])  # (S, N, A)
+        actions = torch.stack([act(samples[position], self._zoo.states) for position in compared])  # (S, N, A)
         found: list[dict[str, float | None]] = []
         for position in range(len(samples)):
             if position not in compared:
@@ -120,9 +123,15 @@ class Novelty:
             found.append({"mutual_distance": distance, "mutual_actions": float(apart.min())})
         return found
 
+    def _balanced(self, arch: Architecture) -> dict[int, Weights]:
+        """The zoo's policies of an architecture, by seed."""
+        if arch not in self._policies:
+            self._policies[arch] = {seed: balance(weights) for seed, weights in self._zoo.policies(arch).items()}
+        return self._policies[arch]
+
     def _spread(self, arch: Architecture) -> float:
         if arch not in self._spreads:
-            self._spreads[arch] = spread_by_weights(self._zoo.policies(arch))
+            self._spreads[arch] = spread_by_weights(self._balanced(arch))
         return self._spreads[arch]
 
     def _beside_trained(self, sample: Weights, near: Neighbour) -> dict[str, Any]:
@@ -136,16 +145,18 @@ class Novelty:
             if left == architecture_of(sample) and near.seed in trained:  # nothing was silent: it is the nearest here
                 distance = near.distance
             else:
-                distance = nearest_by_weights(bare, trained).distance
+                balanced = self._balanced(left)
+                distance = nearest_by_weights(balance(bare), {seed: balanced[seed] for seed in trained}).distance
             ratio = distance / self._spread(left)
         return {"effective_arch": architecture_name(left), "trained_ratio": ratio}
 
     def _beside_the_zoo(self, sample: Weights) -> dict[str, Any]:
         arch = architecture_of(sample)
-        policies = self._zoo.policies(arch)
-        near = nearest_by_weights(sample, policies) if policies else Neighbour(NO_SEED, float("nan"))
+        policies = self._balanced(arch)
+        near = nearest_by_weights(balance(sample), policies) if policies else Neighbour(NO_SEED, float("nan"))
         similar = self._bank.nearest(sample)
         return {
+            "comparison": COMPARISON,
             **self._beside_trained(sample, near),
             "ghn_seed": near.seed,
             "ghn_distance": near.distance,

@@ -4,10 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict
-from typing import Self
+from typing import Any, Self
 
 from nnbench.errors import InputError
-from nnbench.facts import Facts
 from nnbench.harness.evaluation import Simulated, simulate
 from nnbench.harness.isolation import Isolated
 from nnbench.harness.novelty import Novelty
@@ -15,7 +14,7 @@ from nnbench.harness.outcome import Outcome
 from nnbench.harness.process import MethodError
 from nnbench.protocol import Protocol, Unit
 from nnbench.registry import MethodSource
-from nnbench.store.checkpoints import Trained
+from nnbench.store.checkpoints import Budget, Trained, read_budget
 from nnbench.store.errors import StoreError
 from nnbench.store.store import Store
 from nnbench.tasks.integrity import DamagedError
@@ -59,7 +58,8 @@ def run_units(
             name: stack.enter_context(Isolated(sources[name], trained[name].folder, zoo.opened_from)) for name in names
         }
         simulator = stack.enter_context(Simulator(zoo.task, workers))
-        writer = stack.enter_context(_Writer(store, Novelty(zoo), {name: sources[name].facts for name in names}))
+        about = {name: (asdict(sources[name].facts), read_budget(trained[name].folder)) for name in names}
+        writer = stack.enter_context(_Writer(store, Novelty(zoo), about))
         for unit in units:
             try:
                 done = _simulate(unit, methods[unit.method], simulator, store, full, writer)
@@ -81,6 +81,7 @@ def _simulate(
     if store.finished(unit):
         return Outcome(unit=unit, elsewhere=True)
     try:
+        method.open()  # before the clock of `simulate` starts
         return simulate(unit, method, simulator, store, full=full, generated=writer.begin)
     except MethodError as error:
         return Outcome(unit=unit, error=error)
@@ -102,8 +103,9 @@ class _Writer:
     begins only when the next unit's samples are there: the time to generate them is published.
     """
 
-    def __init__(self, store: Store, novelty: Novelty, facts: Mapping[str, Facts]) -> None:
-        self._store, self._novelty, self._facts = store, novelty, facts
+    def __init__(self, store: Store, novelty: Novelty, about: Mapping[str, tuple[dict[str, Any], Budget]]) -> None:
+        """`about` has each method's facts, and what its training cost."""
+        self._store, self._novelty, self._about = store, novelty, about
         self._thread = ThreadPoolExecutor(1)
         self._taken: Simulated | None = None
         self._writing: Future[Outcome] | None = None
@@ -132,6 +134,7 @@ class _Writer:
 
     def _write(self, done: Simulated) -> Outcome:
         try:
-            return done.write(self._novelty, self._store, facts=asdict(self._facts[done.unit.method]))
+            facts, budget = self._about[done.unit.method]
+            return done.write(self._novelty, self._store, facts=facts, trained=budget)
         except _LOST as error:
             return _finished_meanwhile(done.unit, self._store, error)

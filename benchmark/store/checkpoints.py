@@ -151,12 +151,18 @@ def find_budget(unit: Mapping[str, Any]) -> Budget | None:
     for folder in kept:
         if not (folder / "manifest.json").exists():
             continue
-        code = code_of(folder)
-        trained, manifest = read_checkpoint(method, task, folder, code)
+        trained, _ = read_checkpoint(method, task, folder, code_of(folder))
         if trained.sha256 == unit["method_sha256"]:
-            seconds, config = _described(folder, manifest)
-            return Budget(method, task, seed, manifest["parameters"], seconds, manifest["machine"], config)
+            return read_budget(folder)
     return None
+
+
+def read_budget(folder: Path) -> Budget:
+    """The budget of the trained method in a folder. Raises DamagedError."""
+    manifest = read_manifest(folder / "manifest.json", f"restore it, or delete {folder} and train again")
+    seconds, config = _described(folder, manifest)
+    method, task, seed = manifest["method"], manifest["task"], manifest["seed"]
+    return Budget(method, task, seed, manifest["parameters"], seconds, manifest["machine"], config)
 
 
 def code_of(folder: Path) -> str | None:

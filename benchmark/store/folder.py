@@ -9,12 +9,13 @@ from typing import Any, Self, TypeVar
 
 from nnbench.protocol import OF_TRACKS, Protocol, Unit
 from nnbench.store.archive import read_archive
+from nnbench.store.checkpoints import Budget
 from nnbench.store.errors import REMEDY_ARCHIVE, StoreError, remedy
 from nnbench.tasks.integrity import parse_sealed, parse_stored, read_stored, seal
 
 _TYPES = {name: type(value) for name, value in asdict(Protocol()).items()}
 """Of a protocol's fields."""
-_STATED = {"info": dict, "versions": dict, "machine": dict, "command": list, "created": str}
+_STATED = {"info": dict, "trained": dict, "versions": dict, "machine": dict, "command": list, "created": str}
 """What a manifest may state beside the unit and its files."""
 
 T = TypeVar("T")
@@ -162,6 +163,8 @@ def _check_stated(content: Mapping[str, Any]) -> None:
     seconds = content.get("info", {}).get("wall_s", {})
     if not isinstance(seconds, dict) or not all(isinstance(value, int | float) for value in seconds.values()):
         raise TypeError("the seconds of its stages are no numbers")
+    if "trained" in content:
+        Budget(**content["trained"])
     if not all(isinstance(word, str) for word in content.get("command", [])):
         raise TypeError("the words of its command are no texts")
 

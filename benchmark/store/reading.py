@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from nnbench.protocol import JOINT
 from nnbench.store.folder import Folder, Manifest
-from nnbench.store.schemas import RARE, check_names, conform, fill_rare, most_rows
+from nnbench.store.schemas import RARE, check_names, conform, fill_rare, forget_distances, most_rows
 from nnbench.tasks.files import open_parquet
 
 _STATED: dict[str, Callable[[Manifest], Any]] = {
@@ -62,6 +62,8 @@ def _read_part(folder: Folder, manifest: Manifest, kind: str, schema: pa.Schema,
         check_names([*there, *(name for name in RARE if name in schema.names and name not in there)], schema, kind)
         # In this thread: see `nnbench.tasks.files.parse_parquet`.
         decoded = file.read([name for name in columns if name in there], use_threads=False)
+        if "comparison" in schema.names and "comparison" not in there:
+            decoded = forget_distances(decoded)
         return _Part(path, manifest, fill_rare(decoded, pa.schema([schema.field(name) for name in columns])))
 
     return folder.parse_verified(name, manifest, parse)

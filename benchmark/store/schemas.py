@@ -17,6 +17,10 @@ def _required(name: str, kind: Any) -> Any:
 NO_SEED = -1
 """The `ghn_seed` of a sample whose architecture the zoo has no policy of; its distance and spread are NaN."""
 
+COMPARISON = 2
+"""How the weights of two policies are compared: after balancing their neurons (`tasks.policies.balancing`) and matching
+them. In rows of comparison 1 they were only matched; what such rows say of distances is not read."""
+
 _STAGE = pa.dictionary(pa.int8(), pa.string())
 
 ROLLOUT_SCHEMA = pa.schema(
@@ -68,7 +72,8 @@ POLICY_SCHEMA = pa.schema(
         *_SAMPLE,
         _required("rank", pa.int16()),
         _required("ghn_seed", pa.int32()),  # of the zoo's policy of this architecture that is nearest, NO_SEED if none
-        _required("ghn_distance", pa.float32()),  # L2 to that policy, neurons matched
+        _required("comparison", pa.int8()),  # COMPARISON, of the distances of weights that say so
+        _required("ghn_distance", pa.float32()),  # L2 to that policy, by `comparison`
         _required("ghn_spread", pa.float32()),  # how far the zoo's policies are from their nearest
         _required("other_l2", pa.float32()),  # to the nearest other sample of this architecture, NaN if there is none
         _required("other_cosine", pa.float32()),  # of the most similar other sample
@@ -77,11 +82,11 @@ POLICY_SCHEMA = pa.schema(
         _required("action_distance", pa.float32()),  # mean L2 distance of the actions
         _required("action_spread", pa.float32()),  # the same between training policies of different hypernetworks
         _required("effective_arch", pa.string()),  # that of the policy without its silent neurons; "" in older rows
-        # L2 from that policy to the nearest training policy of its architecture, neurons matched, over the spread of
+        # L2 from that policy to the nearest training policy of its architecture, by `comparison`, over the spread of
         # the zoo's policies there; null where none is trained on
         pa.field("trained_ratio", pa.float32()),
         # Of the first 32 samples of an architecture, to the nearest other of them; null for the others.
-        pa.field("mutual_distance", pa.float32()),  # L2, neurons matched
+        pa.field("mutual_distance", pa.float32()),  # L2, by `comparison`
         pa.field("mutual_actions", pa.float32()),  # mean L2 distance of the actions
         pa.field("top_l2", pa.list_(pa.float32())),  # of a selected policy to each of the selected, best first
         pa.field("top_cosine", pa.list_(pa.float32())),
@@ -93,12 +98,23 @@ POLICY_SCHEMA = pa.schema(
 RARE: dict[str, Any] = {
     "diverged": False,
     "track": "paper",
+    "comparison": 1,
     "effective_arch": "",
     "trained_ratio": None,
     "mutual_distance": None,
     "mutual_actions": None,
 }
 """Columns that a file leaves out where all of its rows have this value."""
+
+
+_COMPARED: dict[str, Any] = {
+    "ghn_distance": float("nan"),
+    "ghn_spread": float("nan"),
+    "effective_arch": "",
+    "trained_ratio": None,
+    "mutual_distance": None,
+}
+"""The columns that depend on how weights are compared, with what they hold where they cannot be read."""
 
 
 def unit_columns(unit: Unit) -> dict[str, Any]:
@@ -126,6 +142,8 @@ def most_rows(protocol: Protocol) -> int:
 
 def conform(table: pa.Table, schema: pa.Schema, owner: str) -> pa.Table:
     """The table's columns in the order and types of the schema. Raises StoreError where that loses anything."""
+    if "comparison" in schema.names and "comparison" not in table.column_names:
+        table = forget_distances(table)
     table = fill_rare(table, schema)
     check_names(table.column_names, schema, owner)
     try:
@@ -140,6 +158,15 @@ def fill_rare(table: pa.Table, schema: pa.Schema) -> pa.Table:
         if name in schema.names and name not in table.column_names:
             field = schema.field(name)
             table = table.append_column(field, pa.repeat(pa.scalar(value, field.type), table.num_rows))
+    return table
+
+
+def forget_distances(table: pa.Table) -> pa.Table:
+    """Without what older rows say of distances of weights, which cannot be put beside `COMPARISON`."""
+    for name, value in _COMPARED.items():
+        if name in table.column_names:
+            place, kind = table.column_names.index(name), POLICY_SCHEMA.field(name).type
+            table = table.set_column(place, name, pa.repeat(pa.scalar(value, kind), table.num_rows))
     return table
 
 

@@ -12,7 +12,7 @@ may hold the weights of a unit's tested networks, `<key>.tested.safetensors`, wh
 import random
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ import pyarrow as pa
 
 from nnbench.folders import RESULTS
 from nnbench.protocol import PROTOCOLS, Protocol, Unit
+from nnbench.store.checkpoints import Budget
 from nnbench.store.errors import StoreError, remedy
 from nnbench.store.folder import Folder, Manifest, manifest_bytes
 from nnbench.store.journal import Journal
@@ -28,7 +29,7 @@ from nnbench.store.merging import merge, publish
 from nnbench.store.provenance import provenance
 from nnbench.store.reading import read_rows
 from nnbench.store.schemas import EPISODE_SCHEMA, POLICY_SCHEMA, conform, parquet_bytes
-from nnbench.store.validation import check_unit
+from nnbench.store.validation import check_rows, check_unit
 from nnbench.store.weights import ALL, parse_weights, read_tested, weights_bytes
 from nnbench.tasks.files import remove_file, write_bytes
 from nnbench.tasks.integrity import content_sha256, read_stored
@@ -62,12 +63,13 @@ class Store:
         weights: Sequence["Weights"],
         info: Mapping[str, Any],
         facts: Mapping[str, Any] | None = None,
+        trained: Budget | None = None,
     ) -> None:
         """Store a finished unit: its rows (EPISODE_SCHEMA, POLICY_SCHEMA), the weights of all samples, and `info`.
 
         `info` goes into the manifest, for example the wall seconds of each stage, and so do the `nnbench.facts.Facts`
-        of the method, as JSON. Raises StoreError where rows or weights are not those of the whole unit, and WriteError
-        on a full disk; the unit is then not finished.
+        of the method, as JSON, and what its training cost. Raises StoreError where rows or weights are not those of the
+        whole unit, and WriteError on a full disk; the unit is then not finished.
         """
         rows, policies = conform(rows, EPISODE_SCHEMA, unit.key), conform(policies, POLICY_SCHEMA, unit.key)
         check_unit(unit, rows, policies, weights)
@@ -81,10 +83,25 @@ class Store:
             "sha256": {path.name: content_sha256(content) for path, content in contents.items()},
             "info": dict(info),
             **({"facts": dict(facts)} if facts is not None else {}),
+            **({"trained": asdict(trained)} if trained is not None else {}),
             **provenance(),
         }
         contents[self._path(unit, "json")] = manifest_bytes(manifest)
         self._replace(unit, contents)
+
+    def write_policies(self, unit: Unit, policies: pa.Table) -> None:
+        """Replace what is said of a finished unit's policies (POLICY_SCHEMA); the manifest keeps where its episodes
+        were made and says under `rescored` where these numbers were.
+
+        Raises StoreError where they are not the unit's, and WriteError on a full disk; the unit is then not finished.
+        """
+        rows, policies = self.unit_rows(unit), conform(policies, POLICY_SCHEMA, unit.key)
+        check_rows(unit, rows, policies)
+        path, content = self._path(unit, "policies.parquet"), parquet_bytes(policies)
+        manifest = self._folder.manifest(unit.key).content
+        hashes = manifest["sha256"] | {path.name: content_sha256(content)}
+        manifest = manifest | {"sha256": hashes, "rescored": provenance()}
+        self._replace(unit, {path: content, self._path(unit, "json"): manifest_bytes(manifest)})
 
     def _replace(self, unit: Unit, contents: Mapping[Path, bytes]) -> None:
         """Write a unit's files, the manifest last, until all of them are ours or all are another process's."""
@@ -155,16 +172,6 @@ class Store:
     def unit_rows(self, unit: Unit) -> pa.Table:
         """The episode rows of one finished unit (EPISODE_SCHEMA). Raises StoreError."""
         return read_rows(self._folder, [self._folder.manifest(unit.key)], "parquet", EPISODE_SCHEMA)
-
-    def info(self, unit: Unit) -> dict[str, Any]:
-        """What was written as `info` with a finished unit, and by which command. Raises StoreError."""
-        manifest = self._folder.manifest(unit.key).content
-        return {"command": manifest["command"]} | manifest["info"]
-
-    def facts(self, unit: Unit) -> Mapping[str, Any] | None:
-        """The facts of the method that wrote a finished unit; None in older manifests. Raises StoreError."""
-        found: Mapping[str, Any] | None = self._folder.manifest(unit.key).content.get("facts")
-        return found
 
     def weights(self, unit: Unit) -> list["Weights"]:
         """The generated weights of a unit, sample by sample in layer order.

@@ -60,9 +60,7 @@ def draw_selected_pairs(
     what = (
         f"The {len(l2)} of {protocol.samples} policies that {method} (generator seed {min(seeds)}) wrote for {name} "
         "with the highest mean return, best first, with the hypernetwork whose policy each is nearest to. Euclidean "
-        "distance and cosine similarity of all parameters, neurons as they are. Policies of two hypernetworks are "
-        f"{found.of_top('ghn_spread')[0]:.1f} apart (median to the nearest, neurons matched). "
-        f"Protocol {protocol.short}."
+        f"distance and cosine similarity of all parameters, neurons as they are. Protocol {protocol.short}."
     )
     title = f"Figure 6: how different the selected policies are, {method}, {task}, {name}"
     return Drawing(title, what, pair_matrices(l2, cosine, found.of_top("ghn_seed").tolist()))

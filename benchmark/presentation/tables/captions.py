@@ -9,6 +9,9 @@ from nnbench.presentation.tables.table import MISSING
 from nnbench.protocol import PROTOCOLS, Protocol, protocol_name
 
 ONE_TRAINING = "Intervals do not cover training (one per generator)."
+SEVERAL_TRAININGS = (
+    "Intervals cover training only in rows that are the mean of several seeds; of few seeds they are too narrow."
+)
 
 
 def protocol_note(protocol: Protocol) -> str:
@@ -28,7 +31,8 @@ def explain_columns(name: str, rows: Sequence[Row], protocol: Protocol, hidden: 
         "selection_success": "selection %: the same policies on the episodes that chose them, which is optimistic.",
         "sample_success": f"all {protocol.samples} %: every sample on the first {protocol.screening_episodes} "
         "selection episodes, nothing selected.",
-        "ghn_distance": "L2 to GHN: median distance of the top to the nearest hypernetwork policy, neurons matched.",
+        "ghn_distance": "L2 to GHN: median distance of the top to the nearest hypernetwork policy, neurons brought to "
+        "one scale and matched.",
         "networks": "networks: distinct among the top.",
         "ghn_seeds": "GHN seeds: distinct among the hypernetworks that the top are nearest to.",
     }
@@ -86,9 +90,11 @@ def summarise(
 
 
 def say_training(rows: Sequence[Row]) -> str:
-    """That no interval tells how trainings differ; empty where something was trained with several seeds."""
-    measured = [row for row in rows if row.measured]
-    return ONE_TRAINING if measured and all(len(row.generator_seeds) == 1 for row in measured) else ""
+    """Of which rows intervals tell how trainings differ; empty where nothing was measured."""
+    several = [len(row.generator_seeds) > 1 for row in rows if row.measured]
+    if not several:
+        return ""
+    return SEVERAL_TRAININGS if any(several) else ONE_TRAINING
 
 
 def count_diverged(rows: Sequence[Row]) -> str:

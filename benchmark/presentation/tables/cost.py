@@ -17,7 +17,7 @@ def cost_table(rows: Sequence[Row]) -> Table[Row]:
         "reads: what a method may use of the zoo. saved: numbers in all tensors of the trained method. training s: "
         "wall seconds, as the trained method states them, mean over generator seeds; 0 for what trains nothing. "
         "trained on: the machine; how many of its threads worked is not stored, so these are no seconds of a core. "
-        "s per network: wall seconds of `generate`, the start of its process among them, divided by the networks "
+        "s per network: wall seconds of `generate` divided by the networks "
         "asked for. break even: so many networks take as long to train one by one, by the baseline that does so, as "
         "training and writing take the method; by that baseline's mean over its rows of the same folder, task and "
         f"track; 0 for what trains nothing. What the zoo took is nobody's here. {MISSING}: a number is not kept, or "
