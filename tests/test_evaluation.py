@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from nnbench.harness.evaluation import rescore, simulate
+from nnbench.harness.evaluation import rescore, results_elsewhere, simulate
 from nnbench.harness.novelty import Novelty
 from nnbench.protocol import Protocol, Unit
 from nnbench.store.store import Store
-from nnbench.tasks.policies.mlp import PolicyActor, Weights
+from nnbench.tasks.policies.mlp import PolicyActor, Weights, weights_sha256
 from nnbench.tasks.registry import load_task
 from nnbench.tasks.simulation.episodes import Episodes
 from nnbench.tasks.simulation.workers import Rollout, Simulator
@@ -108,6 +108,29 @@ def test_the_full_evaluation_chooses_the_same(recorded: Any, zoo: Zoo, tmp_path:
     assert chosen[0].equals(chosen[1])
     distinct = len(set(chosen[1]["weights_sha256"].to_pylist()))
     assert replay.episodes == 7 * 12 + 4 * distinct
+
+
+def test_episodes_of_an_equal_network_are_taken_from_another_unit(recorded: Any, zoo: Zoo, tmp_path: Path) -> None:
+    both, alone, other = Store(tmp_path / "both"), Store(tmp_path / "alone"), replace(UNIT, method="other")
+    simulate(other, Mixed(zoo), Replay(recorded), both, full=True).write(Novelty(zoo), both)  # type: ignore[arg-type]
+    again, undisturbed = Replay(recorded), Replay(recorded)
+    taken = simulate(UNIT, Mixed(zoo), again, both).write(Novelty(zoo), both)  # type: ignore[arg-type]
+    whole = simulate(UNIT, Mixed(zoo), undisturbed, alone).write(Novelty(zoo), alone)  # type: ignore[arg-type]
+    assert both.unit_rows(UNIT).equals(alone.unit_rows(UNIT)), "no episode more than it would have run itself"
+    assert again.episodes == 0 and taken.counts is not None and whole.counts is not None
+    assert (taken.counts["episodes"], taken.counts["reused"]) == (0, undisturbed.episodes)
+    assert whole.counts["reused"] == 0 and taken.counts["full"] == whole.counts["full"]
+
+
+def test_of_another_architecture_or_protocol_nothing_is_taken(recorded: Any, zoo: Zoo, tmp_path: Path) -> None:
+    store, networks = Store(tmp_path), {weights_sha256(sample): sample for sample in Mixed(zoo).samples}
+    simulate(UNIT, Mixed(zoo), Replay(recorded), store).write(Novelty(zoo), store)  # type: ignore[arg-type]
+    others = {"method": "other"}, {"arch": (64, 64, 64, 64)}, {"protocol": replace(PROTOCOL, top=1)}
+    found = [len(results_elsewhere(replace(UNIT, **changes), networks, store)) for changes in others]
+    assert found[0] > 0 and found[1:] == [0, 0]
+    assert results_elsewhere(UNIT, networks, store) == {}, "what it says itself is not another's"
+    (tmp_path / f"{UNIT.key}.parquet").write_bytes(b"damaged")
+    assert results_elsewhere(replace(UNIT, method="other"), networks, store) == {}
 
 
 def test_rescoring_changes_only_the_novelty(recorded: Any, zoo: Zoo, tmp_path: Path) -> None:

@@ -2,12 +2,13 @@
 
 import time
 import typing
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
@@ -17,9 +18,11 @@ from nnbench.harness.race import Episode, Race, Result
 from nnbench.harness.rows import episode_rows, policy_rows
 from nnbench.protocol import Unit
 from nnbench.store.checkpoints import Budget
+from nnbench.store.errors import StoreError
 from nnbench.store.journal import Journal
 from nnbench.store.schemas import ROLLOUT_SCHEMA
 from nnbench.store.store import Store
+from nnbench.tasks.integrity import DamagedError
 from nnbench.tasks.policies.architectures import Architecture
 from nnbench.tasks.policies.mlp import PolicyActor, Weights, weights_sha256
 from nnbench.tasks.simulation.episodes import Episodes
@@ -65,11 +68,12 @@ class Simulated:
             policies = policy_rows(unit, self.samples, chosen, novelty)
         self.clock.stop("novelty")
 
-        info = {"wall_s": self.clock.seconds, "workers": self.workers, "race": race.counts()}
+        counts = self.contest.counts()
+        info = {"wall_s": self.clock.seconds, "workers": self.workers, "race": counts}
         rows = episode_rows(unit, self.samples, race, chosen, novelty.splits)
         store.write(unit, rows, policies, self.samples, info, facts, trained)
         self.contest.journal.clear()
-        return Outcome(unit=unit, counts=race.counts(), seconds=self.clock.seconds)
+        return Outcome(unit=unit, counts=counts, seconds=self.clock.seconds)
 
 
 def simulate(
@@ -83,18 +87,43 @@ def simulate(
 ) -> Simulated:
     """Run the unit's episodes, going on from its journal. `generated` is called between the samples and the episodes.
 
+    What the store's other units say of an equal network is not simulated again: an episode is its seed and the policy.
     With `full` no sample leaves the race early. Raises what `method` raises, and StoreError.
     """
     clock = _Clock()
     samples = method.generate(unit.arch, unit.protocol.samples, seed=unit.generator_seed)
     clock.stop("generate")
     generated()
-    contest = _Contest.resume(unit, samples, store.journal(unit), full=full)
+    contest = _Contest.resume(unit, samples, store, full=full)
     contest.select(simulator)
     clock.stop("selection")
     contest.test(simulator)
     clock.stop("test")
     return Simulated(unit, samples, contest, clock, simulator.workers)
+
+
+def _results(rows: pa.Table | None) -> dict[Episode, Result]:
+    """What rows (ROLLOUT_SCHEMA) say came of which episodes."""
+    return {
+        Episode(row["stage"], row["weights_sha256"], row["episode_seed"]): Result(
+            **{name: row[column] for name, column in _COLUMNS.items()}
+        )
+        for row in (rows.to_pylist() if rows is not None else ())
+    }
+
+
+def results_elsewhere(unit: Unit, networks: Collection[str], store: Store) -> dict[Episode, Result]:
+    """What other units of the same episodes and architecture say of these networks."""
+    asked, own = unit.fields, unit.key
+
+    def beside(other: Mapping[str, Any]) -> bool:
+        return bool(other["arch"] == asked["arch"]) and Unit.from_fields(dict(other)).key != own
+
+    try:
+        rows = store.rows(protocol=unit.protocol, task=unit.task, columns=ROLLOUT_SCHEMA.names, only=beside)
+    except (StoreError, DamagedError):  # a damaged unit is named where it is read for its own sake
+        return {}
+    return _results(rows.filter(pc.is_in(rows["weights_sha256"], pa.array(networks, pa.string()))))
 
 
 def rescore(unit: Unit, novelty: Novelty, store: Store) -> None:
@@ -136,18 +165,26 @@ class _Contest:
     networks: Mapping[str, Weights]
     """By the hashes that the race knows them by."""
     journal: Journal
+    elsewhere: Mapping[Episode, Result]
+    """Of equal networks, by other units."""
+    taken: set[Episode] = field(default_factory=set)
+    """Those of them that this unit needed."""
 
     @classmethod
-    def resume(cls, unit: Unit, samples: Sequence[Weights], journal: Journal, *, full: bool) -> Self:
+    def resume(cls, unit: Unit, samples: Sequence[Weights], store: Store, *, full: bool) -> Self:
         """Take up what a killed run left in the journal; episodes of other weights are of no use and stay unused."""
-        hashes = [weights_sha256(weights) for weights in samples]
+        hashes, journal = [weights_sha256(weights) for weights in samples], store.journal(unit)
         race = Race(unit.protocol, hashes, full)
-        kept = journal.read()
-        for row in kept.to_pylist() if kept is not None else ():
-            episode = Episode(row["stage"], row["weights_sha256"], row["episode_seed"])
-            race.record(episode, Result(**{name: row[column] for name, column in _COLUMNS.items()}))
-        name = f"{unit.method} {unit.asked_for}"
-        return cls(name, race, dict(zip(hashes, samples, strict=True)), journal)
+        for episode, result in _results(journal.read()).items():
+            race.record(episode, result)
+        name, networks = f"{unit.method} {unit.asked_for}", dict(zip(hashes, samples, strict=True))
+        return cls(name, race, networks, journal, results_elsewhere(unit, networks, store))
+
+    def counts(self) -> dict[str, int]:
+        """Those of the race, with the episodes that were simulated for this unit."""
+        ran, stages = self.race.counts(), ("selection", "test")
+        taken = {stage: sum(episode.stage == stage for episode in self.taken) for stage in stages}
+        return ran | {"episodes": ran["episodes"] - taken["selection"], "reused": sum(taken.values())}
 
     def select(self, simulator: Simulator) -> None:
         while episodes := self.race.next_selection():
@@ -157,6 +194,11 @@ class _Contest:
         self._run(self.race.tests(), simulator, "test")
 
     def _run(self, episodes: Sequence[Episode], simulator: Simulator, stage: str) -> None:
+        for episode in episodes:
+            if episode in self.elsewhere:
+                self.race.record(episode, self.elsewhere[episode])
+                self.taken.add(episode)
+        episodes = [episode for episode in episodes if episode not in self.elsewhere]
         parts = [episodes[start : start + SCENES_PER_WORKER] for start in range(0, len(episodes), SCENES_PER_WORKER)]
         rollouts = (self._rollout(part, simulator) for part in parts)
         with tqdm(total=len(episodes), desc=f"{self.name} {stage}", unit="ep", leave=False, disable=None) as bar:

@@ -13,8 +13,9 @@ class Outcome:
 
     unit: Unit
     counts: Mapping[str, int] | None = None
-    """`distinct_networks` among the samples, selection `episodes` that were simulated, and how many the `full`
-    evaluation of all samples would have; None where the unit was not evaluated here."""
+    """`distinct_networks` among the samples, selection `episodes` that were simulated, how many the `full` evaluation
+    of all samples would have, and the episodes of both stages that were `reused` from other units' equal networks; None
+    where the unit was not evaluated here."""
     seconds: Mapping[str, float] | None = None
     """Wall seconds of the stages `generate`, `selection`, `test` and `novelty`; None as above."""
     error: NnbenchError | None = None
