@@ -13,5 +13,5 @@ class Method(nnit.Method):
     name: ClassVar[str] = "nnit_noise"
     variant_of: ClassVar[tuple[str, str] | None] = ("nnit", "noise is predicted")
     version: ClassVar[int] = 3
-    config: ClassVar[Config] = replace(CPU, target="noise", place_std=0.02, peak_lr=3e-3, steps=28_000)
+    config: ClassVar[Config] = replace(CPU, target="noise", place_std=0.02, peak_lr=3e-3)
     rehearsal: ClassVar[Config] = replace(REHEARSAL, target="noise", place_std=0.02)

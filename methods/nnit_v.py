@@ -13,5 +13,5 @@ class Method(nnit.Method):
     name: ClassVar[str] = "nnit_v"
     variant_of: ClassVar[tuple[str, str] | None] = ("nnit", "v is predicted")
     version: ClassVar[int] = 3
-    config: ClassVar[Config] = replace(CPU, target="v", place_std=0.02, peak_lr=2e-3, steps=28_000)
+    config: ClassVar[Config] = replace(CPU, target="v", place_std=0.02, peak_lr=2e-3)
     rehearsal: ClassVar[Config] = replace(REHEARSAL, target="v", place_std=0.02)

@@ -38,7 +38,7 @@ def test_table_without_results_prints_the_rows_that_ship_beside_the_papers(tmp_p
     ]
     assert max(map(len, done.stdout.splitlines())) <= 100
     seen, unseen, _ = (line.split() for line in done.stdout.splitlines() if line.split()[:1] == ["nnit"])
-    assert seen[1] == "96.6" and unseen[1] == "94.7" and unseen[3:5] == ["99", "68"]
+    assert seen[1] == "98.4" and unseen[1] == "98.9" and unseen[3:5] == ["99", "96"]
 
 
 def test_protocols_go_by_name_and_numbers_beside_a_name_count(tmp_path: Path) -> None:

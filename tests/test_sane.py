@@ -25,7 +25,7 @@ from helpers import (
 from safetensors.torch import load_file
 from torch import Tensor
 
-from nnbench.methods import _optimisation, _validation, sane, sane_mz
+from nnbench.methods import _optimisation, _validation, sane, sane_identity, sane_mz
 from nnbench.methods.sane import Method
 from nnbench.methods.sane import training as sane_training
 from nnbench.methods.sane.config import CPU, Config, mixed, rehearsal
@@ -54,7 +54,7 @@ from nnbench.tasks.policies.rebasin import permute
 
 UNSEEN = (16, 32, 16, 32)
 TINY = rehearsal(CPU)
-SMALL = replace(TINY, start="random", width=64, latent=64, steps=250, peak_lr=3e-3, warmup=20, ema=0.9)
+SMALL = replace(TINY, width=64, latent=64, steps=250, peak_lr=3e-3, warmup=20, ema=0.9)
 
 
 def policy(arch: Architecture, seed: int, observation_dim: int = OBSERVATION_DIM) -> Weights:
@@ -98,15 +98,16 @@ def test_learns_to_reconstruct_the_training_networks(fitted: Method, directory: 
             assert error(again, network) < 0.25
 
 
-def test_training_can_begin_with_a_nearly_whole_round_trip(fitted: Method) -> None:
+def test_training_begins_at_random_as_the_authors_and_one_variant_with_a_nearly_whole_round_trip(
+    fitted: Method,
+) -> None:
     errors = {}
-    for start in ("identity", "random"):
-        config = replace(CPU, start=start)
+    for name, config in (("sane", CPU), ("sane_identity", sane_identity.Method.config)):
         build = partial(Autoencoder, config, OBSERVATION_DIM, ACTION_DIM, fitted.model.standard)
         model = _optimisation.seeded(build, 0).requires_grad_(False)
         untrained = Method(model, replace(fitted.manifest, config=config), toy_zoo(policy))
-        errors[start] = error(untrained.reconstruct([policy(WIDE, 0)], WIDE)[0], policy(WIDE, 0))
-    assert errors["identity"] < 0.15 and errors["random"] > 0.9
+        errors[name] = error(untrained.reconstruct([policy(WIDE, 0)], WIDE)[0], policy(WIDE, 0))
+    assert errors["sane_identity"] < 0.15 and errors["sane"] > 0.9
 
 
 def test_the_later_variant_learns_too(tmp_path: Path) -> None:
@@ -418,7 +419,7 @@ def test_a_wider_policy_is_cut_to_the_neurons_that_matter(tmp_path: Path) -> Non
     for key in ("4.weight", "4.bias"):
         whole[key][::2] = 0.0  # every second neuron is dead: without them the policy computes the same
     zoo = replace(toy_zoo(policy), architectures=(near,), _networks=lambda _: {0: whole, 1: whole})
-    method = fit(tmp_path, zoo, config=replace(TINY, width=128, latent=128, steps=5))  # begins as the identity
+    method = fit(tmp_path, zoo, config=replace(TINY, start="identity", width=128, latent=128, steps=5))
     written = with_config(method, bandwidth=0.0).generate(arch, 1)[0]
     kept = {"4.weight": whole["4.weight"][1::2], "6.weight": whole["6.weight"][:, 1::2]}
     for key, value in kept.items():
@@ -546,7 +547,7 @@ def test_the_later_variant_is_the_authors_change() -> None:
 
 
 def test_the_authors_dimensions_fit() -> None:
-    config = replace(CPU, width=1024, depth=8, heads=8, start="random")
+    config = replace(CPU, width=1024, depth=8, heads=8)
     with torch.device("meta"):
         model = Learner(config, OBSERVATION_DIM, ACTION_DIM, Standard(torch.zeros(5), torch.ones(5)))
         places, present = torch.zeros(2, 264, 3, dtype=torch.long), torch.ones(2, 264, dtype=torch.bool)

@@ -42,7 +42,7 @@ class Method(Generator):
         "Kim et al., NNiT: Width-Agnostic Neural Network Generation with Structurally Aligned Weight Spaces, "
         "arXiv 2603.00180, 2026"
     )
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     config: ClassVar[Config] = CPU
     rehearsal: ClassVar[Config] = REHEARSAL
     network: ClassVar[type[NNiT]] = NNiT

@@ -39,7 +39,7 @@ class Config:
     that hold part of the network. In the joint mode the architecture is unknown, and it is always all of it."""
 
     batch: int = 16
-    steps: int = 8_000
+    steps: int = 28_000
     peak_lr: float = 1e-3
     min_lr: float = 0.0
     warmup: int = 300

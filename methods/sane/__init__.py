@@ -39,7 +39,7 @@ class Method(Generator):
 
     name: ClassVar[str] = "sane"
     writes: ClassVar[tuple[Further, ...]] = ("widths",)
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     reference: ClassVar[str | None] = (
         "Schürholt et al., Towards Scalable and Versatile Weight Space Learning, ICML 2024, arXiv 2406.09997"
     )

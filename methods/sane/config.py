@@ -17,9 +17,9 @@ class Config:
     heads: int = 4
     latent: int = 128
     """Numbers that a token is encoded into."""
-    start: Literal["identity", "random"] = "identity"
-    """How the linear layers in and out of the blocks begin: as the identity, as far as the widths go, so that training
-    begins with a nearly exact round trip; or random, as the authors'."""
+    start: Literal["random", "identity"] = "random"
+    """How the linear layers in and out of the blocks begin: random, as the authors'; or as the identity, as far as the
+    widths go, so that training begins with a nearly exact round trip."""
 
     align: Literal["rebasin", "none"] = "rebasin"
     """Order of the neurons: matched to the architecture's first network, or as they come."""
@@ -32,7 +32,7 @@ class Config:
     variance in the batch."""
 
     batch: int = 16
-    steps: int = 1_500
+    steps: int = 5_000
     peak_lr: float = 1e-3
     min_lr: float = 0.0
     warmup: int = 150
