@@ -312,12 +312,12 @@ def test_report_and_figure_as_commands(tmp_path: Path) -> None:
     assert "-0.0 " not in _Page((tmp_path / "page.html").read_text("utf-8")).text
     read = _Page((tmp_path / "page.html").read_text("utf-8"))
     (first,) = [row for row in read.tables[0] if row[0] == "nnitgenerator"]
-    assert first[1] == "94.7" and first[3] == "94.791.8–96.9" and "nnit solves here 94.7 [91.8, 96.9] %" in read.text
+    assert first[1] == "98.9" and first[3] == "★98.997.6–99.8" and "nnit solves here 98.9 [97.6, 99.8] %" in read.text
     (nnit,) = [row for row in read.tables[1] if row[:2] == ["unseen", "nnit"]]
-    assert nnit[2] == "39.0 [38.1, 39.8]" and MISSING not in nnit
+    assert nnit[2] == "39.6 [38.9, 40.4]" and MISSING not in nnit
     assert read.titles[7].startswith("Round trip") and ["sane s0", "8 archs"] in [row[:2] for row in read.tables[8]]
     costs = next(cells for cells in read.tables if "s pernetwork" in cells[0])
-    assert ["94.7", "3,491,654", "3,328"] in [row[5:8] for row in costs if row[2] == "nnit"]
+    assert ["98.9", "3,491,654", "5,155"] in [row[5:8] for row in costs if row[2] == "nnit"]
     assert "configuration" in read.text and "Success of all samples against distance" in read.text
     assert str(Path.home()) not in read.text and str(Path(__file__).parent.parent) not in read.text
 
