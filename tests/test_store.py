@@ -572,7 +572,7 @@ def test_distances_of_rows_that_compared_weights_in_another_way_are_not_read(tmp
     assert "comparison" not in read.column_names
     for found in (Store(tmp_path).policies(), conform(read, POLICY_SCHEMA, "rows")):
         assert np.isnan(found["ghn_distance"].to_numpy()).all() and np.isnan(found["ghn_spread"].to_numpy()).all()
-        assert set(found["effective_arch"].to_pylist()) == {""} and set(found["trained_ratio"].to_pylist()) == {None}
+        assert set(found["trained_ratio"].to_pylist()) == set(found["mutual_distance"].to_pylist()) == {None}
         assert set(found["other_cosine"].to_pylist()) == {1.0} and set(found["comparison"].to_pylist()) == {1}
     part = Store(tmp_path).policies(columns=["ghn_distance", "action_distance"])
     assert np.isnan(part["ghn_distance"].to_numpy()).all() and not np.isnan(part["action_distance"].to_numpy()).any()

@@ -333,11 +333,11 @@ def test_what_is_near_to_a_policy_of_the_zoo_in_any_way_is_a_copy() -> None:
     count = len(cases)
     policies = {"ghn_distance": distance, "trained_ratio": ratio, "action_distance": acts}
     policies |= {"ghn_spread": np.full(count, 10.0), "action_spread": np.full(count, 0.4)}
-    policies |= {"effective_arch": np.full(count, "16-16-16-32")}
+    policies |= {"comparison": np.full(count, COMPARISON)}
     works = np.array([name != "new, but of no use" for name in cases])
     found = replace(scores, works=works, policies=policies).new_and_working
     assert found is not None and found.tolist() == [True, False, False, False, True, False]
-    unknown = policies | {"effective_arch": np.full(count, "")}
+    unknown = policies | {"comparison": np.full(count, COMPARISON - 1)}
     assert replace(scores, works=works, policies=unknown).new_and_working is None
 
 

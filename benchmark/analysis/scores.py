@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from nnbench.errors import NnbenchError
 from nnbench.protocol import JOINT, Protocol
+from nnbench.store.schemas import COMPARISON
 from nnbench.tasks.task import Filter
 
 Columns = Mapping[str, np.ndarray]
@@ -77,7 +78,7 @@ class Scores:
         actions, and without its silent neurons as far from every training policy. What there is no policy to compare
         its weights with is no copy of one by them.
         """
-        if self.works is None or not all(self.policies["effective_arch"]):
+        if self.works is None or (self.policies["comparison"] < COMPARISON).any():
             return None
         columns = ("ghn_distance", "ghn_spread", "trained_ratio", "action_distance", "action_spread")
         distance, spread, ratio, acts, acts_spread = (self.policies[name].astype(float) for name in columns)

@@ -121,7 +121,7 @@ def results_elsewhere(unit: Unit, networks: Collection[str], store: Store) -> di
 
     try:
         rows = store.rows(protocol=unit.protocol, task=unit.task, columns=ROLLOUT_SCHEMA.names, only=beside)
-    except (StoreError, DamagedError):  # a damaged unit is named where it is read for its own sake
+    except (OSError, StoreError, DamagedError):  # damaged, or replaced at this moment: it is read for its own sake
         return {}
     return _results(rows.filter(pc.is_in(rows["weights_sha256"], pa.array(networks, pa.string()))))
 

@@ -110,7 +110,6 @@ RARE: dict[str, Any] = {
 _COMPARED: dict[str, Any] = {
     "ghn_distance": float("nan"),
     "ghn_spread": float("nan"),
-    "effective_arch": "",
     "trained_ratio": None,
     "mutual_distance": None,
 }
