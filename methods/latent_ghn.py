@@ -50,6 +50,9 @@ MEASURED_STATES = 4096
 WRITE_BATCH = 100
 _DIFFERENCE = 0.1
 """Standard deviation of the last layer's initial weights: those of its biases, the common network, are 1."""
+_SWEEPS = 4
+_LEAST = 1e-6
+"""Added to a squared length, so that padding keeps its scale and has a gradient."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +80,7 @@ class Config:
     spread: float = 0.02
     """Weight of the term that pushes the weights of a pair apart."""
     margin: float = 1.0
-    """Relative distance of weights from which on they are left alone; unrelated networks have 1.4."""
+    """Relative distance of weights, in one scale, from which on they are left alone; unrelated networks have 1.4."""
     spread_actions: float = 0.002
     """Weight of the term that pushes the actions of a pair apart."""
     margin_actions: float = 2.0
@@ -159,7 +162,7 @@ class Method(Generator):
     name: ClassVar[str] = "latent_ghn"
     reads: ClassVar[tuple[Reading, ...]] = ("weights", "states")
     writes: ClassVar[tuple[Further, ...]] = ("widths", "depths")
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     config: ClassVar[Config] = Config()
     rehearsal: ClassVar[Config] = replace(
         Config(), features=16, hidden=32, teachers=4, architectures=2, states=32, steps=30, warmup=5
@@ -287,6 +290,20 @@ def is_held_out(arch: Architecture, trained: Sequence[Architecture]) -> bool:
     return beside or any(arch in archs for archs in load_further().values())
 
 
+def in_one_scale(weights: Tensor, biases: Tensor) -> Tensor:
+    """Weights (B, L, M, M) of the same functions, in which every hidden neuron is about as long in what it reads as in
+    what reads it: else networks could be pushed apart by scales that no action shows."""
+    layers, shifts = list(weights.unbind(dim=1)), list(biases.unbind(dim=1))
+    for _ in range(_SWEEPS):
+        for layer in range(len(layers) - 1):
+            read = layers[layer].square().sum(dim=2) + shifts[layer].square()  # (B, M)
+            passed = layers[layer + 1].square().sum(dim=1)
+            scale = ((passed + _LEAST) / (read + _LEAST)) ** 0.25
+            layers[layer], shifts[layer] = layers[layer] * scale[:, :, None], shifts[layer] * scale
+            layers[layer + 1] = layers[layer + 1] / scale[:, None, :]
+    return torch.stack(layers, dim=1)
+
+
 def batch_loss(
     model: Hypernetwork, lessons: Lessons, training: TrainingSet, config: Config, rng: torch.Generator
 ) -> Tensor:
@@ -299,7 +316,7 @@ def batch_loss(
     weights, biases = model(widths, codes)
     actions = run_policies(weights, biases, lessons.states[picks])[..., : model.action_dim]
     error = (actions - lessons.actions[picks]).square().mean()
-    flat = weights.flatten(1)  # (B, L M M)
+    flat = in_one_scale(weights, biases).flatten(1)  # (B, L M M)
     first, second = flat[::2], flat[1::2]
     apart = (first - second).norm(dim=1) / (0.5 * (first.norm(dim=1) + second.norm(dim=1)) + 1e-6)  # (P,)
     # Without the 1e-8 the gradient of two equal actions is not a number.

@@ -35,7 +35,7 @@ class Method(latent_ghn.Method):
         "on made-up observations where its teachers agree; actions are not pushed apart",
     )
     reads: ClassVar[tuple[Reading, ...]] = ("weights",)
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     config: ClassVar[Config] = replace(Config(), spread_actions=0.0)
 
     @staticmethod

@@ -19,6 +19,7 @@ from nnbench.methods.latent_ghn import (
     batch_loss,
     choose_teachers,
     draw_architectures,
+    in_one_scale,
     is_held_out,
     run_policies,
 )
@@ -141,6 +142,25 @@ def test_two_networks_of_one_architecture_are_pushed_apart(term: str, margin: st
     full = getattr(SMALL, margin) ** 2
     assert losses[1.0, 0.0] - losses[0.0, 0.0] == pytest.approx(full, rel=0.02)
     assert losses[1.0, 1.0] - losses[0.0, 1.0] < 0.5 * full
+
+
+def test_scales_that_no_action_shows_push_nothing_apart() -> None:
+    model = Hypernetwork(SMALL, 42, 8)
+    widths, codes = torch.tensor([[16, 24, 9]]), torch.zeros(1, SMALL.code)
+    with torch.no_grad():
+        weights, biases = model(widths, codes)
+        scale = 8 ** (2 * torch.rand(1, 3, MAX_WIDTH, generator=torch.Generator().manual_seed(0)) - 1)
+        other, shifts = weights.clone(), biases.clone()
+        for layer in range(3):
+            other[:, layer] *= scale[:, layer, :, None]
+            shifts[:, layer] *= scale[:, layer]
+            other[:, layer + 1] /= scale[:, layer, None, :]
+        states = torch.randn(1, 20, 42, generator=torch.Generator().manual_seed(1))
+        torch.testing.assert_close(run_policies(other, shifts, states), run_policies(weights, biases, states))
+        one, two = in_one_scale(weights, biases), in_one_scale(other, shifts)
+    assert float((other - weights).norm() / weights.norm()) > 1
+    assert float((one - two).norm() / one.norm()) < 0.1
+    assert not one[weights == 0].any(), "padding stays zero"
 
 
 def test_two_equal_networks_have_a_gradient() -> None:
