@@ -185,7 +185,7 @@ class Method(Generator):
         model = seeded(lambda: Hypernetwork(config, task.observation_dim, task.action_dim), seed).to(device)
         rng = torch.Generator().manual_seed(seed)
         teachers = choose_teachers(training, config, rng)
-        lessons = ask(teachers, cls.collect_states(training, teachers, rng))
+        lessons = ask(teachers, cls.collect_states(run, teachers, rng))
 
         def score(averaged: Hypernetwork) -> dict[str, float]:
             return validate(training, cls(averaged, facts, training).generate)
@@ -195,10 +195,10 @@ class Method(Generator):
         round_as_saved(trained.model)
         return cls(trained.model, facts.after(trained), training)
 
-    @staticmethod
-    def collect_states(training: TrainingSet, teachers: list[Weights], rng: torch.Generator) -> Tensor:
+    @classmethod
+    def collect_states(cls, run: Run[Config], teachers: list[Weights], rng: torch.Generator) -> Tensor:
         """The zoo's states, and some around them: a policy leaves what it learned from. (S, O)"""
-        states = training.states
+        states = run.training.states
         return torch.cat([states + jitter * torch.randn(states.shape, generator=rng) for jitter in JITTERS])
 
     def generate(self, arch: Architecture, n: int, *, seed: int = 0) -> list[Weights]:

@@ -11,6 +11,7 @@ from helpers import check_that_a_killed_run_ends_the_same, check_that_load_names
 from nnbench.errors import InputError
 from nnbench.harness.conformance import toy_training_set
 from nnbench.methods import latent_ghn
+from nnbench.methods._optimisation import Run
 from nnbench.methods.latent_ghn import (
     Config,
     Hypernetwork,
@@ -65,7 +66,7 @@ def test_what_is_written_does_what_was_trained(fitted: Method) -> None:
 def learn() -> latent_ghn.Lessons:
     rng = torch.Generator().manual_seed(0)
     teachers = choose_teachers(TOY, SMALL, rng)
-    return ask(teachers, Method.collect_states(TOY, teachers, rng))
+    return ask(teachers, Method.collect_states(Run("learn", TOY, SMALL, 0, Path()), teachers, rng))
 
 
 def test_learns_what_training_policies_do_in_the_mean(fitted: Method) -> None:

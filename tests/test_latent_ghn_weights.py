@@ -1,4 +1,4 @@
-"""The variant that makes up its observations: where policies agree, and from weights alone."""
+"""The variant that makes up its observations: where policies agree, where its students err, and from weights alone."""
 
 from pathlib import Path
 
@@ -7,27 +7,46 @@ import torch
 
 from nnbench.harness.conformance import toy_training_set
 from nnbench.methods import latent_ghn_weights
-from nnbench.methods.latent_ghn_weights import KEPT, Method, agreed
-from nnbench.tasks.policies.mlp import Weights, check_weights
+from nnbench.methods.latent_ghn_weights import (
+    KEPT,
+    Method,
+    agreed,
+    draw,
+    measure_lengths,
+    outputs,
+    seek,
+    step,
+)
+from nnbench.tasks.policies.mlp import Weights, act, check_weights
 from nnbench.tasks.policies.training_set import HeldOutAccess
 
 TOY = toy_training_set(reads=("weights",))
+ONE = next(iter(TOY.networks(TOY.architectures[0]).values()))
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
 
 
 def agreeing_but_for_the_last_number(count: int = 4) -> list[Weights]:
     """Policies that do the same, except for what the last number of an observation makes them do."""
-    rng = torch.Generator().manual_seed(0)
-    one = next(iter(TOY.networks(TOY.architectures[0]).values()))
-    policies = []
+    rng, policies = seeded(0), []
     for _ in range(count):
-        first = one["0.weight"].clone()
+        first = ONE["0.weight"].clone()
         first[:, -1] = torch.randn(len(first), generator=rng)
-        policies.append({**one, "0.weight": first})
+        policies.append({**ONE, "0.weight": first})
     return policies
 
 
+def deaf_to(number: int) -> Weights:
+    """The policy that they agree on, but for one number of the observation, which it does not read."""
+    first = ONE["0.weight"].clone()
+    first[:, [number, -1]] = 0
+    return {**ONE, "0.weight": first}
+
+
 def test_observations_are_kept_on_which_teachers_agree() -> None:
-    drawn = torch.randn(4_000, 42, generator=torch.Generator().manual_seed(1))
+    drawn = torch.randn(4_000, 42, generator=seeded(1))
     kept = agreed(drawn, agreeing_but_for_the_last_number())
     assert kept.shape == (4_000 // KEPT, 42)
     known = {tuple(row) for row in drawn.tolist()}
@@ -35,15 +54,49 @@ def test_observations_are_kept_on_which_teachers_agree() -> None:
     assert float(kept[:, -1].abs().mean()) < 0.1 < 0.6 < float(kept[:, 0].abs().mean())
 
 
-def test_what_is_made_up_repeats_itself_and_is_as_much_as_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    teachers = agreeing_but_for_the_last_number()
-
-    def collect() -> torch.Tensor:
-        return Method.collect_states(TOY, teachers, torch.Generator().manual_seed(0))
-
+def test_as_many_are_drawn_as_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(latent_ghn_weights, "AT_A_TIME", 3_000)  # the last part is smaller
-    assert collect().shape == (200, 42)
-    assert torch.equal(collect(), collect())
+    assert draw(4_000, 42, agreeing_but_for_the_last_number(), seeded(0)).shape == (200, 42)
+
+
+def test_a_search_ends_where_teachers_agree_and_students_err() -> None:
+    teachers, beginning = agreeing_but_for_the_last_number(), torch.randn(200, 42, generator=seeded(1))
+    found = seek(beginning, 100, teachers, [deaf_to(3)], seeded(2))
+    assert len(found) == 100 * latent_ghn_weights.COLLECTING
+
+    def varies_and_errs(x: torch.Tensor) -> tuple[float, float]:
+        told = torch.stack([outputs(teacher, x) for teacher in teachers])
+        errs = (act(deaf_to(3), x) - told.clamp(-1, 1).mean(dim=0)).square().sum(dim=1)
+        return float(told.var(dim=0).sum(dim=1).median()), float(errs.median())
+
+    (varied, erred), (varies, errs) = varies_and_errs(beginning), varies_and_errs(found)
+    assert varies < 0.2 * varied and errs > 3 * erred
+    assert float(found[:, 3].square().mean()) > 3 > 2 > float(found[:, :3].square().mean())
+
+
+def test_steps_are_long_where_slopes_agree() -> None:
+    x = torch.randn(50, 42, generator=seeded(1))
+    lengths = measure_lengths(x, agreeing_but_for_the_last_number())
+    torch.testing.assert_close(lengths, lengths.T)
+    assert float(lengths[-1, -1]) < 0.1 < 0.5 < float(lengths.diagonal()[:-1].mean())
+
+
+def test_slopes_are_those_of_single_observations() -> None:
+    x, teachers = torch.randn(3, 42, generator=seeded(1)), agreeing_but_for_the_last_number(2)
+    differ = torch.zeros(42, 42)
+    for row in x:
+        one, other = (torch.autograd.functional.jacobian(lambda z, t=t: outputs(t, z[None])[0], row) for t in teachers)
+        differ += 2 * ((one - other) / 2).T @ ((one - other) / 2) / (2 * 3)
+    torch.testing.assert_close(
+        measure_lengths(x, teachers), torch.linalg.inv(torch.eye(42) + differ / latent_ghn_weights.SLOPES)
+    )
+
+
+def test_far_from_agreement_a_step_is_cut() -> None:
+    x = torch.full((5, 42), 30.0)
+    moved = step(x, agreeing_but_for_the_last_number(), [ONE], torch.eye(42), seeded(0)) - x
+    longest = latent_ghn_weights.STEP * latent_ghn_weights.LONGEST + 2 * (2 * latent_ghn_weights.STEP * 42) ** 0.5
+    assert float(moved.norm(dim=1).max()) < longest
 
 
 def test_learns_and_writes_without_any_state(tmp_path: Path) -> None:
@@ -52,3 +105,24 @@ def test_learns_and_writes_without_any_state(tmp_path: Path) -> None:
     fitted = Method.fit(TOY, seed=0, directory=tmp_path)
     for weights in fitted.generate((24, 48, 16), 2):
         check_weights(weights, (24, 48, 16), 42, 8, "latent_ghn_weights")
+
+
+def test_a_training_killed_in_a_search_goes_on_to_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    whole.mkdir()
+    killed.mkdir()
+    expected = Method.fit(TOY, seed=0, directory=whole).generate((16, 16, 16), 1)[0]
+    with monkeypatch.context() as patched:
+        calls: list[int] = []
+
+        def seek_once(*asked: object) -> torch.Tensor:
+            calls.append(1)
+            if len(calls) == 2:
+                raise KeyboardInterrupt
+            return seek(*asked)  # type: ignore[arg-type]
+
+        patched.setattr(latent_ghn_weights, "seek", seek_once)
+        with pytest.raises(KeyboardInterrupt):
+            Method.fit(TOY, seed=0, directory=killed)
+    found = Method.fit(TOY, seed=0, directory=killed).generate((16, 16, 16), 1)[0]
+    assert all(torch.equal(found[key], expected[key]) for key in expected)

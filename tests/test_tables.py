@@ -455,12 +455,15 @@ def test_novelty_stands_beside_success() -> None:
     rows = pa.concat_tables([_unseen(), _unseen("ghn", success_at_end=True), _unseen("random", 3)])
     table = novelty_table(_novelty(_cells(rows), _scores(rows)), PROTOCOL, "ghn")
     grid, lines = table.grid, table.lines
+    assert "GHN\nseeds" not in grid.headers and "GHN seeds" not in grid.caption
     assert [row[2] for row in grid.rows] == ["nnit", "ghn"]  # no mean over what is not finished
     nnit, ghn = ({line.metric: line.measured for line in lines if line.method == method} for method in ("nnit", "ghn"))
     assert nnit["success"] == 0.5 and nnit["failed_alike"] == 1.0 and nnit["passing"] == 0.0
     assert nnit["failed_as_ghn"] == 0.0  # of its distinct networks none ever fails
     assert ghn["failed_alike"] is None and ghn["ghn_spread"] == 30
-    text = render([table], "text", 120)
+    wide = novelty_table(_novelty(_cells(rows), _scores(rows)), PROTOCOL, "ghn", detail=True)
+    assert "GHN\nseeds" in wide.grid.headers and "GHN seeds" in wide.grid.caption and wide.lines == lines
+    text = render([wide], "text", 120)
     assert max(map(len, text.splitlines())) <= 120 and "…" not in text
 
 

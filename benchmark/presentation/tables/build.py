@@ -19,18 +19,17 @@ NAMES = ("1", "2", "3", "4", "6", "differences", "novelty", "cost", "roundtrip")
 """What `build` builds: the paper's tables by number, and others by name."""
 
 
-def build(names: Sequence[str], results: Results, *, per_architecture: bool = False) -> list[Table[Any]]:
+def build(names: Sequence[str], results: Results, *, detail: bool = False) -> list[Table[Any]]:
     """The tables of these `NAMES`, in this order; some are one table per task.
 
-    `per_architecture` shows the architectures of table 2 to people too; machines always get them. Tables 1 and 4 are
-    of the task that the paper prints them for. Raises InputError for an unknown name, and TableError where rows do not
-    belong together.
+    `detail` shows the architectures of table 2 and all columns of the novelty to people too; machines always get them.
+    Tables 1 and 4 are of the task that the paper prints them for. Raises InputError for an unknown name, and TableError
+    where rows do not belong together.
     """
     builders: dict[str, Callable[[Results], list[Table[Any]]]] = {
         "1": lambda results: [table1(results.alignment(task), task) for task in tasks_of(1)],
         "2": lambda results: [
-            table2(results.conditioned(task), results.protocol, task, per_architecture=per_architecture)
-            for task in results.tasks
+            table2(results.conditioned(task), results.protocol, task, per_architecture=detail) for task in results.tasks
         ],
         "3": lambda results: [table3([row for task in results.tasks for row in results.joint(task)], results.protocol)],
         "4": lambda results: [table4(results.single(task), results.protocol, task) for task in tasks_of(4)],
@@ -38,7 +37,7 @@ def build(names: Sequence[str], results: Results, *, per_architecture: bool = Fa
         "differences": lambda results: [
             differences_table([pair for task in results.tasks for pair in results.comparisons(task)], results.protocol)
         ],
-        "novelty": _novelty,
+        "novelty": lambda results: [_novelty(results, detail)],
         "cost": lambda results: [cost_table([row for task in results.tasks for row in _means(results, task)])],
         "roundtrip": lambda results: [
             round_trip_table(average(results.round_trips(task), task), task) for task in results.tasks
@@ -50,7 +49,7 @@ def build(names: Sequence[str], results: Results, *, per_architecture: bool = Fa
     return [table for name in names for table in builders[name](results)]
 
 
-def _novelty(results: Results) -> list[Table[Any]]:
+def _novelty(results: Results, detail: bool) -> Table[Any]:
     source = next(iter(results.methods.references(results.methods.names)), MISSING)
     rows = [
         NoveltyRow(row, row.measured, overlap_with_source(row, results.scores(task), source))
@@ -58,7 +57,7 @@ def _novelty(results: Results) -> list[Table[Any]]:
         for row in _means(results, task)
         if row.measured is not None
     ]
-    return [novelty_table(rows, results.protocol, source)]
+    return novelty_table(rows, results.protocol, source, detail=detail)
 
 
 def _means(results: Results, task: str) -> list[Row]:

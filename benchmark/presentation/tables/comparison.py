@@ -64,24 +64,31 @@ class NoveltyRow:
     """Of each of its units that the source was measured on too: the overlap of their failures."""
 
 
-def novelty_table(rows: Sequence[NoveltyRow], protocol: Protocol, source: str) -> Table[NoveltyRow]:
-    """How new the selected policies are, beside how good, of all tasks; `source` wrote the zoo."""
+def novelty_table(
+    rows: Sequence[NoveltyRow], protocol: Protocol, source: str, *, detail: bool = False
+) -> Table[NoveltyRow]:
+    """How new the policies are, beside how good, of all tasks; `source` wrote the zoo. People see all columns only
+    with `detail`; machines always get them."""
+    more = (
+        "actions to zoo: median distance of the actions to those of the training policy, of any architecture, whose "
+        "actions are the most similar, and zoo apart the same between training policies of different hypernetworks. "
+        "GHN seeds: distinct among the nearest. fail as other: overlap (intersection over union) of the failed "
+        "episodes of two of them. fail as GHN: the largest overlap with one of the top of "
+        f"`{source}`, another network. "
+    )
+    shown = _number if detail else _hidden
     return Table(
         "novelty",
-        "Novelty of the selected policies",
-        f"Of the top {protocol.top} on {protocol.test_episodes} test episodes; mean over architectures. passing %: of "
-        f"all {protocol.samples} samples, those that meet the filter of the training set, judged on "
-        f"{protocol.screening_episodes} episodes. new and working: % of the samples that pass and are at least half as "
-        "far from every policy of the zoo as these are from one another, by weights, with and without silent neurons, "
-        "and by actions. Weights are compared after the neurons were brought to one scale and matched. apart: median "
-        "distance of a sample to the nearest other, 1 for as far as the zoo's policies are; actions apart: the same of "
-        "the actions. distinct %: of all samples, networks that differ in any number. L2 to GHN: median distance to "
-        "the nearest hypernetwork policy of the architecture, held out or not. GHNs apart: the same between "
-        "hypernetworks; far below it is a copy. actions to zoo: median distance of the actions "
-        "to those of the training policy, of any architecture, whose actions are the most similar, and zoo apart the "
-        "same between training policies of different hypernetworks. GHN seeds: distinct among the nearest. fail as "
-        "other: overlap (intersection over union) of the failed episodes of two of the top. fail as GHN: the largest "
-        f"overlap with one of the top of `{source}`, another network. {MISSING}: not measured, or nothing to measure.",
+        "How new the policies are",
+        f"Mean over architectures. Of all {protocol.samples} samples: passing %: those that meet the filter of the "
+        f"training set, judged on {protocol.screening_episodes} episodes. new and working: % that pass and are "
+        "at least half as far from every policy of the zoo as these are from one another, by weights, with and "
+        "without silent neurons, and by actions. apart: median distance to the nearest other sample, 1 for as far as "
+        "the zoo's policies are; actions apart: the same of the actions. distinct %: networks that differ in any "
+        f"number. Of the top {protocol.top}: L2 to GHN: median distance to the nearest hypernetwork policy of the "
+        "architecture, held out or not. GHNs apart: the same between hypernetworks; far below it is a copy. "
+        f"{more if detail else ''}Weights are compared after the neurons were brought to one scale and matched. "
+        f"{MISSING}: not measured, or nothing to measure.",
         [
             Label("task", lambda here: here.row.task, once=True),
             Label("split", lambda here: here.row.partition, once=True),
@@ -94,13 +101,15 @@ def novelty_table(rows: Sequence[NoveltyRow], protocol: Protocol, source: str) -
             _number("distinct\n%", "distinct", lambda found: found.distinct, 0, 100),
             _number("L2 to\nGHN", "ghn_distance", lambda found: found.ghn_distance, 2),
             _number("GHNs\napart", "ghn_spread", lambda found: found.ghn_spread, 2),
-            _number("actions\nto zoo", "action_distance", lambda found: found.action_distance, 3),
-            _number("zoo\napart", "action_spread", lambda found: found.action_spread, 3),
-            _number("GHN\nseeds", "ghn_seeds", lambda found: found.ghn_seeds, 2),
-            _number(None, "other_l2", lambda found: found.other_l2, 2),
-            _number(None, "other_cosine", lambda found: found.other_cosine, 2),
-            _number("fail as\nother", "failed_alike", lambda found: found.failed_alike, 2),
-            Number("fail as\nGHN", "failed_as_ghn", lambda here: _mean(here.failed_as_source), point(2)),
+            shown("actions\nto zoo", "action_distance", lambda found: found.action_distance, 3),
+            shown("zoo\napart", "action_spread", lambda found: found.action_spread, 3),
+            shown("GHN\nseeds", "ghn_seeds", lambda found: found.ghn_seeds, 2),
+            _hidden("", "other_l2", lambda found: found.other_l2, 2),
+            _hidden("", "other_cosine", lambda found: found.other_cosine, 2),
+            shown("fail as\nother", "failed_alike", lambda found: found.failed_alike, 2),
+            Number(
+                "fail as\nGHN" if detail else None, "failed_as_ghn", lambda here: _mean(here.failed_as_source), point(2)
+            ),
         ],
         [
             Entry(
@@ -121,6 +130,11 @@ def _number(
     header: str | None, metric: str, read: Callable[[Measured], float], digits: int, scale: float = 1
 ) -> Number[NoveltyRow]:
     return Number(header, metric, lambda here: read(here.found), point(digits, scale))
+
+
+def _hidden(header: str, metric: str, read: Callable[[Measured], float], digits: int) -> Number[NoveltyRow]:
+    """A number that only machines get."""
+    return _number(None, metric, read, digits)
 
 
 def _known(found: Interval) -> Estimate:

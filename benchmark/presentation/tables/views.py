@@ -60,7 +60,7 @@ def view_folder(names: Sequence[str], results: Results, choice: Choice) -> list[
     joined = _join([Layer(results, "own")], results.tasks, names, choice)
     shown: list[Shown] = []
     for name in names:
-        tables = [_chosen(table, choice) for table in build([name], results, per_architecture=choice.detail)]
+        tables = [_chosen(table, choice) for table in build([name], results, detail=choice.detail)]
         if name not in _ARRANGED:
             shown += tables
         elif choice.detail:
@@ -79,7 +79,9 @@ def view_joined(names: Sequence[str], layers: Sequence[Layer], other: Layer, cho
     shown: list[Shown] = []
     for name in names:
         if name not in _ARRANGED:
-            shown += [_located(_chosen(table, choice), other) for table in build([name], other.results)]
+            shown += [
+                _located(_chosen(table, choice), other) for table in build([name], other.results, detail=choice.detail)
+            ]
         elif choice.detail:
             shown += _details(name, joined, choice)
         elif _has(name, joined, choice):
