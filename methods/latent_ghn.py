@@ -30,7 +30,7 @@ from nnbench.errors import InputError
 from nnbench.facts import Further, Reading
 from nnbench.methods._machine import pick_device
 from nnbench.methods._model_files import Manifest, describe, load_model, round_as_saved, save_model
-from nnbench.methods._optimisation import Run, optimise, seeded
+from nnbench.methods._optimisation import Optimised, Run, optimise, seeded
 from nnbench.methods._validation import can_validate, validate
 from nnbench.tasks.policies.architectures import (
     MAX_WIDTH,
@@ -185,7 +185,8 @@ class Method(Generator):
         model = seeded(lambda: Hypernetwork(config, task.observation_dim, task.action_dim), seed).to(device)
         rng = torch.Generator().manual_seed(seed)
         teachers = choose_teachers(training, config, rng)
-        lessons = ask(teachers, cls.collect_states(run, teachers, rng))
+        states, before = cls.collect_states(run, teachers, rng)
+        lessons = ask(teachers, states)
 
         def score(averaged: Hypernetwork) -> dict[str, float]:
             return validate(training, cls(averaged, facts, training).generate)
@@ -193,13 +194,18 @@ class Method(Generator):
         loss_of = partial(batch_loss, model, lessons, training, config)
         trained = optimise(run, model, loss_of, config, score if can_validate(training) else None)
         round_as_saved(trained.model)
-        return cls(trained.model, facts.after(trained), training)
+        return cls(trained.model, facts.after(*before, trained), training)
 
     @classmethod
-    def collect_states(cls, run: Run[Config], teachers: list[Weights], rng: torch.Generator) -> Tensor:
-        """The zoo's states, and some around them: a policy leaves what it learned from. (S, O)"""
+    def collect_states(
+        cls, run: Run[Config], teachers: list[Weights], rng: torch.Generator
+    ) -> tuple[Tensor, list[Optimised[Hypernetwork]]]:
+        """The zoo's states, and some around them: a policy leaves what it learned from. (S, O)
+
+        And the trainings that it took to find them, which a variant needs.
+        """
         states = run.training.states
-        return torch.cat([states + jitter * torch.randn(states.shape, generator=rng) for jitter in JITTERS])
+        return torch.cat([states + jitter * torch.randn(states.shape, generator=rng) for jitter in JITTERS]), []
 
     def generate(self, arch: Architecture, n: int, *, seed: int = 0) -> list[Weights]:
         """n policies of any widths up to M and any depth, float32 on the CPU.

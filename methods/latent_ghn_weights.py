@@ -19,6 +19,7 @@ writes the inputs and one teacher is asked.
 Shapes: S observations of O numbers, T teachers, A action numbers.
 """
 
+import time
 from dataclasses import replace
 from functools import partial
 from typing import ClassVar
@@ -32,7 +33,7 @@ from nnbench.facts import Reading
 from nnbench.methods import latent_ghn
 from nnbench.methods._machine import pick_device
 from nnbench.methods._model_files import describe
-from nnbench.methods._optimisation import Run, optimise, seeded
+from nnbench.methods._optimisation import Optimised, Run, optimise, seeded
 from nnbench.methods.latent_ghn import Config, Hypernetwork, ask, batch_loss
 from nnbench.tasks.policies.mlp import Weights, forward
 
@@ -77,29 +78,38 @@ class Method(latent_ghn.Method):
     config: ClassVar[Config] = replace(Config(), spread_actions=0.0)
 
     @classmethod
-    def collect_states(cls, run: Run[Config], teachers: list[Weights], rng: torch.Generator) -> Tensor:
-        """Observations that are made up, (S, O)."""
-        small = run.training.rehearsal
+    def collect_states(
+        cls, run: Run[Config], teachers: list[Weights], rng: torch.Generator
+    ) -> tuple[Tensor, list[Optimised[Hypernetwork]]]:
+        """Observations that are made up, (S, O), and the short trainings, whose seconds are with those of the search
+        before."""
+        small, began = run.training.rehearsal, time.perf_counter()
         found = [draw(4_000 if small else DRAWN, run.training.task.observation_dim, teachers, rng)]
+        stages = []
         for search in range(SEARCHES):
-            students = cls._train_students(run, search, teachers, torch.cat(found), rng)
+            sought_s = time.perf_counter() - began
+            stage, students = cls._train_students(run, search, teachers, torch.cat(found), rng)
+            stages.append(replace(stage, seconds=stage.seconds + sought_s))
+            began = time.perf_counter()
             found.append(seek(found[0], 20 if small else CHAINS, teachers, students, rng))
-        return torch.cat(found)
+        stages[-1] = replace(stages[-1], seconds=stages[-1].seconds + time.perf_counter() - began)
+        return torch.cat(found), stages
 
     @classmethod
     def _train_students(
         cls, run: Run[Config], search: int, teachers: list[Weights], states: Tensor, rng: torch.Generator
-    ) -> list[Weights]:
-        """Networks of random training architectures, after a short training on these states."""
+    ) -> tuple[Optimised[Hypernetwork], list[Weights]]:
+        """A short training on these states, and networks of random training architectures that it writes."""
         training, steps = run.training, min(STUDENT_STEPS, run.config.steps)
         short = replace(run, name=f"{run.name}-{search}", config=replace(run.config, steps=steps))
         facts, task = describe(short), training.task
         model = seeded(lambda: Hypernetwork(short.config, task.observation_dim, task.action_dim), run.seed)
         model, lessons = model.to(pick_device()), ask(teachers, states)
         loss_of = partial(batch_loss, model, lessons, training, short.config)
-        trained = cls(optimise(short, model, loss_of, short.config).model, facts, training)
+        stage = optimise(short, model, loss_of, short.config)
+        trained = cls(stage.model, facts, training)
         archs = [training.architectures[i] for i in torch.randperm(len(training.architectures), generator=rng)]
-        return [student for arch in archs[:STUDENTS] for student in trained.generate(arch, 1, seed=run.seed)]
+        return stage, [student for arch in archs[:STUDENTS] for student in trained.generate(arch, 1, seed=run.seed)]
 
 
 def draw(count: int, size: int, teachers: list[Weights], rng: torch.Generator) -> Tensor:

@@ -66,7 +66,8 @@ def test_what_is_written_does_what_was_trained(fitted: Method) -> None:
 def learn() -> latent_ghn.Lessons:
     rng = torch.Generator().manual_seed(0)
     teachers = choose_teachers(TOY, SMALL, rng)
-    return ask(teachers, Method.collect_states(Run("learn", TOY, SMALL, 0, Path()), teachers, rng))
+    states, _ = Method.collect_states(Run("learn", TOY, SMALL, 0, Path()), teachers, rng)
+    return ask(teachers, states)
 
 
 def test_learns_what_training_policies_do_in_the_mean(fitted: Method) -> None:

@@ -1,5 +1,6 @@
 """The variant that makes up its observations: where policies agree, where its students err, and from weights alone."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,21 @@ def test_learns_and_writes_without_any_state(tmp_path: Path) -> None:
     fitted = Method.fit(TOY, seed=0, directory=tmp_path)
     for weights in fitted.generate((24, 48, 16), 2):
         check_weights(weights, (24, 48, 16), 42, 8, "latent_ghn_weights")
+
+
+def test_searches_count_as_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sought: list[float] = []
+
+    def timed(*asked: object) -> torch.Tensor:
+        began = time.perf_counter()
+        found = seek(*asked)  # type: ignore[arg-type]
+        sought.append(time.perf_counter() - began)
+        return found
+
+    monkeypatch.setattr(latent_ghn_weights, "seek", timed)
+    fitted = Method.fit(TOY, seed=0, directory=tmp_path)
+    assert len(sought) == latent_ghn_weights.SEARCHES and fitted.manifest.seconds > sum(sought)
+    assert len(list(tmp_path.glob("*.csv"))) == latent_ghn_weights.SEARCHES + 1
 
 
 def test_a_training_killed_in_a_search_goes_on_to_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
