@@ -35,7 +35,7 @@ from nnbench.methods._machine import pick_device
 from nnbench.methods._model_files import describe
 from nnbench.methods._optimisation import Optimised, Run, optimise, seeded
 from nnbench.methods.latent_ghn import Config, Hypernetwork, ask, batch_loss
-from nnbench.tasks.policies.mlp import Weights, forward
+from nnbench.tasks.policies.mlp import Weights, act, forward
 
 DRAWN = 800_000
 KEPT = 20
@@ -122,7 +122,7 @@ def draw(count: int, size: int, teachers: list[Weights], rng: torch.Generator) -
 @torch.no_grad()
 def agreed(observations: Tensor, teachers: list[Weights]) -> Tensor:
     """One in KEPT of the observations, (S, O): those in which the teachers' actions vary least, summed over numbers."""
-    varies = torch.stack([outputs(teacher, observations).clamp(-1, 1) for teacher in teachers]).var(dim=0).sum(dim=1)
+    varies = torch.stack([act(teacher, observations) for teacher in teachers]).var(dim=0).sum(dim=1)
     return observations[varies.argsort()[: len(observations) // KEPT]]
 
 
@@ -159,7 +159,7 @@ def step(x: Tensor, teachers: list[Weights], students: list[Weights], lengths: T
     """One step of Langevin's for all observations (S, O)."""
     x = x.detach().requires_grad_()
     told = torch.stack([outputs(teacher, x) for teacher in teachers])  # (T, S, A)
-    learned = torch.stack([outputs(student, x).clamp(-1, 1) for student in students]).mean(dim=0)  # (S, A)
+    learned = torch.stack([act(student, x) for student in students]).mean(dim=0)  # (S, A)
     varies = told.var(dim=0).sum(dim=1)  # v, (S,); not clamped: beyond the limit nobody agrees by himself
     errs = (learned - told.clamp(-1, 1).mean(dim=0)).square().sum(dim=1)  # e
     log_density = (

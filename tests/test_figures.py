@@ -283,7 +283,8 @@ def test_the_ceilings_are_drawn_whoever_is_asked_for() -> None:
     drawing = draw_methods("distance", Results.open(REFERENCE / "127e5fbe783c", [TASK]), ["nnit"])
     (legend,) = drawing.figure.legends
     assert {text.get_text() for text in legend.get_texts()} == {"nnit", "ghn", "distil"}
-    assert "Dashed, as ceilings: " in drawing.caption and "ghn, which wrote the zoo" in drawing.caption
+    assert "Dashed, as ceilings: " in drawing.caption
+    assert "ghn, which wrote the zoo" in drawing.caption and "distil, which" in drawing.caption
     assert {line.get_linestyle() for line in _lines(drawing.figure.axes[0])} == {"-", "--"}
 
 

@@ -94,10 +94,12 @@ def test_slopes_are_those_of_single_observations() -> None:
 
 
 def test_far_from_agreement_a_step_is_cut() -> None:
-    x = torch.full((5, 42), 30.0)
+    x, height = torch.full((5, 42), 30.0), latent_ghn_weights.STEP
     moved = step(x, agreeing_but_for_the_last_number(), [ONE], torch.eye(42), seeded(0)) - x
-    longest = latent_ghn_weights.STEP * latent_ghn_weights.LONGEST + 2 * (2 * latent_ghn_weights.STEP * 42) ** 0.5
-    assert float(moved.norm(dim=1).max()) < longest
+    pulled = moved - (2 * height) ** 0.5 * torch.randn(x.shape, generator=seeded(0))
+    torch.testing.assert_close(
+        pulled.norm(dim=1), torch.full((5,), height * latent_ghn_weights.LONGEST), rtol=1e-3, atol=0
+    )
 
 
 def test_learns_and_writes_without_any_state(tmp_path: Path) -> None:

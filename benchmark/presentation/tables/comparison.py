@@ -76,7 +76,10 @@ def novelty_table(
         "episodes of two of them. fail as GHN: the largest overlap with one of the top of "
         f"`{source}`, another network. "
     )
-    shown = _number if detail else _hidden
+
+    def in_detail(header: str) -> str | None:
+        return header if detail else None
+
     return Table(
         "novelty",
         "How new the policies are",
@@ -101,15 +104,13 @@ def novelty_table(
             _number("distinct\n%", "distinct", lambda found: found.distinct, 0, 100),
             _number("L2 to\nGHN", "ghn_distance", lambda found: found.ghn_distance, 2),
             _number("GHNs\napart", "ghn_spread", lambda found: found.ghn_spread, 2),
-            shown("actions\nto zoo", "action_distance", lambda found: found.action_distance, 3),
-            shown("zoo\napart", "action_spread", lambda found: found.action_spread, 3),
-            shown("GHN\nseeds", "ghn_seeds", lambda found: found.ghn_seeds, 2),
-            _hidden("", "other_l2", lambda found: found.other_l2, 2),
-            _hidden("", "other_cosine", lambda found: found.other_cosine, 2),
-            shown("fail as\nother", "failed_alike", lambda found: found.failed_alike, 2),
-            Number(
-                "fail as\nGHN" if detail else None, "failed_as_ghn", lambda here: _mean(here.failed_as_source), point(2)
-            ),
+            _number(in_detail("actions\nto zoo"), "action_distance", lambda found: found.action_distance, 3),
+            _number(in_detail("zoo\napart"), "action_spread", lambda found: found.action_spread, 3),
+            _number(in_detail("GHN\nseeds"), "ghn_seeds", lambda found: found.ghn_seeds, 2),
+            _number(None, "other_l2", lambda found: found.other_l2, 2),
+            _number(None, "other_cosine", lambda found: found.other_cosine, 2),
+            _number(in_detail("fail as\nother"), "failed_alike", lambda found: found.failed_alike, 2),
+            Number(in_detail("fail as\nGHN"), "failed_as_ghn", lambda here: _mean(here.failed_as_source), point(2)),
         ],
         [
             Entry(
@@ -130,11 +131,6 @@ def _number(
     header: str | None, metric: str, read: Callable[[Measured], float], digits: int, scale: float = 1
 ) -> Number[NoveltyRow]:
     return Number(header, metric, lambda here: read(here.found), point(digits, scale))
-
-
-def _hidden(header: str, metric: str, read: Callable[[Measured], float], digits: int) -> Number[NoveltyRow]:
-    """A number that only machines get."""
-    return _number(None, metric, read, digits)
 
 
 def _known(found: Interval) -> Estimate:
