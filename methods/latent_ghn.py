@@ -157,7 +157,7 @@ class Lessons:
 
 
 class Method(Generator):
-    """Writes networks of any widths and depth."""
+    """Writes networks of any widths and depth between those that it was trained on."""
 
     name: ClassVar[str] = "latent_ghn"
     reads: ClassVar[tuple[Reading, ...]] = ("weights", "states")
@@ -208,13 +208,17 @@ class Method(Generator):
         return torch.cat([states + jitter * torch.randn(states.shape, generator=rng) for jitter in JITTERS]), []
 
     def generate(self, arch: Architecture, n: int, *, seed: int = 0) -> list[Weights]:
-        """n policies of any widths up to M and any depth, float32 on the CPU.
+        """n policies of an architecture within what was learned, float32 on the CPU.
 
         Policy i has a code of its own: asking for fewer gives the first of them, up to rounding. Raises InputError for
-        a wider architecture.
+        an architecture beyond the narrowest or widest layers, or the fewest or most, of those it was trained on.
         """
-        if max(arch) > MAX_WIDTH:
-            raise InputError(f"{self.name}: {architecture_name(arch)} is wider than {MAX_WIDTH}, the widest it writes")
+        narrowest, (fewest, most) = self.manifest.config.narrowest, self.manifest.config.depths
+        if not (fewest <= len(arch) <= most and narrowest <= min(arch) and max(arch) <= MAX_WIDTH):
+            raise InputError(
+                f"{self.name}: {architecture_name(arch)} is beyond what it learned to write, {fewest} to {most} hidden "
+                f"layers, each {narrowest} to {MAX_WIDTH} wide"
+            )
         codes = [self._code(seed, arch, index) for index in range(n)]
         return [
             policy for first in range(0, n, WRITE_BATCH) for policy in self._write(arch, codes[first:][:WRITE_BATCH])

@@ -24,7 +24,7 @@ from nnbench.methods.latent_ghn import (
     is_held_out,
     run_policies,
 )
-from nnbench.tasks.policies.architectures import MAX_WIDTH, load_further
+from nnbench.tasks.policies.architectures import MAX_WIDTH, architecture_name, load_further
 from nnbench.tasks.policies.mlp import act, check_weights
 from nnbench.tasks.policies.tracks import load_track
 from nnbench.tasks.push_cube import PUSH_CUBE
@@ -33,7 +33,8 @@ TOY = toy_training_set(reads=Method.reads)
 SMALL = replace(
     Method.rehearsal, hidden=64, teachers=2, depths=(3, 4), steps=800, architectures=4, peak_lr=5e-3, warmup=20, ema=0.9
 )
-ANY = [(24, 48, 16), (64, 64, 64, 64), (1, 1, 1, 1), (9, 60, 33, 8, 50, 12)]
+ANY = [(24, 48, 16), (64, 64, 64, 64), (8, 8, 8, 8), (9, 60, 33, 50)]
+BEYOND = [(7, 8, 8, 8), (32, 65, 32, 32), (32, 32), (32, 32, 32, 32, 32)]
 
 
 def fit(directory: Path, config: Config = Method.rehearsal, seed: int = 0, zoo: Any = TOY) -> Method:
@@ -211,9 +212,11 @@ def test_load_says_what_does_not_fit(fitted: Method, tmp_path: Path) -> None:
     )
 
 
-def test_names_an_architecture_that_is_too_wide(fitted: Method) -> None:
-    with pytest.raises(ValueError, match="latent_ghn: 32-128-32-32 is wider than 64, the widest it writes"):
-        fitted.generate((32, 128, 32, 32), 1)
+@pytest.mark.parametrize("arch", BEYOND)
+def test_refuses_what_is_beyond_what_it_was_trained_on(fitted: Method, arch: Any) -> None:
+    learned = "is beyond what it learned to write, 3 to 4 hidden layers, each 8 to 64 wide"
+    with pytest.raises(InputError, match=f"latent_ghn: {architecture_name(arch)} {learned}"):
+        fitted.generate(arch, 1)
 
 
 def test_is_small() -> None:
