@@ -1,16 +1,18 @@
 """Ask a trained generator for policies and keep them: what `nnbench generate` does, from Python."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from nnbench.errors import InputError
 from nnbench.folders import require_usable
 from nnbench.harness.isolation import Isolated
 from nnbench.harness.trained import obtain
-from nnbench.preparing import MethodName, check_numbers, check_source, sources_of
+from nnbench.preparing import MethodName, check_architecture, check_numbers, check_source, sources_of
 from nnbench.store.checkpoints import TRAINED
-from nnbench.tasks.files import make_folder, write_bytes, write_json
+from nnbench.tasks.files import write_bytes, write_folder, write_json
 from nnbench.tasks.policies.architectures import Architecture, architecture_name, parse_architecture
 from nnbench.tasks.policies.mlp import Weights
 from nnbench.tasks.task import Task
@@ -49,11 +51,11 @@ def generate(
         zoo: Folder of a zoo that you built; default the one that ships.
         plugins: Paths of Python files with further methods.
 
-    Raises InputError, and MethodError where the method fails or does not write this architecture.
+    Raises InputError, and MethodError where the method fails.
     """
     (source,) = sources_of(method, plugins).values()
     check_numbers(seed)
-    if n < 1:
+    if type(n) is not int or n < 1:
         raise InputError(f"--n {n}: expected 1 or more policies")
     if type(sample_seed) is not int or not 0 <= sample_seed < 2**31:
         raise InputError(f"--sample-seed {sample_seed}: expected 0 to {2**31 - 1}")
@@ -66,21 +68,30 @@ def generate(
             raise InputError(f"{folder}: is not empty; name a folder that is, or a new one")
     opened = open_zoo(task, zoo, track=track)
     check_source(source.facts, opened.track)
+    check_architecture(source.facts, opened.track, widths)
     trained = obtain(source, opened, seed)
     with Isolated(source, trained.folder, opened.opened_from) as generator:
         policies = generator.generate(widths, n, seed=sample_seed)
     if folder is not None:
-        _write(folder, policies, source.name, opened.task, widths)
+        origin = {
+            "method": source.name,
+            "method_sha256": trained.sha256,
+            "seed": seed,
+            "sample_seed": sample_seed,
+            "policies": n,
+            "track": opened.track.label,
+            "zoo_sha256": opened.sha256,
+        }
+        write_folder(folder, partial(_fill, policies=policies, origin=origin, task=opened.task, arch=widths))
     return policies
 
 
-def _write(folder: Path, policies: Sequence[Weights], method: str, task: Task, arch: Architecture) -> None:
-    make_folder(folder)
+def _fill(folder: Path, policies: Sequence[Weights], origin: Mapping[str, Any], task: Task, arch: Architecture) -> None:
     for position, policy in enumerate(policies):
         save_tensors(folder / f"{position}.safetensors", policy)
     standardiser = task.standardiser
     facts = {
-        "method": method,
+        **origin,
         "task": task.name,
         "arch": list(arch),
         "observation_dim": task.observation_dim,

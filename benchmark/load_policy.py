@@ -34,6 +34,8 @@ def load_policy(file: Path) -> Callable[[torch.Tensor], torch.Tensor]:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python load.py POLICY.safetensors")
     policy = load_policy(Path(sys.argv[1]))
     mean = json.loads((Path(sys.argv[1]).parent / "policies.json").read_text())["observation_mean"]
     print("action at the mean observation:", [round(number, 3) for number in policy(torch.tensor(mean)).tolist()])

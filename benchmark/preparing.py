@@ -206,6 +206,22 @@ def check_source(facts: Facts, track: Track) -> None:
         raise InputError(reason)
 
 
+def check_architecture(facts: Facts, track: Track, arch: Architecture) -> None:
+    """Raises InputError for an architecture that a method does not write, as its class says."""
+    trained = track.splits.train
+    if arch in trained:
+        return
+    if facts.seen_only:
+        raise InputError(f"method {facts.name} cannot: it writes only architectures that it was trained on")
+    further = {
+        "depths": len(arch) not in {len(one) for one in trained},
+        "widths": not set(arch) <= {width for one in trained for width in one},
+    }
+    for split in (split for split, asked in further.items() if asked):
+        if reason := _cannot(facts, track, split):
+            raise InputError(reason)
+
+
 def _cannot(facts: Facts, track: Track, split: str) -> str:
     """Why a method cannot do what is asked, as its class says; empty where it can."""
     if split in load_further() and split not in facts.writes:

@@ -33,7 +33,7 @@ Model = TypeVar("Model", bound=nn.Module)
 
 
 class TrainingError(NnbenchError, FloatingPointError):
-    """The loss diverged."""
+    """The loss diverged, or its gradient."""
 
 
 class Schedule(Protocol):
@@ -88,7 +88,7 @@ class Optimised(Generic[Model]):
     loss: float
     """Mean over about the last 100 steps."""
     seconds: float
-    """Those of killed runs included, validation excluded."""
+    """Of the steps, with those of killed runs; without validation and without what comes before the first step."""
 
 
 def seeded(build: Callable[[], Built], seed: int) -> Built:
@@ -101,7 +101,7 @@ def seeded(build: Callable[[], Built], seed: int) -> Built:
 def learning_rate(step: int, schedule: Schedule) -> float:
     """Cosine from `peak_lr` to `min_lr` with a linear warm-up; `step` counts from 1."""
     cosine = 0.5 * (1 + math.cos(math.pi * step / schedule.steps))
-    return min(1.0, step / schedule.warmup) * (schedule.min_lr + (schedule.peak_lr - schedule.min_lr) * cosine)
+    return min(1.0, step / max(1, schedule.warmup)) * (schedule.min_lr + (schedule.peak_lr - schedule.min_lr) * cosine)
 
 
 def optimise(
@@ -167,18 +167,21 @@ class _State(Generic[Model]):
         self.log = progress["log"]
 
     def take_step(self, loss_of: Callable[[torch.Generator], Tensor], schedule: Schedule) -> None:
-        """One step of AdamW. Raises TrainingError where the loss is not finite."""
+        """One step of AdamW. Raises TrainingError where the loss or its gradient is not finite."""
         self.step += 1
         loss = loss_of(self._rng)
         self._optimizer.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        if not (math.isfinite(loss.item()) and math.isfinite(norm.item())):
+            raise TrainingError(
+                f"{self._name}: the loss is {loss.item()} and its gradient {norm.item()} long at step {self.step}; "
+                "lower peak_lr"
+            )
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate(self.step, schedule)
         self._optimizer.step()
         self._update_ema(schedule.ema)
-        if not math.isfinite(loss.item()):
-            raise TrainingError(f"{self._name}: the loss is {loss.item()} at step {self.step}; lower peak_lr")
         self.loss += (loss.item() - self.loss) / min(self.step, 100)
 
     @torch.no_grad()

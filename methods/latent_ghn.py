@@ -14,7 +14,6 @@ and A action numbers, T teachers.
 
 import copy
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -36,7 +35,6 @@ from nnbench.tasks.policies.architectures import (
     MAX_WIDTH,
     Architecture,
     architecture_name,
-    load_further,
     load_splits,
     parameter_shapes,
 )
@@ -46,7 +44,7 @@ from nnbench.tasks.policies.training_set import TrainingSet
 JITTERS = (0.0, 0.0, 0.02, 0.02, 0.05, 0.05, 0.1, 0.1)
 """Standard deviations of the noise on copies of the states: a policy leaves the states that it learned from."""
 MEASURED_STATES = 4096
-"""In so many it is measured how far teachers' actions are apart: the first ones, which are the zoo's own."""
+"""In so many it is measured how far teachers' actions are apart: the first ones, to which no noise was added."""
 WRITE_BATCH = 100
 _DIFFERENCE = 0.1
 """Standard deviation of the last layer's initial weights: those of its biases, the common network, are 1."""
@@ -262,6 +260,11 @@ class Method(Generator):
 def choose_teachers(training: TrainingSet, config: Config, rng: torch.Generator) -> list[Weights]:
     """T random training policies, or all there are."""
     everyone = [policy for arch in training.architectures for policy in training.networks(arch).values()]
+    if min(len(everyone), config.teachers) < 2:
+        raise InputError(
+            f"latent_ghn: {min(len(everyone), config.teachers)} training policies to learn from, expected 2 or more, "
+            "for it asks where they agree"
+        )
     chosen = torch.randperm(len(everyone), generator=rng)[: config.teachers].tolist()
     return [everyone[index] for index in chosen]
 
@@ -277,9 +280,9 @@ def ask(teachers: list[Weights], states: Tensor) -> Lessons:
 
 def draw_architectures(training: TrainingSet, config: Config, rng: torch.Generator) -> Tensor:
     """Architectures of one depth, (B, L - 1): training ones half of the time, else any that no track asks for."""
-    trained = training.architectures
     if torch.rand((), generator=rng) < 0.5:
-        return torch.tensor(trained)[torch.randint(len(trained), (config.architectures,), generator=rng)]
+        trained = torch.tensor(training.architectures)
+        return trained[torch.randint(len(trained), (config.architectures,), generator=rng)]
     fewest, most = config.depths
     depth = int(torch.randint(fewest, most + 1, (), generator=rng))
     drawn: list[list[int]] = []
@@ -287,17 +290,18 @@ def draw_architectures(training: TrainingSet, config: Config, rng: torch.Generat
         lowest, highest = math.log(config.narrowest), math.log(MAX_WIDTH + 1)
         bound = int(math.exp(lowest + (highest - lowest) * float(torch.rand((), generator=rng))))
         widths = torch.randint(config.narrowest, bound + 1, (depth,), generator=rng).tolist()
-        if not is_held_out(tuple(widths), trained):
+        if not is_held_out(tuple(widths), training):
             drawn.append(widths)
     return torch.tensor(drawn)
 
 
-def is_held_out(arch: Architecture, trained: Sequence[Architecture]) -> bool:
-    """Whether any track may ask for it: what the splits `widths` and `depths` have, and all of the zoo's depth whose
-    widths are the paper's or trained on, without being trained on. A method is not told what a track holds out."""
+def is_held_out(arch: Architecture, training: TrainingSet) -> bool:
+    """Whether this track asks for it, or any that ships may: what is of the zoo's depth, of widths that are the paper's
+    or trained on, and not trained on itself."""
+    trained = training.architectures
     widths = {width for one in (*trained, *load_splits().train) for width in one}
     beside = len(arch) == len(trained[0]) and set(arch) <= widths and arch not in trained
-    return beside or any(arch in archs for archs in load_further().values())
+    return beside or training.holds_out(arch)
 
 
 def in_one_scale(weights: Tensor, biases: Tensor) -> Tensor:

@@ -62,7 +62,7 @@ SLOPES = 0.01
 PROBED = 200
 """Chains at which D is measured, before each round."""
 LONGEST = 20.0
-"""A gradient is cut to this length: where teachers begin to agree it has no bound."""
+"""A gradient is cut to this length: where teachers begin to agree it is many times as long."""
 
 
 class Method(latent_ghn.Method):
@@ -82,7 +82,7 @@ class Method(latent_ghn.Method):
         cls, run: Run[Config], teachers: list[Weights], rng: torch.Generator
     ) -> tuple[Tensor, list[Optimised[Hypernetwork]]]:
         """Observations that are made up, (S, O), and the short trainings, whose seconds are with those of the search
-        before."""
+        before. What a killed run searched is searched again, and only the second time counts."""
         small, began = run.training.rehearsal, time.perf_counter()
         found = [draw(4_000 if small else DRAWN, run.training.task.observation_dim, teachers, rng)]
         stages = []

@@ -287,7 +287,7 @@ def draw_architecture(training: TrainingSet, config: Config, rng: torch.Generato
         return trained[int(torch.randint(len(trained), (), generator=rng))]
     while True:
         widths = torch.randint(config.narrowest, MAX_WIDTH + 1, (len(trained[0]),), generator=rng)
-        if not is_held_out(drawn := tuple(widths.tolist()), trained):
+        if not is_held_out(drawn := tuple(widths.tolist()), training):
             return drawn
 
 

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
@@ -47,6 +48,22 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     finally:
         with suppress(OSError):  # what hinders the write may hinder this too; the error above says what to do
             temporary.unlink(missing_ok=True)
+
+
+def write_folder(path: Path, fill: Callable[[Path], object]) -> None:
+    """Let `fill` write into a temporary folder beside `path`, a new folder or an empty one, then move it there.
+
+    Raises WriteError where that fails; `path` is then as it was.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
+    try:
+        make_folder(temporary)
+        fill(temporary)
+        temporary.rename(path)
+    except OSError as error:
+        raise error if isinstance(error, WriteError) else _write_error(path, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _write_error(path: Path, error: OSError) -> WriteError:

@@ -6,7 +6,15 @@ from pathlib import Path
 import pytest
 
 from nnbench.errors import NnbenchError
-from nnbench.tasks.files import WriteError, parse_rows, require_folder, write_atomically, write_json, write_rows
+from nnbench.tasks.files import (
+    WriteError,
+    parse_rows,
+    require_folder,
+    write_atomically,
+    write_folder,
+    write_json,
+    write_rows,
+)
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
@@ -20,6 +28,25 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path) -> 
     with pytest.raises(OSError, match=r"value.json: could not be written \(No space left on device\); free some space"):
         write_atomically(path, fill_disk)
     assert path.read_text() == "1\n" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "some"
+
+    def fill(temporary: Path) -> None:
+        (temporary / "one").write_text("1")
+
+    def fill_disk(temporary: Path) -> None:
+        fill(temporary)
+        raise OSError(28, os.strerror(28))
+
+    with pytest.raises(WriteError, match=r"some: could not be written \(No space left on device\); free some space"):
+        write_folder(folder, fill_disk)
+    assert list(folder.parent.iterdir()) == []
+    write_folder(folder, fill)
+    with pytest.raises(WriteError, match="some: could not be written"):
+        write_folder(folder, fill)  # it is not empty
+    assert [path.name for path in folder.parent.iterdir()] == ["some"]
 
 
 def test_a_file_that_needs_its_folder_says_which_is_missing(tmp_path: Path) -> None:

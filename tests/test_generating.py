@@ -71,12 +71,17 @@ def test_what_is_written_drives_the_robot_in_mani_skill() -> None:
     [
         ({"arch": "32-x"}, "'32-x': expected hidden widths joined by '-'"),
         ({"arch": (32, 0)}, "'32-0': expected hidden widths joined by '-'"),
+        ({"arch": "3_2-16"}, "'3_2-16': expected hidden widths joined by '-'"),
         ({"n": 0}, "--n 0: expected 1 or more"),
+        ({"n": 2.5}, "--n 2.5: expected 1 or more"),
         ({"seed": -1}, "--seed -1: expected 0 to"),
         ({"sample_seed": 2**31}, "--sample-seed 2147483648: expected 0 to"),
         ({"out": "full"}, "full: is not empty"),
         ({"out": "full/file"}, "full/file: is a file"),
         ({"track": "sgd", "method": "ghn"}, "ghn cannot: no hypernetworks wrote"),
+        ({"method": "d2nwg_grid", "arch": "24-48-24-48"}, "d2nwg_grid cannot: it writes no widths that"),
+        ({"method": "nnit_v", "arch": "32-32-32"}, "nnit_v cannot: it writes no depths that"),
+        ({"method": "dataset", "arch": "32-32-16-64"}, "dataset cannot: it writes only architectures that"),
     ],
 )
 def test_what_cannot_be_written_is_refused_before_anything_is_trained(asked: dict[str, object], says: str) -> None:
@@ -88,9 +93,24 @@ def test_what_cannot_be_written_is_refused_before_anything_is_trained(asked: dic
 
 
 def test_a_method_that_cannot_write_the_architecture_leaves_no_folder() -> None:
-    with pytest.raises(MethodError, match="nnit: generate"):
-        nnbench.generate("nnit", "24-48-24-48", 1, out="some")
+    with pytest.raises(MethodError, match="32-65-32-32 is beyond what it learned to write"):
+        nnbench.generate("latent_ghn", "32-65-32-32", 1, out="some")
     assert not Path("some").exists()
+
+
+def test_what_is_broken_off_leaves_nothing_and_the_same_call_goes_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(path: Path, content: bytes) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken:
+        broken.setattr("nnbench.generating.write_bytes", stop)
+        with pytest.raises(KeyboardInterrupt):
+            nnbench.generate("ghn", ARCH, 2, out="some")
+    assert not [*Path().glob("*some*")]
+    Path("some").mkdir()  # an empty one is as good as none
+    nnbench.generate("ghn", ARCH, 2, out="some", sample_seed=3)
+    facts = json.loads(Path("some/policies.json").read_text())
+    assert (facts["policies"], facts["sample_seed"], facts["track"]) == (2, 3, "paper")
 
 
 def test_the_command(here: Path) -> None:

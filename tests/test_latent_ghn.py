@@ -28,6 +28,7 @@ from nnbench.tasks.policies.architectures import MAX_WIDTH, architecture_name, l
 from nnbench.tasks.policies.mlp import act, check_weights
 from nnbench.tasks.policies.tracks import load_track
 from nnbench.tasks.push_cube import PUSH_CUBE
+from nnbench.zoos import open_zoo
 
 TOY = toy_training_set(reads=Method.reads)
 SMALL = replace(
@@ -96,18 +97,24 @@ def test_teachers_are_asked_for_their_mean_and_for_how_far_they_are_apart() -> N
 
 def test_nothing_that_a_track_holds_out_is_trained_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     own = tmp_path / "own.toml"
-    own.write_text('asks = "Is one enough?"\ntrain = ["32-32-32-32"]\nunseen = ["64-64-64-64", "32-32-32-64"]\n')
+    own.write_text('asks = "Is one enough?"\ntrain = ["32-32-32-32"]\nunseen = ["64-64-64-64", "24-24-24-24"]\n')
     for name in ("paper", "narrow", "sgd", "sgd-narrow", str(own)):
+        training = open_zoo(track=name).training_set()
         splits = load_track(name).splits
         asked = splits.unseen + splits.outside + sum(load_further().values(), ())
-        assert all(is_held_out(arch, splits.train) for arch in asked)
-        assert not any(is_held_out(arch, splits.train) for arch in (*splits.train, (17, 32, 32, 64), (32, 32)))
+        assert all(is_held_out(arch, training) for arch in asked)
+        assert not any(is_held_out(arch, training) for arch in (*splits.train, (17, 32, 32, 64), (32, 32)))
     monkeypatch.setattr(latent_ghn, "MAX_WIDTH", 17)  # so few widths are left that all others are held out
     only = (16, 17, 16, 17)
     zoo, rng = replace(TOY, architectures=(only,)), torch.Generator().manual_seed(0)
     for _ in range(20):
         drawn = draw_architectures(zoo, replace(SMALL, narrowest=16, depths=(4, 4)), rng)
         assert {tuple(arch) for arch in drawn.tolist()} == {only}
+
+
+def test_one_teacher_who_agrees_with_nobody_is_refused() -> None:
+    with pytest.raises(InputError, match="1 training policies to learn from, expected 2 or more"):
+        choose_teachers(TOY, replace(SMALL, teachers=1), torch.Generator())
 
 
 def test_a_task_with_too_many_numbers_is_refused_before_anything_is_learned() -> None:

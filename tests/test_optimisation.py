@@ -83,8 +83,21 @@ def test_another_run_does_not_resume_from_what_this_one_left(tmp_path: Path) -> 
 
 
 def test_a_loss_that_is_not_finite_stops_the_training(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="line: the loss is .* at step .*; lower peak_lr"):
+    with pytest.raises(TrainingError, match="line: the loss is .* and its gradient .* long at step .*; lower peak_lr"):
         _train(tmp_path, config=replace(TWENTY, peak_lr=1e30, warmup=1))
+
+
+def test_a_gradient_that_is_not_finite_stops_the_training_before_it_does_harm(tmp_path: Path) -> None:
+    model = nn.Linear(1, 1)
+    before = model.weight.clone()
+    with pytest.raises(TrainingError, match=r"line: the loss is 1.0 and its gradient nan long at step 1; lower"):
+        optimise(
+            Run("line", toy_training_set(), TWENTY, 0, tmp_path),
+            model,
+            lambda rng: 1 + (0 * model.weight).sqrt().sum(),
+            TWENTY,
+        )
+    assert torch.equal(model.weight, before)
 
 
 def test_a_full_disk_is_said_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

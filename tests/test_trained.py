@@ -238,6 +238,9 @@ def test_damage_and_another_zoo_are_named(method: MethodSource, zoo: Zoo, tmp_pa
     (folder / "manifest.json").write_text(json.dumps(manifest | {"zoo_sha256": "0" * 64}))
     with pytest.raises(CheckpointError, match="trained on another zoo"):
         obtain(method, zoo, seed=0)
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"seed": 7}))
+    with pytest.raises(CheckpointError, match="trained with seed 7, not 0; .*delete"):
+        obtain(method, zoo, seed=0)
     (folder / "manifest.json").write_text("[]")
     with pytest.raises(DamagedError, match="manifest.json: not what was written"):
         obtain(method, zoo, seed=0)

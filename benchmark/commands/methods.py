@@ -1,5 +1,6 @@
 """`nnbench methods`, `train`, `generate` and `check`: the weight generators themselves."""
 
+import shlex
 import time
 from pathlib import Path
 from typing import Annotated
@@ -106,7 +107,8 @@ def generate(
         zoo=zoo,
         plugins=plugin,
     )
-    print(f"{out}: {n} policies of {arch}; try: python {out / 'load.py'} {out / '0.safetensors'}")
+    hint = shlex.join(["python", str(out / "load.py"), str(out / "0.safetensors")])
+    print(f"{out}: {n} {'policy' if n == 1 else 'policies'} of {arch}; try: {hint}")
 
 
 def tracks(track: tuple[Path, ...] = (), json: bool = False) -> None:

@@ -103,6 +103,11 @@ def find(method: str, task: str, zoo_sha256: str, seed: int, code_sha256: str | 
         if not (folder / "manifest.json").exists():
             continue
         trained, manifest = read_checkpoint(method, task, folder, code_sha256)
+        if manifest["seed"] != seed:
+            raise CheckpointError(
+                f"{folder / 'manifest.json'}: trained with seed {manifest['seed']}, not {seed}; "
+                f"{_remedy(method, task, folder)}"
+            )
         if manifest["zoo_sha256"] != zoo_sha256:
             theirs, ours = manifest["zoo_sha256"][:12], zoo_sha256[:12]
             raise CheckpointError(

@@ -8,6 +8,7 @@ An architecture is the tuple of its hidden widths, `(32, 16, 64, 32)`, written `
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -64,10 +65,7 @@ def load_further() -> Mapping[str, tuple[Architecture, ...]]:
 
 def parse_architecture(text: str) -> Architecture:
     """`"32-16-64-32"` to `(32, 16, 64, 32)`. Raises InputError where the text is no list of widths."""
-    try:
-        arch = tuple(int(width) for width in text.split("-"))
-    except ValueError:
-        arch = ()
+    arch = tuple(map(int, text.split("-"))) if re.fullmatch(r"[0-9]{1,9}(-[0-9]{1,9})*", text) else ()
     if not arch or min(arch) < 1:
         raise InputError(f"architecture {text!r}: expected hidden widths joined by '-', for example 32-16-64-32")
     return arch

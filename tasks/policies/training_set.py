@@ -33,6 +33,8 @@ class TrainingSet:
     changed: Callable[[], list[Architecture]] = list
     """Architectures whose networks, which are shared, somebody wrote into."""
     _states: Callable[[], Tensor] | None = None
+    holds_out: Callable[[Architecture], bool] = lambda arch: False
+    """Whether the track asks for an architecture: one that a method draws by itself must not be trained on then."""
     rehearsal: bool = False
     """True in `nnbench check`: a few seconds of training are enough."""
 
@@ -53,8 +55,11 @@ class TrainingSet:
 
     @property
     def states(self) -> Tensor:
-        """States that the expert and training policies visited, standardised, (B, O), for methods whose `reads` name
+        """States that the expert and policies of one seed visited, standardised, (B, O), for methods whose `reads` name
         `states`; 16,384 in the zoos that ship.
+
+        A zoo has one bank for all its tracks: the policies are of the paper's training architectures, also of those
+        that another track holds out, and were not validated.
 
         Raises HeldOutAccess where `reads` does not name them, and DamagedError.
         """

@@ -7,13 +7,14 @@ with the hash of every file.
 
 from collections.abc import Callable, Collection, Mapping
 from functools import cache, partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, Self
 
 import torch
 
 from nnbench.tasks.files import file_sha256
-from nnbench.tasks.policies.architectures import Architecture, parse_architecture
+from nnbench.tasks.policies.architectures import Architecture, load_further, parse_architecture
 from nnbench.tasks.policies.mlp import Weights, weights_sha256
 from nnbench.tasks.policies.tracks import Track, load_track
 from nnbench.tasks.policies.training_set import TrainingSet
@@ -134,8 +135,18 @@ class Zoo:
 
         hypernetworks = self.hypernetwork_policies if "hypernetworks" in reads else None
         states = self._read_bank if "states" in reads else None
-        archs = self.track.splits.train
-        return TrainingSet(self.task, self.sha256, archs, networks, hypernetworks, self.changed, states)
+        splits = self.track.splits
+        asked = {*splits.unseen, *splits.outside, *chain.from_iterable(load_further().values())}
+        return TrainingSet(
+            self.task,
+            self.sha256,
+            splits.train,
+            networks,
+            hypernetworks,
+            self.changed,
+            states,
+            asked.__contains__,
+        )
 
 
 def _parse_source(content: bytes, task: Task, manifest: Mapping[str, Any]) -> Source:
