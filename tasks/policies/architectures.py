@@ -65,7 +65,7 @@ def load_further() -> Mapping[str, tuple[Architecture, ...]]:
 
 def parse_architecture(text: str) -> Architecture:
     """`"32-16-64-32"` to `(32, 16, 64, 32)`. Raises InputError where the text is no list of widths."""
-    arch = tuple(map(int, text.split("-"))) if re.fullmatch(r"[0-9]{1,9}(-[0-9]{1,9})*", text) else ()
+    arch = tuple(map(int, text.split("-"))) if re.fullmatch(r"[0-9]{1,100}(-[0-9]{1,100})*", text) else ()
     if not arch or min(arch) < 1:
         raise InputError(f"architecture {text!r}: expected hidden widths joined by '-', for example 32-16-64-32")
     return arch
