@@ -217,8 +217,8 @@ def check_architecture(facts: Facts, track: Track, arch: Architecture) -> None:
         "depths": len(arch) not in {len(one) for one in trained},
         "widths": not set(arch) <= {width for one in trained for width in one},
     }
-    for split in (split for split, asked in further.items() if asked):
-        if reason := _cannot(facts, track, split):
+    for split, asked in further.items():
+        if asked and (reason := _cannot(facts, track, split)):
             raise InputError(reason)
 
 

@@ -145,7 +145,7 @@ class Zoo:
             hypernetworks,
             self.changed,
             states,
-            asked.__contains__,
+            holds_out=asked.__contains__,
         )
 
 
