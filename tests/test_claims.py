@@ -94,8 +94,8 @@ def test_a_method_stands_beside_the_hypernetworks_and_the_best_baseline() -> Non
     assert found[1:] == [
         "PickCube-v1, unseen: here nnit does worse than asking the hypernetworks directly (ghn): nnit 94.0 %, ghn "
         "99.0 %, difference -5.0 [-7.0, -3.0] points.",
-        "PickCube-v1, unseen: here nnit does better than the best baseline (nearest): nnit 94.0 %, nearest 30.0 %, "
-        "difference 64.0 [62.0, 66.0] points.",
+        "PickCube-v1, unseen: here nnit does better than the best untrained baseline (nearest): nnit 94.0 %, nearest "
+        "30.0 %, difference 64.0 [62.0, 66.0] points.",
     ]
 
 
@@ -103,8 +103,8 @@ def test_a_baseline_above_the_papers_own_number_is_named() -> None:
     methods = line("nnit", 0.98, 0.99), line("sane", 0.67, 0.01), line("d2nwg", 0.9, 0.55)
     baselines = line("random", 0.0, None), line("nearest", 0.6, None)
     assert judge([*methods, *baselines])[1:] == [
-        "PickCube-v1, unseen: the best baseline (nearest) solves more here, 60.0 [58.0, 62.0] %, than the paper says "
-        "of d2nwg (55 %), sane (1 %)."
+        "PickCube-v1, unseen: the best untrained baseline (nearest) solves more here, 60.0 [58.0, 62.0] %, than the "
+        "paper says of d2nwg (55 %), sane (1 %)."
     ]
     assert judge([*methods, line("random", 0.0, None)])[1:] == []
 
@@ -114,9 +114,11 @@ def test_a_plugins_role_decides_what_is_said_of_it() -> None:
     assert judge(lines) == []
     found = judge(lines, mine=Facts(name="mine", role="baseline"))
     assert [sentence.split(": ")[1] for sentence in found] == [
-        "here sane does worse than the best baseline (mine)",
-        "the best baseline (mine) solves more here, 60.0 [58.0, 62.0] %, than the paper says of sane (30 %).",
+        "here sane does worse than the best untrained baseline (mine)",
+        "the best untrained baseline (mine) solves more here, 60.0 [58.0, 62.0] %, than the paper says of sane (30 %).",
     ]
+    (trainer,) = judge(lines, mine=Facts(name="mine", role="baseline", trains_each=True))
+    assert "here sane does worse than training every network (mine)" in trainer
     (found_of_source,) = judge(lines, mine=Facts(name="mine", role="source"))
     assert "here sane does worse than asking the hypernetworks directly (mine)" in found_of_source
 
@@ -165,9 +167,9 @@ def test_findings_are_one_sentence_for_all_tasks() -> None:
         "the median distance here is 1.10 of the paper's.",
         "nnit less ghn (which wrote the zoo) is here -5.0 [-7.0, -3.0] points on PickCube-v1 and 0.0 [-2.0, 2.0] "
         "points on PushCube-v1: not told apart on PushCube-v1, worse on PickCube-v1.",
-        "nnit less nearest (the best baseline) is here 24.0 [22.0, 26.0] points on PickCube-v1: better.",
-        "The best baseline solves more here than the paper says of d2nwg (59 %) on PickCube-v1 (nearest: 70.0 [68.0, "
-        "72.0] %).",
+        "nnit less nearest (the best untrained baseline) is here 24.0 [22.0, 26.0] points on PickCube-v1: better.",
+        "The best untrained baseline solves more here than the paper says of d2nwg (59 %) on PickCube-v1 (nearest: "
+        "70.0 [68.0, 72.0] %).",
     ]
     assert claims.summarise_findings([], Methods(SHIPPED)) == []
 

@@ -132,7 +132,7 @@ def test_default_rows_are_the_papers_the_source_the_best_baselines_and_all_own_o
     text = nnbench.tables("2", split="unseen").render("text", 100)
     rule = next(i for i, line in enumerate(text.splitlines()) if line.startswith("─"))
     names = [line.split()[0] for line in text.splitlines()[rule + 1 :] if "[" in line and "interval" not in line]
-    assert names == ["sane", "d2nwg", "nnit", "ghn", "nearest", "noise"]
+    assert names == ["sane", "d2nwg", "nnit", "ghn", "distil", "nearest"]
     _copy("row_dit")
     assert _rows(nnbench.tables("2", split="unseen").render("text", 100), "row_dit")
     every = nnbench.tables("2", split="unseen", methods=["all"]).render("text", 100)

@@ -598,6 +598,9 @@ def test_a_plugins_role_decides_what_it_is_compared_with() -> None:
 
     assert pairs(Facts(name="mine")) == {("mine", "random"), ("nnit", "random"), ("nnit", "mine")}
     assert pairs(Facts(name="mine", role="baseline")) == {("nnit", "mine")}, "it is the best baseline"
+    trainer = Facts(name="mine", role="baseline", trains_each=True)
+    assert pairs(trainer) == {("nnit", "mine"), ("nnit", "random")}, "it and the best that trains nothing"
+    assert pairs(Facts(name="mine", trains_each=True)) == pairs(Facts(name="mine"))
     assert pairs(Facts(name="mine", role="source")) == {("nnit", "mine"), ("nnit", "random"), ("random", "mine")}
     assert pairs(Facts(name="mine", role="source", seen_only=True)) == {("nnit", "random")}
 

@@ -13,6 +13,7 @@ from statistics import median
 from nnbench.analysis.lines import Line
 from nnbench.analysis.methods import Methods
 from nnbench.analysis.reported import CLAIMED_UNSEEN, SUBJECT
+from nnbench.facts import Facts
 
 MOST = 8
 """Findings that `summarise_findings` keeps."""
@@ -97,8 +98,8 @@ def summarise_findings(lines: Iterable[Line], methods: Methods) -> list[str]:
     """The most important of the claims, one sentence for all tasks, about architectures held out; at most `MOST`.
 
     By rule: what the paper claims of its method, the paper's order (on seen architectures too), its method beside the
-    hypernetworks and the best baseline, that baseline beside the paper's own numbers, and then variants, those first
-    that differ most from what they are made of.
+    hypernetworks and the best baselines, the untrained one beside the paper's own numbers, and then variants, those
+    first that differ most from what they are made of.
     """
     groups = _group(lines)
     splits = {task: split for (task, name), split in groups.items() if name == "unseen"}
@@ -136,17 +137,17 @@ def _sum_up_order(splits: Mapping[tuple[str, str], _Split]) -> Iterator[str]:
 
 
 def _sum_up_references(splits: Mapping[str, _Split], methods: Methods) -> Iterator[str]:
-    names = {"source": "which wrote the zoo", "baseline": "the best baseline"}
     pairs = dict.fromkeys(pair for split in splits.values() for pair in split.differences if pair[0] == SUBJECT)
     for first, other in pairs:
-        if methods[other].role in names:
+        name = _name_reference(methods[other], source="which wrote the zoo", trainer="which trains every network")
+        if name:
             found = {
                 task: split.differences[first, other]
                 for task, split in splits.items()
                 if (first, other) in split.differences
             }
             said = _say_sides({task: _side(line, 0) for task, line in found.items()}, _BETTER)
-            yield f"{first} less {other} ({names[methods[other].role]}) is here {_list_points(found)}: {said}."
+            yield f"{first} less {other} ({name}) is here {_list_points(found)}: {said}."
 
 
 def _sum_up_baselines(splits: Mapping[str, _Split], methods: Methods) -> Iterator[str]:
@@ -156,7 +157,7 @@ def _sum_up_baselines(splits: Mapping[str, _Split], methods: Methods) -> Iterato
             names = _enumerate([f"{method} ({100 * split.claimed[method]:.0f} %)" for method in beaten])
             said.append(f"of {names} on {task} ({best.method}: {_interval(best)} %)")
     if said:
-        yield f"The best baseline solves more here than the paper says {_enumerate(said)}."
+        yield f"The best untrained baseline solves more here than the paper says {_enumerate(said)}."
 
 
 def _sum_up_variants(splits: Mapping[str, _Split], methods: Methods) -> Iterator[str]:
@@ -227,12 +228,12 @@ def _rankings(split: _Split) -> Iterator[str]:
 
 
 def _beside_references(split: _Split, methods: Methods) -> Iterator[str]:
-    """The paper's methods beside what wrote the zoo, and beside the best baseline."""
+    """The paper's methods beside what wrote the zoo, and beside the best baselines."""
     does = {1: "does better than", 0: "is not told from", -1: "does worse than"}
-    names = {"source": "asking the hypernetworks directly", "baseline": "the best baseline"}
+    source, trainer = "asking the hypernetworks directly", "training every network"
     for method in split.claimants:
         for (first, other), difference in split.differences.items():
-            name = names.get(methods[other].role)
+            name = _name_reference(methods[other], source=source, trainer=trainer)
             if first == method and name:
                 yield f"here {method} {does[_side(difference, 0)]} {name} ({other}): {split.beside(difference)}"
 
@@ -243,12 +244,20 @@ def _best_baseline(split: _Split, methods: Methods) -> Iterator[str]:
     if best and beaten:
         names = ", ".join(f"{method} ({100 * split.claimed[method]:.0f} %)" for method in beaten)
         yield (
-            f"the best baseline ({best.method}) solves more here, {_interval(best)} %, than the paper says of {names}"
+            f"the best untrained baseline ({best.method}) solves more here, {_interval(best)} %, "
+            f"than the paper says of {names}"
         )
 
 
+def _name_reference(facts: Facts, *, source: str, trainer: str) -> str | None:
+    """What a method is to a generator beside it; None for another generator."""
+    if facts.role == "baseline":
+        return trainer if facts.trains_each else "the best untrained baseline"
+    return source if facts.role == "source" else None
+
+
 def _find_best_baseline(split: _Split, methods: Methods) -> Line | None:
-    baselines = [split.measured[method] for method in methods.of_role("baseline", sorted(split.measured))]
+    baselines = [split.measured[method] for method in methods.untrained(sorted(split.measured))]
     return max(baselines, key=lambda line: line.measured or 0.0) if baselines else None
 
 

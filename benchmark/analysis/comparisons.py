@@ -55,12 +55,13 @@ def _compare(rows: Mapping[str, Row], methods: Methods) -> list[Comparison]:
 
 
 def choose_pairs(rows: Mapping[str, Row], methods: Methods) -> list[tuple[str, str]]:
-    """Each generator beside the source, the best baseline and the paper's own method; the paper's methods beside one
-    another; variants beside what they are made of; last the best baseline beside the source."""
+    """Each generator beside the source, the best untrained baseline, the best that trains every network, and the
+    paper's own method; the paper's methods beside one another; variants beside what they are made of; last these
+    baselines beside the source."""
     generators = methods.of_role("generator", rows)
     sources = methods.references(rows)
-    baselines = methods.of_role("baseline", rows)
-    best = [max(baselines, key=lambda method: _success(rows[method]))] if baselines else []
+    kinds = methods.untrained(rows), methods.trainers(methods.of_role("baseline", rows))
+    best = [max(kind, key=lambda method: _success(rows[method])) for kind in kinds if kind]
     beside = sources + best
     pairs = [(method, other) for method in generators for other in beside]
     if SUBJECT in generators:

@@ -27,6 +27,10 @@ class Methods:
         """Those that wrote the zoo and answer for any architecture: what a generator might as well have asked."""
         return [name for name in self.of_role("source", names) if not self[name].seen_only]
 
+    def untrained(self, names: Iterable[str]) -> list[str]:
+        """The baselines that train nothing."""
+        return [name for name in self.of_role("baseline", names) if not self[name].trains_each]
+
     def trainers(self, names: Iterable[str]) -> list[str]:
         """Those that train every network by itself."""
         return [name for name in names if self[name].trains_each]
