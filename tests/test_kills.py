@@ -30,7 +30,7 @@ SEED = 0
 WORK_S = 12.0 if FULL else 3.0
 """A kill comes so long after the work began, or earlier."""
 PROTOCOL = Protocol(samples=8, top=2, selection_episodes=8, screening_episodes=8, test_episodes=8)
-SCALE = ("--n", "8", "--top-k", "2", "--episodes", "8", "--test-episodes", "8", "--workers", "2")
+SCALE = ("--n", "8", "--top-k", "2", "--episodes", "8", "--test-episodes", "8", "--workers", "1")
 MINE = """
 from dataclasses import replace
 from nnbench.methods import nnit
@@ -173,7 +173,7 @@ def test_a_run_ends_with_the_rows_and_weights_of_an_unbroken_one(
         folder.mkdir()
     monkeypatch.chdir(whole)
     archs = "16-16-16-32"
-    assert all(outcome.error is None for outcome in nnbench.run("random", archs=archs, protocol=PROTOCOL, workers=2))
+    assert all(outcome.error is None for outcome in nnbench.run("random", archs=archs, protocol=PROTOCOL, workers=1))
     arguments = command("run", "--method", "random", "--archs", archs, *SCALE)
     blows = [signal.SIGINT, signal.SIGTERM, *_kills(1, 15)]
     kill_often(arguments, broken, blows, "results/runs/partial/*/*.parquet", "results/runs/*.*")

@@ -1,4 +1,7 @@
-"""Sweeps of real units: on a real SLURM, by processes of this machine, and in this process. Equal rows in the end."""
+"""Sweeps of real units: on a real SLURM, by processes of this machine, and in this process. Equal rows in the end.
+
+`NNBENCH_SUITE=full` kills more often, and has units fail off SLURM too.
+"""
 
 import os
 import random
@@ -28,7 +31,8 @@ from nnbench.store.store import Store
 pytestmark = pytest.mark.slow
 
 CLUSTERS: tuple[Cluster, ...] = ("slurm", "local", "debug")
-KILLS = 10
+FULL = os.environ.get("NNBENCH_SUITE") == "full"
+KILLS = 20 if FULL else 4
 SEED = 0
 """Of when and whom the kills hit."""
 ARCHS = "16-16-16-32,32-32-16-64"
@@ -151,6 +155,7 @@ def test_rows_are_those_of_plain_runs_and_a_resubmission_does_nothing(
     ]
 
 
+@pytest.mark.parametrize("cluster", CLUSTERS if FULL else ["slurm"], indirect=True)
 def test_a_failed_unit_is_named_and_done_again_only_when_asked(cluster: Cluster, here: Path) -> None:
     Path("mine.py").write_text(OWN)
     sweep = _open(OWN_PLAN)
@@ -299,9 +304,9 @@ def _kill(sweep: Sweep) -> None:
 
 
 @pytest.mark.parametrize("cluster", ["slurm", "local"], indirect=True)
-def test_ten_kills_lose_and_double_nothing(cluster: Cluster, here: Path, expected: Store) -> None:
+def test_kills_lose_and_double_nothing(cluster: Cluster, here: Path, expected: Store) -> None:
     if os.environ.get("NNBENCH_SLURM") != "1":
-        pytest.skip("ten kills take minutes: NNBENCH_SLURM=1 runs them")  # as .ci/run does; local needs no SLURM
+        pytest.skip("kills take minutes: NNBENCH_SLURM=1 runs them")  # as .ci/run does; local needs no SLURM
     sweep, kills, rng = _open(PLAN), 0, random.Random(SEED)
     finished = {unit.name for unit in sweep.units}
     while sweep.done() != finished or kills < KILLS:
