@@ -49,6 +49,8 @@ class Generator(Protocol):
     seen_only: ClassVar[bool] = False
     writes: ClassVar[tuple[Further, ...]] = ()
     trains_each: ClassVar[bool] = False
+    trained_as: ClassVar[str | None] = None
+    """Then `load` is given what the method of this name saved, and `fit` only examines (`nnbench check`)."""
     version: ClassVar[int] = 1
 
     @classmethod

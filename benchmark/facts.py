@@ -48,6 +48,8 @@ class Facts:
     trains_each: bool = False
     """True if it trains every network that it writes by itself: what the training of a generator has to pay off
     against."""
+    trained_as: str | None = None
+    """The method whose training it uses, of which it differs only in what it writes."""
     version: int = 1
     """Of a method that ships: raised when a change of its code changes what it writes."""
 
@@ -75,6 +77,7 @@ class Facts:
                 f"a tuple of {', '.join(get_args(Further))}",
             ),
             "seen_only": (isinstance(self.seen_only, bool), "True or False"),
+            "trained_as": (self.trained_as is None or isinstance(self.trained_as, str), "None or the name of a method"),
             "trains_each": (isinstance(self.trains_each, bool), "True or False"),
             "version": (type(self.version) is int and self.version >= 1, "a whole number from 1 on"),
         }

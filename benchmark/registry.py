@@ -25,7 +25,7 @@ from nnbench.sources import run_file
 _REQUIRED = tuple(
     name
     for name in dict.fromkeys([*Generator.__annotations__, *vars(Generator)])
-    if not name.startswith("_") and name != "version"  # which only methods that ship have to know of
+    if not name.startswith("_") and name not in ("version", "trained_as")  # which few methods have to know of
 )
 _REMEDY = "the docstring of nnbench.api shows the smallest method"
 
@@ -42,6 +42,8 @@ class MethodSource:
     """Identity of the code; None for the first version of a method that ships."""
     ships: bool = False
     """True if the class is nnbench's own."""
+    trainer: "MethodSource | None" = None
+    """The method whose training this one uses."""
 
     @property
     def name(self) -> str:
@@ -60,10 +62,22 @@ class MethodSource:
             location = _find(method, plugins)
             facts = read_facts(location)
             _check_name(location, facts.name)
-            return cls(facts, plugins, None, hash_code(location), location.ships)
+            return cls(facts, plugins, None, hash_code(location), location.ships, cls._trainer(facts, plugins))
         checked = check_contract(method, f"class {method.__qualname__}")
         ships = checked.__module__.startswith("nnbench.")
-        return cls(Facts.of(checked), (), _pickle(checked), hash_class(checked), ships)
+        facts = Facts.of(checked)
+        return cls(facts, (), _pickle(checked), hash_class(checked), ships, cls._trainer(facts, ()))
+
+    @classmethod
+    def _trainer(cls, facts: Facts, plugins: tuple[Path, ...]) -> Self | None:
+        if facts.trained_as is None:
+            return None
+        location = _find(facts.trained_as, plugins)
+        if (further := read_facts(location).trained_as) is not None:
+            raise RegistryError(
+                f"method {facts.name}: trained_as names {location.name!r}, which is trained as {further!r}; name that"
+            )
+        return cls.of(location.name, plugins)
 
     def load(self) -> type[Generator]:
         """The class. Raises RegistryError, and InputError where its code is no longer what it was."""

@@ -5,19 +5,19 @@ episodes. That is optimisation at test time, which the NNiT paper excludes and n
 word for it: of the zoo it reads the training networks' weights alone, but it also uses the simulator.
 """
 
-from dataclasses import replace
 from typing import ClassVar
 
 from nnbench.methods import sane
-from nnbench.methods.sane.config import CPU, Config
+from nnbench.methods.sane.config import Sampling
 
 
 class Method(sane.Method):
-    """`sane` with another configuration; the same training."""
+    """`sane`, sampled in another way."""
 
     name: ClassVar[str] = "sane_bootstrapped"
     variant_of: ClassVar[tuple[str, str] | None] = (
         "sane",
         "the best of its samples on validation episodes become the anchors",
     )
-    config: ClassVar[Config] = replace(CPU, draws=2)
+    trained_as: ClassVar[str | None] = "sane"
+    sampling: ClassVar[Sampling] = Sampling(draws=2)

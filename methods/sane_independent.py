@@ -3,16 +3,16 @@
 What it scores below `sane` is what the shared draw is worth, which keeps the rows of one network together.
 """
 
-from dataclasses import replace
 from typing import ClassVar
 
 from nnbench.methods import sane
-from nnbench.methods.sane.config import CPU, Config
+from nnbench.methods.sane.config import Sampling
 
 
 class Method(sane.Method):
-    """`sane` with another configuration; the same training."""
+    """`sane`, sampled in another way."""
 
     name: ClassVar[str] = "sane_independent"
     variant_of: ClassVar[tuple[str, str] | None] = ("sane", "every token is drawn for itself")
-    config: ClassVar[Config] = replace(CPU, coupling="independent")
+    trained_as: ClassVar[str | None] = "sane"
+    sampling: ClassVar[Sampling] = Sampling(coupling="independent")

@@ -4,16 +4,16 @@ With a bandwidth of 0 a sample is a training network (`dataset`), or is put toge
 where the architecture is unseen.
 """
 
-from dataclasses import replace
 from typing import ClassVar
 
 from nnbench.methods import sane
-from nnbench.methods.sane.config import CPU, Config
+from nnbench.methods.sane.config import Sampling
 
 
 class Method(sane.Method):
-    """`sane` with another configuration; the same training."""
+    """`sane`, sampled in another way."""
 
     name: ClassVar[str] = "sane_narrow"
     variant_of: ClassVar[tuple[str, str] | None] = ("sane", "a quarter of the kernel's bandwidth")
-    config: ClassVar[Config] = replace(CPU, bandwidth=0.05)
+    trained_as: ClassVar[str | None] = "sane"
+    sampling: ClassVar[Sampling] = Sampling(bandwidth=0.05)

@@ -212,6 +212,18 @@ class Forgets(Base):
         return loaded
 
 
+class TrainedAsAnother(Forgets):
+    trained_as = "nearest"
+
+    @classmethod
+    def load(cls, directory: Path, training: Any) -> Any:
+        return cls((directory / "model.json").read_text())
+
+
+class TrainedAsNothing(Base):
+    trained_as = "nnit_2"
+
+
 @pytest.mark.parametrize(
     ("method", "failing", "message"),
     [
@@ -242,6 +254,8 @@ class Forgets(Base):
         (Repeats, "writes_different_samples", "all networks of one call are equal"),
         (Pickles, "survives_saving", "save writes model.pt; use safetensors and JSON"),
         (Forgets, "survives_saving", "the loaded method writes other weights"),
+        (TrainedAsNothing, "states_its_facts", "trained_as names 'nnit_2', which is no method; known: average"),
+        (TrainedAsAnother, "reads_what_its_trainer_saves", "load raised FileNotFoundError: .*model.json"),
     ],
 )
 def test_each_fault_is_found_by_its_check(method: Any, failing: str, message: str, tmp_path: Path) -> None:

@@ -98,6 +98,7 @@ def test_relative_imports_of_an_installed_package(tmp_path: Path, monkeypatch: p
         ("class Method: role = 'floor'", "method mine: role is 'floor', expected one of generator, baseline, source"),
         ("class Method: reads = 'weights'", r"method mine: reads is 'weights', expected a tuple of weights, states"),
         ("class Method: variant_of = 'nnit'", "method mine: variant_of is 'nnit', expected None, or the name"),
+        ("class Method: trained_as = 3", "method mine: trained_as is 3, expected None or the name of a method"),
         ("class Method: name = 3", "a method's name is 3, expected a string"),
         ("WORD = 'source'\nclass Method: role = WORD", r"mine\.py, line 2: role must be a literal"),
         ("class Method(: pass", r"mine\.py: the facts cannot be read: "),

@@ -208,3 +208,16 @@ def test_a_plugin_that_fails_at_import_is_one_error_that_names_it(tmp_path: Path
     (tmp_path / "mine.py").write_text(code)
     with pytest.raises(RegistryError, match="method 'mine' .*mine.py. cannot be imported: " + reason):
         load_method("mine", [tmp_path / "mine.py"])
+
+
+def test_a_method_trained_as_another_is_refused_where_there_is_no_such_training(tmp_path: Path) -> None:
+    variant = GOOD.replace("trains_each = False", "trains_each, trained_as = False, 'other'")
+    path = write(tmp_path, "mine", variant)
+    with pytest.raises(RegistryError, match="unknown method 'other'"):
+        MethodSource.of("mine", [path])
+    other = write(tmp_path, "other")
+    trainer = MethodSource.of("mine", [path, other]).trainer
+    assert trainer is not None and trainer.name == "other" and trainer.trainer is None
+    write(tmp_path, "other", variant.replace("'other'", "'mine'"))
+    with pytest.raises(RegistryError, match="method mine: trained_as names 'other', which is trained as 'mine'; name"):
+        MethodSource.of("mine", [path, other])

@@ -25,7 +25,18 @@ from helpers import (
 from safetensors.torch import load_file
 from torch import Tensor
 
-from nnbench.methods import _optimisation, _validation, sane, sane_identity, sane_mz
+from nnbench.methods import (
+    _optimisation,
+    _validation,
+    sane,
+    sane_bootstrapped,
+    sane_identity,
+    sane_independent,
+    sane_joint,
+    sane_mz,
+    sane_narrow,
+    sane_unaligned,
+)
 from nnbench.methods.sane import Method
 from nnbench.methods.sane import training as sane_training
 from nnbench.methods.sane.config import CPU, Config, mixed, rehearsal
@@ -76,6 +87,10 @@ def error(first: Weights, second: Weights) -> float:
 def with_config(method: Method, **changes: Any) -> Method:
     manifest = replace(method.manifest, config=replace(method.manifest.config, **changes))
     return Method(method.model, manifest, method.training)
+
+
+def sampled(method: Method, **changes: Any) -> Method:
+    return Method(method.model, method.manifest, method.training, replace(Method.sampling, **changes))
 
 
 @pytest.fixture(scope="module")
@@ -253,13 +268,17 @@ def test_two_noisy_views_are_contrasted_and_reconstructed_as_they_were_read(
         assert 0.13 < float(ratio.std()) < 0.16  # of each view .1
 
 
-def test_only_the_later_variant_contrasts_permuted_views(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_two_views_only_the_second_is_permuted_and_only_where_that_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(sane_training, "_NOISE", 0.0)
-    for config in (TINY, mixed(TINY)):
-        _, _, (views, _, _) = a_batch(config, monkeypatch)
-        for first, second in zip(*views.chunk(2), strict=True):
-            torch.testing.assert_close(first.flatten().sort().values, second.flatten().sort().values)
-            assert torch.equal(first, second) != config.permute
+    _, _, (plain, _, _) = a_batch(TINY, monkeypatch)
+    _, _, (permuted, _, _) = a_batch(replace(TINY, permute=True), monkeypatch)
+    canonical, same_again = plain.chunk(2)
+    first, second = permuted.chunk(2)
+    assert torch.equal(canonical, same_again) and torch.equal(first, canonical)
+    for one, other in zip(first, second, strict=True):
+        assert torch.equal(one.flatten().sort().values, other.flatten().sort().values) and not torch.equal(one, other)
 
 
 def test_the_head_reads_the_window_whatever_was_padded_before() -> None:
@@ -316,10 +335,10 @@ def test_the_bandwidth_is_the_standard_deviation_of_the_noise_whatever_the_ancho
 def test_at_no_bandwidth_samples_are_reconstructions_if_tokens_are_coupled(fitted: Method) -> None:
     canonical = canonical_networks(toy_zoo(policy), WIDE, "rebasin")
     whole = fitted.reconstruct([*canonical.values()], WIDE)
-    samples = with_config(fitted, bandwidth=0.0).generate(WIDE, 8)
+    samples = sampled(fitted, bandwidth=0.0).generate(WIDE, 8)
     nearest = [[error(sample, one) for one in whole] for sample in samples]
     assert max(map(min, nearest)) < 1e-4 and {row.index(min(row)) for row in nearest} == {0, 1}
-    blended = with_config(fitted, bandwidth=0.0, coupling="independent").generate(WIDE, 8)
+    blended = sampled(fitted, bandwidth=0.0, coupling="independent").generate(WIDE, 8)
     assert min(error(sample, one) for sample in blended for one in whole) > 0.3
 
 
@@ -332,8 +351,8 @@ def test_bootstrapping_draws_around_the_best_samples(fitted: Method, monkeypatch
         return [{"return": -error(one, whole)} for one in policies]
 
     monkeypatch.setattr(_validation, "score", prefer_the_second)
-    method = with_config(fitted, bandwidth=1e-3, draws=3, population=9, kept=3)
-    plain = with_config(fitted, bandwidth=1e-3).generate(WIDE, 8)
+    method = sampled(fitted, bandwidth=1e-3, draws=3, population=9, kept=3)
+    plain = sampled(fitted, bandwidth=1e-3).generate(WIDE, 8)
     samples = method.generate(WIDE, 8)
     assert asked == [9, 9]
     second = fitted.reconstruct([canonical_networks(toy_zoo(policy), WIDE, "rebasin")[1]], WIDE)[0]
@@ -348,7 +367,7 @@ def test_bootstrapping_adds_as_much_noise_as_it_draws(
 ) -> None:
     monkeypatch.setattr(_validation, "score", lambda training, policies: [{"return": 0.0}] * len(policies))
     monkeypatch.setattr(Method, "_decode", lambda method, samples, arch: [one.latents for one in samples])
-    method = with_config(fitted, bandwidth=10.0, coupling="independent", draws=draws, kept=50)
+    method = sampled(fitted, bandwidth=10.0, coupling="independent", draws=draws, kept=50)
     samples: Any = method.generate(WIDE, 50)
     assert float(torch.stack(samples).std()) == pytest.approx(10 * draws**0.5, rel=0.1)  # beside it anchors are small
 
@@ -420,7 +439,7 @@ def test_a_wider_policy_is_cut_to_the_neurons_that_matter(tmp_path: Path) -> Non
         whole[key][::2] = 0.0  # every second neuron is dead: without them the policy computes the same
     zoo = replace(toy_zoo(policy), architectures=(near,), _networks=lambda _: {0: whole, 1: whole})
     method = fit(tmp_path, zoo, config=replace(TINY, start="identity", width=128, latent=128, steps=5))
-    written = with_config(method, bandwidth=0.0).generate(arch, 1)[0]
+    written = sampled(method, bandwidth=0.0).generate(arch, 1)[0]
     kept = {"4.weight": whole["4.weight"][1::2], "6.weight": whole["6.weight"][:, 1::2]}
     for key, value in kept.items():
         assert float((written[key] - value).norm() / value.norm()) < 0.5, key
@@ -452,7 +471,7 @@ def test_nothing_reads_the_neurons_that_are_put_in(tmp_path: Path) -> None:
     zoo = replace(toy_zoo(policy), architectures=(*policies,), _networks=lambda of: {0: policies[of], 1: policies[of]})
     method = fit(tmp_path, zoo, config=replace(TINY, steps=5))
     for bandwidth in (0.0, 0.2):  # a mean of layers that is not 0, and the kernel's noise, stay out of the padding
-        (written,) = with_config(method, bandwidth=bandwidth).generate(arch, 1)
+        (written,) = sampled(method, bandwidth=bandwidth).generate(arch, 1)
         assert written["4.weight"][:16, 16:].abs().max() == 0 == written["6.weight"][:, 16:].abs().max()
         assert written["4.weight"][16:, 16:].abs().max() > 0  # among themselves
 
@@ -565,8 +584,41 @@ def test_the_cpu_model_is_small_enough_to_ship() -> None:
 def test_a_variant_is_a_subclass_with_another_configuration(tmp_path: Path) -> None:
     class Variant(Method):
         name = "variant"
-        config = replace(CPU, coupling="independent")
+        config = replace(CPU, align="none")
 
     method = Variant.fit(toy_zoo(policy), seed=0, directory=tmp_path)
-    assert method.manifest.config == replace(rehearsal(CPU), coupling="independent")
+    assert method.manifest.config == replace(rehearsal(CPU), align="none")
     assert (tmp_path / "variant.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("variant", "changes"),
+    [
+        (sane_joint, {"coupling": "joint"}),
+        (sane_independent, {"coupling": "independent"}),
+        (sane_narrow, {"bandwidth": 0.05}),
+        (sane_bootstrapped, {"draws": 2}),
+    ],
+)
+def test_what_is_sampled_in_another_way_is_trained_as_sane_and_reads_its_model(
+    variant: Any, changes: dict[str, Any], fitted: Method, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert variant.Method.trained_as == "sane" and variant.Method.config == CPU
+    assert variant.Method.sampling == replace(Method.sampling, **changes)
+    monkeypatch.setattr(_validation, "score", lambda training, policies: [{"return": 0.0}] * len(policies))
+    zoo = replace(toy_zoo(policy), rehearsal=False)
+    fitted.save(tmp_path)
+    written = variant.Method.load(tmp_path, zoo).generate(WIDE, 3)
+    assert all(map(same, written, sampled(fitted, **changes).generate(WIDE, 3)))
+    assert not any(map(same, written, fitted.generate(WIDE, 3)))
+
+
+def test_without_alignment_networks_are_trained_on_and_sampled_around_as_they_come(fitted: Method) -> None:
+    zoo = toy_zoo(policy)
+    given = [network for arch in zoo.architectures for network in zoo.networks(arch).values()]
+    assert sane_unaligned.Method.config == replace(CPU, align="none")
+    assert all(map(same, build_corpus(zoo, replace(TINY, align="none")).networks, given))
+    assert not all(map(same, build_corpus(zoo, TINY).networks, given))
+    as_it_is = with_config(fitted, align="none")
+    encoded, whole = as_it_is._encode_networks(WIDE, WIDE), as_it_is._encode([*zoo.networks(WIDE).values()], WIDE)
+    assert all(map(torch.equal, stack([*encoded.values()]), stack(whole)))

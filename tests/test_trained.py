@@ -347,6 +347,41 @@ def test_a_class_of_a_notebook_is_known_by_its_cells() -> None:
     assert code != defined(cell.replace("3", "4"), 3) and code != defined(cell.replace("[n]", "[]"), 4)
 
 
+def test_a_method_trained_as_another_has_a_copy_of_its_checkpoint(
+    method: MethodSource, zoo: Zoo, tmp_path: Path
+) -> None:
+    def variant(shift: int) -> MethodSource:
+        path = tmp_path / "shifted.py"
+        path.write_text(
+            "import remembers\n"
+            "class Method(remembers.Method):\n"
+            "    name, trained_as = 'shifted', 'remembers'\n"
+            f"    shift = {shift}\n"
+            "    @classmethod\n"
+            "    def fit(cls, training, *, seed, directory):\n"
+            "        raise AssertionError('nothing is trained')\n"
+        )
+        return MethodSource.of("shifted", [path, tmp_path / "remembers.py"])
+
+    source = variant(1)
+    copied = obtain(source, zoo, seed=0)
+    trained = obtain(method, zoo, seed=0)
+    manifest, theirs = (json.loads((found.folder / "manifest.json").read_text()) for found in (copied, trained))
+    assert (manifest["method"], manifest["trained_as"]) == ("shifted", "remembers") and copied.sha256 != trained.sha256
+    assert all(manifest[key] == theirs[key] for key in ("files", "parameters", "wall_s", "machine", "seed"))
+    loaded: Any = source.load().load(copied.folder, zoo.training_set())
+    assert loaded.count == len(zoo.training_set().networks((16, 16, 16, 64)))
+    assert obtain(source, zoo, seed=0) == copied and sorted(path.name for path in copied.folder.parent.iterdir()) == [
+        "seed-0"
+    ]
+
+    edited = obtain(variant(2), zoo, seed=0)
+    assert edited.sha256 != copied.sha256 and not edited.other_code
+    (trained.folder / "count.json").write_text("7")
+    with pytest.raises(DamagedError, match="remembers/PickCube-v1/seed-0/count.json: missing or changed"):
+        obtain(variant(3), zoo, seed=0)
+
+
 def test_a_damaged_checkpoint_costs_no_new_training(method: MethodSource, zoo: Zoo) -> None:
     folder = train(method, zoo, seed=0).folder
     (folder / "manifest.json").write_text("{")

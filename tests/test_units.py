@@ -64,7 +64,18 @@ def test_every_unit_has_an_outcome(zoo: Zoo, tmp_path: Path) -> None:
     (manifest,) = store.manifests()
     facts = manifest["facts"]
     assert facts["name"] == "nearest" and facts.keys() == {
-        *("name", "role", "variant_of", "reads", "reference", "seen_only", "writes", "trains_each", "version")
+        *(
+            "name",
+            "role",
+            "variant_of",
+            "reads",
+            "reference",
+            "seen_only",
+            "writes",
+            "trains_each",
+            "trained_as",
+            "version",
+        )
     }
     assert manifest["info"]["race"] == done.counts and manifest["info"]["wall_s"] == done.seconds
 

@@ -33,6 +33,7 @@ from nnbench.harness.isolation import (
 from nnbench.harness.novelty import nearest_by_weights
 from nnbench.harness.process import MethodError
 from nnbench.harness.saved import count_parameters, files_saved
+from nnbench.registry import load_method
 from nnbench.sources import find_source
 from nnbench.tasks.pick_cube import PICK_CUBE
 from nnbench.tasks.policies.architectures import Architecture, load_splits
@@ -123,15 +124,17 @@ class Subject:
 
 
 def states_its_facts(subject: Subject) -> None:
-    """The facts are valid, `variant_of` names a method, and the source says the same: tables read the facts there."""
+    """The facts are valid, they name other methods that there are, and the source says the same: tables read the facts
+    there."""
     try:
         facts = Facts.of(subject.method)
         stated = read_facts(location) if (location := _locate(subject.method)) else facts
     except FactsError as error:
         raise CheckFailed(str(error)) from error
     known = [location.name for location in find_methods(subject.plugins)]
-    if facts.variant_of is not None and facts.variant_of[0] not in known:
-        raise CheckFailed(f"variant_of names {facts.variant_of[0]!r}, which is no method; known: {', '.join(known)}")
+    for name, other in {"variant_of": facts.variant_of and facts.variant_of[0], "trained_as": facts.trained_as}.items():
+        if other is not None and other not in known:
+            raise CheckFailed(f"{name} names {other!r}, which is no method; known: {', '.join(known)}")
     for name in FIELDS:
         if getattr(facts, name) != getattr(stated, name):
             raise CheckFailed(
@@ -228,6 +231,22 @@ def survives_saving(subject: Subject) -> None:
         raise CheckFailed("the loaded method writes other weights than the saved one; save all that generate uses")
 
 
+def reads_what_its_trainer_saves(subject: Subject) -> None:
+    """Where it uses another method's training, it writes networks from what that method saved."""
+    name = Facts.of(subject.method).trained_as
+    if name is None:
+        return
+    directory = subject.directory / "saved by another"
+    directory.mkdir()
+    trainer = load_method(name, subject.plugins)
+    trainer.fit(subject.training, seed=0, directory=directory).save(directory)
+    try:
+        loaded = subject.method.load(directory, subject.training)
+    except Exception as error:
+        raise CheckFailed(f"load raised {describe_error(error)}, of what {name} saved") from error
+    subject.samples(subject.arch, 3, generator=loaded)
+
+
 def fits_again_to_the_same(subject: Subject) -> None:
     """Two fits with one seed give methods that write the same weights."""
     if _hashes(subject, seed=0) != _hashes(subject, seed=0, generator=subject.fit("fit again")):
@@ -246,6 +265,7 @@ CHECKS: tuple[Callable[[Subject], None], ...] = (
     repeats_itself_by_seed,
     writes_different_samples,
     survives_saving,
+    reads_what_its_trainer_saves,
     fits_again_to_the_same,
 )
 

@@ -18,7 +18,7 @@ from nnbench.store.checkpoints import Trained, code_of, find, own_folder, read_c
 from nnbench.store.learning import keep_logs
 from nnbench.store.provenance import this_machine
 from nnbench.tasks.files import file_sha256, make_folder, write_json
-from nnbench.tasks.integrity import seal
+from nnbench.tasks.integrity import read_manifest, seal
 from nnbench.tasks.policies.architectures import architecture_name
 from nnbench.tasks.zoo.zoo import Zoo
 
@@ -26,10 +26,12 @@ from nnbench.tasks.zoo.zoo import Zoo
 def obtain(source: MethodSource, zoo: Zoo, seed: int, *, retrain: bool = False) -> Trained:
     """The trained method: the user's own, else the one that ships, else trained now, or with `retrain` in any case.
 
-    One that other code trained is used, and said to be so. Raises MethodError where the training fails, and
-    CheckpointError.
+    One that other code trained is used, and said to be so. One that uses another method's training is a copy of that
+    method's checkpoint. Raises MethodError where the training fails, and CheckpointError.
     """
     found = None if retrain else find(source.name, zoo.task.name, zoo.sha256, seed, source.code_sha256)
+    if source.trainer is not None and (found is None or found.other_code):
+        return _copy(source, obtain(source.trainer, zoo, seed), zoo, seed)
     if found is None:
         return train(source, zoo, seed)
     if found.other_code:
@@ -86,6 +88,29 @@ def train(source: MethodSource, zoo: Zoo, seed: int) -> Trained:
     shutil.rmtree(progress, ignore_errors=True)
     trained, _ = read_checkpoint(name, task, own, code_sha256)
     return trained
+
+
+def _copy(source: MethodSource, trained: Trained, zoo: Zoo, seed: int) -> Trained:
+    """What another method learned, as this one's own: the same files, and what they cost."""
+    name, code_sha256, task = source.name, source.code_sha256, zoo.task.name
+    own = own_folder(name, task, seed, zoo.sha256).absolute()
+    manifest = read_manifest(trained.folder / "manifest.json", f"restore it, or delete {trained.folder}")
+    manifest = {key: value for key, value in manifest.items() if key not in ("checksum", "code_sha256")}
+    manifest |= {"method": name, "trained_as": manifest["method"]} | (
+        {"code_sha256": code_sha256} if code_sha256 else {}
+    )
+    unfinished, lock = _begin(own)
+    try:
+        for file in manifest["files"]:
+            shutil.copyfile(trained.folder / file, unfinished / file)
+        write_json(unfinished / "manifest.json", seal(manifest))
+        if own.exists():
+            _set_aside(name, task, seed, zoo.sha256, own, code_sha256)
+        _move(unfinished, own)
+    finally:
+        os.close(lock)
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return read_checkpoint(name, task, own, code_sha256)[0]
 
 
 def _begin(own: Path) -> tuple[Path, int]:

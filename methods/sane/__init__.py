@@ -6,6 +6,7 @@ paper says of it, and this.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import ClassVar, Self, TypeVar
@@ -19,7 +20,7 @@ from nnbench.facts import Further
 from nnbench.methods import _validation
 from nnbench.methods._model_files import Manifest, describe, load_model, round_as_saved, save_model
 from nnbench.methods._optimisation import Run
-from nnbench.methods.sane.config import CPU, Config, rehearsal
+from nnbench.methods.sane.config import CPU, Config, Sampling, rehearsal
 from nnbench.methods.sane.model import Autoencoder, Learner, Standard
 from nnbench.methods.sane.sampling import Rows, collect_anchors, draw, keep_best, keep_first, stack
 from nnbench.methods.sane.tokens import LAYERS, check_architecture, detokenise, layout, tokenise
@@ -35,7 +36,8 @@ Item = TypeVar("Item")
 
 
 class Method(Generator):
-    """Samples near the latent sequences of training networks. A variant is a subclass with another `config`."""
+    """Samples near the latent sequences of training networks. A variant is a subclass with another `config`, or with
+    another `sampling`; then it is trained as this one."""
 
     name: ClassVar[str] = "sane"
     writes: ClassVar[tuple[Further, ...]] = ("widths",)
@@ -44,9 +46,14 @@ class Method(Generator):
         "Schürholt et al., Towards Scalable and Versatile Weight Space Learning, ICML 2024, arXiv 2406.09997"
     )
     config: ClassVar[Config] = CPU
+    sampling: ClassVar[Sampling] = Sampling()
 
-    def __init__(self, model: Autoencoder, manifest: Manifest[Config], training: TrainingSet) -> None:
+    def __init__(
+        self, model: Autoencoder, manifest: Manifest[Config], training: TrainingSet, sampling: Sampling | None = None
+    ) -> None:
+        """`sampling` is the class's where it is not given; no policy of a toy zoo is worth bootstrapping on."""
         self.model, self.manifest, self.training = model.eval(), manifest, training
+        self._sampling = sampling or (replace(self.sampling, draws=1) if training.rehearsal else self.sampling)
         self._encoded: dict[tuple[Architecture, Architecture], dict[int, Rows]] = {}
 
     @classmethod
@@ -74,20 +81,19 @@ class Method(Generator):
         Bootstrapping needs the simulator. Raises InputError for an architecture that the model has no place for, or
         the zoo no anchor.
         """
-        config = self.manifest.config
+        sampling = self._sampling
         check_architecture(arch)
         encoded = partial(self._encode_networks, cut_to=arch)
         anchors = collect_anchors(arch, self.manifest.action_dim, self.training, encoded)
-        for round_ in range(config.draws - 1):
-            samples = self._draw(anchors, config.population, partial(_source, seed, arch, round_))
+        for round_ in range(sampling.draws - 1):
+            samples = self._draw(anchors, sampling.population, partial(_source, seed, arch, round_))
             scores = _validation.score(self.training, self._decode(samples, arch))
-            anchors = stack(keep_best(samples, scores, config.kept))
-        return self._decode(self._draw(anchors, n, partial(_source, seed, arch, config.draws - 1)), arch)
+            anchors = stack(keep_best(samples, scores, sampling.kept))
+        return self._decode(self._draw(anchors, n, partial(_source, seed, arch, sampling.draws - 1)), arch)
 
     def _draw(self, anchors: Rows, n: int, source: Callable[[int], torch.Generator]) -> list[Rows]:
         """n samples. Fewer are the first of them."""
-        config = self.manifest.config
-        return [draw(anchors, config.coupling, config.bandwidth, source(i)) for i in range(n)]
+        return [draw(anchors, self._sampling.coupling, self._sampling.bandwidth, source(i)) for i in range(n)]
 
     def reconstruct(self, policies: list[Weights], arch: Architecture) -> list[Weights]:
         """The policies encoded and decoded, each with its neurons in the order they were in."""

@@ -8,7 +8,7 @@ from nnbench.methods.sane.sampling import Coupling
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """A model, its training and its sampler. Which of them are the authors' is in docs/adaptations/sane.md."""
+    """A model and its training. Which of the numbers are the authors' is in docs/adaptations/sane.md."""
 
     width: int = 128
     """d."""
@@ -38,6 +38,11 @@ class Config:
     warmup: int = 150
     ema: float = 0.99
 
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How a trained model is sampled from."""
+
     coupling: Coupling = "shared"
     """What the tokens of a sample share: anchor and noise, the anchor alone (`joint`), or nothing (`independent`)."""
     bandwidth: float = 0.2
@@ -60,5 +65,5 @@ def mixed(config: Config) -> Config:
 
 
 def rehearsal(config: Config) -> Config:
-    """The same method, small enough to train in seconds. No policy of a toy zoo is worth bootstrapping on."""
-    return replace(config, width=32, depth=1, heads=2, latent=32, batch=4, steps=20, warmup=5, draws=1)
+    """The same method, small enough to train in seconds."""
+    return replace(config, width=32, depth=1, heads=2, latent=32, batch=4, steps=20, warmup=5)
