@@ -41,7 +41,7 @@ class Process:
     schedule: Schedule = "linear"
     draw: Draw = "uniform"
     """Which timesteps are trained on: all alike, or nine of ten among those at which a network of thousands of weights
-    can still be told from the others. At later timesteps only the mean of all networks can be learned."""
+    can still be told from the others. At later timesteps hardly anything of a network can be told."""
 
     @cached_property
     def levels(self) -> Tensor:

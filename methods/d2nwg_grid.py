@@ -1,8 +1,8 @@
 """`d2nwg` where a connection has the same place in every architecture, with the zoo's principal components inside.
 
-The policies of a held-out architecture then lie in the span of those that were trained on, and the decoder writes that
-span exactly: what is asked of the diffusion is only which policy. It predicts clean latents, mostly at the timesteps
-that say something of them, as `nnit` does. A control, not the paper's adaptation.
+The policies of a held-out architecture then lie nearly in the span of those that were trained on, and the decoder
+writes that span nearly exactly: what is asked of the diffusion is only which policy. It predicts clean latents, mostly
+at the timesteps that say something of them, as `nnit` does. A control, not the paper's adaptation.
 """
 
 from dataclasses import replace

@@ -72,22 +72,31 @@ class Flow(nn.Module):
         self.hidden_layers, components, hidden = hidden_layers, config.components, config.hidden
         assert components is not None
         self.time, self.widths = (_embedding(inputs, config.embedding) for inputs in (1, hidden_layers))
-        last = nn.Linear(hidden, components)
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
-        self.net = nn.Sequential(
-            *_block(components + 2 * config.embedding, hidden),
-            nn.Dropout(config.dropout),
-            *_block(hidden, hidden // 2),
-            nn.Dropout(config.dropout),
-            *_block(hidden // 2, hidden),
-            last,
-        )
+        self.first = _block(components + 2 * config.embedding, hidden)
+        self.second = _block(hidden, hidden // 2)
+        self.third = _block(hidden // 2, hidden)
+        self.last = nn.Linear(hidden, components)
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)
+        self.dropout = config.dropout
 
-    def forward(self, x: Tensor, t: Tensor, widths: Tensor) -> Tensor:
-        """Velocities (B, R) at coordinates (B, R), times (B, 1) and hidden widths (B, L)."""
-        velocity: Tensor = self.net(torch.cat([x, self.time(t), self.widths((widths / MAX_WIDTH).log2())], dim=1))
+    def forward(self, x: Tensor, t: Tensor, widths: Tensor, rng: torch.Generator | None = None) -> Tensor:
+        """Velocities (B, R) at coordinates (B, R), times (B, 1) and hidden widths (B, L).
+
+        With `rng`, which is on the CPU, numbers are dropped as in training. torch's own dropout would draw from the
+        global generator of the device.
+        """
+        x = torch.cat([x, self.time(t), self.widths((widths / MAX_WIDTH).log2())], dim=1)
+        x = self._drop(self.first(x), rng)
+        x = self._drop(self.second(x), rng)
+        velocity: Tensor = self.last(self.third(x))
         return velocity
+
+    def _drop(self, x: Tensor, rng: torch.Generator | None) -> Tensor:
+        if rng is None:
+            return x
+        kept = torch.rand(x.shape, generator=rng) >= self.dropout
+        return x * kept.to(x.device) / (1 - self.dropout)
 
 
 class Writer(nn.Module):
@@ -107,8 +116,8 @@ def _embedding(inputs: int, outputs: int) -> nn.Module:
     return nn.Sequential(nn.Linear(inputs, outputs), nn.GELU(), nn.Linear(outputs, outputs))
 
 
-def _block(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
-    return nn.Linear(inputs, outputs), nn.LayerNorm(outputs), nn.GELU()
+def _block(inputs: int, outputs: int) -> nn.Module:
+    return nn.Sequential(nn.Linear(inputs, outputs), nn.LayerNorm(outputs), nn.GELU())
 
 
 @dataclass(frozen=True)
@@ -233,8 +242,7 @@ def flow_loss(model: Flow, corpus: Corpus, config: Config, rng: torch.Generator)
     x1, device = corpus.coordinates[picks], corpus.coordinates.device  # (B, R)
     x0, around = (std * torch.randn(x1.shape, generator=rng).to(device) for std in (config.source_std, config.sigma))
     t = torch.rand(config.batch, 1, generator=rng).to(device)
-    dropped = int(torch.randint(2**31, (), generator=rng))  # dropout knows only the global generator
-    velocity = seeded(lambda: model((1 - t) * x0 + t * x1 + around, t, corpus.widths[picks]), dropped)
+    velocity = model((1 - t) * x0 + t * x1 + around, t, corpus.widths[picks], rng)
     return (velocity - (x1 - x0)).square().mean()
 
 

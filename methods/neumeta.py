@@ -2,8 +2,9 @@
 
 A place is (parameter, row, column) beside (parameters, rows, columns), so that a network of other widths is the same
 function read at other places. It learns in function space, over many widths at once, and stays near one training
-policy, whose neurons are put in an order in which neighbours are alike. Places are blurred with noise, while it learns
-and when networks are written. docs/adaptations/neumeta.md lists what differs from the authors' code.
+policy, whose neurons are put in an order in which neighbours are alike. Places are blurred with noise while it learns,
+and a network that it writes is the mean over many draws of this noise. docs/adaptations/neumeta.md lists what differs
+from the authors' code.
 
 Shapes: K parameters of a network (weights and biases), P places of one of them, E numbers of an encoded place, S
 states, O observation and A action numbers.
@@ -45,20 +46,22 @@ class Config:
     frequencies: int = 6
     hidden: int = 128
     layers: int = 4
-    """Of each perceptron but the last."""
+    """Of each perceptron, without the last."""
     first_scale: float = 0.1
     """What a residual is multiplied by before training."""
 
     noise: float = 1.0
     """Width of the uniform noise on a place, in neurons."""
+    draws: int = 50
+    """Of noise, whose mean a network is when it is written."""
     narrowest: int = 8
-    """Widths of random architectures are drawn from here to M."""
+    """Widths of random architectures are drawn from here to 64."""
     states: int = 512
     """Per step."""
     near: float = 1.0
     """Weight of the squared error of the weights of the policy that it stays near."""
     near_share: float = 0.1
-    """Of the steps, those that write its architecture."""
+    """Share of the steps in which its architecture is written."""
     size: float = 1e-4
     """Weight of the sum of the norms of all parameters."""
 
@@ -95,8 +98,8 @@ class Field(nn.ModuleList):
         self.frequencies = config.frequencies
 
     def forward(self, places: list[Tensor]) -> list[Tensor]:
-        """The values at the places (P, 6) of each parameter, (P,): of a matrix with a perceptron's output of size 1,
-        those have He's size."""
+        """The values at the places (P, 6) of each parameter, (P,). Those of matrices are multiplied by the root of
+        2 / fan-in: where a perceptron's output has size 1, they have He's size."""
         values = []
         for index, (residual, place) in enumerate(zip(self, places, strict=True)):
             value = residual(encode(place, self.frequencies)).float()
@@ -121,7 +124,7 @@ def begin(field: Field, observation_dim: int, action_dim: int, layers: int) -> N
 
 def encode(places: Tensor, frequencies: int) -> Tensor:
     """Places (P, 6) as perceptrons read them, (P, E): the first three numbers relative to the others, which are sizes;
-    the sizes in units of M; and sines and cosines of what is relative."""
+    the sizes in units of 64; and sines and cosines of what is relative."""
     relative = places[:, :_SIZES] / places[:, _SIZES:]
     octaves = math.pi * 2.0 ** torch.arange(frequencies, device=places.device)
     angles = (relative[:, None] * octaves[:, None]).flatten(1)
@@ -167,7 +170,9 @@ class Method(Generator):
     writes: ClassVar[tuple[Further, ...]] = ("widths",)
     reference: ClassVar[str | None] = "Yang and Wang, Neural Metamorphosis, ECCV 2024, arXiv 2410.11878"
     config: ClassVar[Config] = Config()
-    rehearsal: ClassVar[Config] = replace(Config(), frequencies=4, hidden=16, layers=2, states=32, steps=20, warmup=5)
+    rehearsal: ClassVar[Config] = replace(
+        Config(), frequencies=4, hidden=16, layers=2, draws=3, states=32, steps=20, warmup=5
+    )
 
     def __init__(self, model: Field, manifest: Manifest[Config]) -> None:
         self.model, self.manifest = model.eval(), manifest
@@ -194,7 +199,7 @@ class Method(Generator):
         return cls(trained.model, facts.after(trained))
 
     def generate(self, arch: Architecture, n: int, *, seed: int = 0) -> list[Weights]:
-        """n policies of the zoo's depth and any widths up to M, float32 on the CPU.
+        """n policies of the zoo's depth and any widths up to 64, float32 on the CPU.
 
         Policy i has noise of its own: asking for fewer gives the first of them. Raises InputError for another depth or
         a wider layer.
@@ -208,9 +213,10 @@ class Method(Generator):
         for index in range(n):
             state = np.random.SeedSequence((seed, index, *arch)).generate_state(1, np.uint64)
             rng = torch.Generator().manual_seed(int(state[0]))
+            sizes, config = (facts.observation_dim, facts.action_dim), facts.config
             with torch.no_grad():
-                weights = write(self.model, arch, facts.observation_dim, facts.action_dim, facts.config.noise, rng)
-            written.append({key: value.cpu() for key, value in weights.items()})
+                draws = [write(self.model, arch, *sizes, config.noise, rng) for _ in range(config.draws)]
+            written.append({key: torch.stack([draw[key] for draw in draws]).mean(dim=0).cpu() for key in draws[0]})
         return written
 
     def save(self, directory: Path) -> None:
@@ -301,8 +307,8 @@ def write(
 
 
 def field_loss(model: Field, lessons: Lessons, training: TrainingSet, config: Config, rng: torch.Generator) -> Tensor:
-    """The squared error of the actions of a network of random widths; that of the weights, where it has the example's
-    widths; and the norms of its parameters."""
+    """The squared error of the actions of a network of random widths, and the norms of its parameters; in `near_share`
+    of the steps the network has the example's widths, and the squared error of its weights is added."""
     near = bool(torch.rand((), generator=rng) < config.near_share)
     arch = architecture_of(lessons.example) if near else draw_architecture(training, config, rng)
     task, device = training.task, lessons.states.device

@@ -11,7 +11,10 @@ class Method(nnit.Method):
     """`nnit` with another configuration."""
 
     name: ClassVar[str] = "nnit_v"
-    variant_of: ClassVar[tuple[str, str] | None] = ("nnit", "v is predicted")
+    variant_of: ClassVar[tuple[str, str] | None] = (
+        "nnit",
+        "v is predicted, with small embeddings of places and a rate of its own",
+    )
     version: ClassVar[int] = 3
     config: ClassVar[Config] = replace(CPU, target="v", place_std=0.02, peak_lr=2e-3)
     rehearsal: ClassVar[Config] = replace(REHEARSAL, target="v", place_std=0.02)

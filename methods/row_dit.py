@@ -3,8 +3,8 @@
 The paper compares NNiT's patches with SANE's rows, but SANE is another model, trained and sampled in another way. Here
 the transformer, its conditioning, training and sampling are those of `nnit_pca`, and a token's place is its layer and
 its neuron. So what `nnit_pca` scores above this is what patches are worth, and twice the steps: a network has more
-neurons than patches, and half of the steps take as long or longer. docs/adaptations/row-dit.md compares it with `sane`
-too.
+neurons than patches, and half of the steps take as long or longer. docs/adaptations/row-dit.md says what else follows
+from the tokens, and compares it with `sane` too.
 """
 
 from dataclasses import replace

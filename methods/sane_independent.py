@@ -1,6 +1,7 @@
 """`sane` with every token drawn for itself, as the density estimates say and the authors' released code does not.
 
-What it scores below `sane` is what the shared draw is worth, which keeps the rows of one network together.
+The shared draw of `sane` keeps the rows of one network together. Without it nothing works, whatever the bandwidth
+(docs/trials.md, SANE).
 """
 
 from typing import ClassVar

@@ -1,6 +1,7 @@
 """`sane` with the authors' mode `joint`: the tokens of a sample come from one network, each with noise of its own.
 
-What it scores below `sane` is what the shared noise vector is worth, which moves all neurons of a network alike.
+The shared noise vector of `sane` moves all neurons of a network alike. What that is worth shows where samples work at
+all, so with a narrower kernel (docs/trials.md, SANE).
 """
 
 from typing import ClassVar

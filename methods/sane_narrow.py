@@ -1,7 +1,7 @@
-"""`sane` with a quarter of the authors' bandwidth: the widest of four that leaves policies of the zoo working.
+"""`sane` with a quarter of the authors' bandwidth: the widest of four at which more than a few samples work.
 
-With a bandwidth of 0 a sample is a training network (`dataset`), or is put together from rows of training networks
-where the architecture is unseen.
+With a bandwidth of 0 a sample is what the round trip leaves of a training network, or of rows of several where the
+architecture is unseen.
 """
 
 from typing import ClassVar

@@ -87,6 +87,28 @@ def check_that_load_names_misfits(
         kind.load(directory, zoo)
 
 
+def check_that_a_training_validates_what_it_writes(
+    module: Any, method: Any, zoo: TrainingSet, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten times in each stage what the model writes is scored, which no training on a toy zoo does by itself."""
+    scored: list[Weights] = []
+
+    def validate(training: TrainingSet, generate: Callable[[Architecture, int], list[Weights]]) -> dict[str, float]:
+        scored.extend(generate(training.architectures[0], 2))
+        return {"return": 1.0, "success_at_end": 0.5}
+
+    monkeypatch.setattr(module, "can_validate", lambda training: True)
+    monkeypatch.setattr(module, "validate", validate)
+    method.fit(zoo, seed=0, directory=directory)
+    logs = [path.read_text().splitlines() for path in directory.glob("*.csv")]
+    assert logs and all(sum(line.endswith(",1.0,0.5") for line in lines) == 10 for lines in logs)
+    assert len(scored) == 20 * len(logs) and all(map(check_finite, scored))
+
+
+def check_finite(weights: Weights) -> bool:
+    return all(bool(value.isfinite().all()) for value in weights.values())
+
+
 def interrupt_at(monkeypatch: pytest.MonkeyPatch, step: int, schedule: Any = None) -> None:
     """Kill training at a step; where a schedule is given, only the training that follows it."""
     learning_rate = _optimisation.learning_rate

@@ -9,11 +9,18 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import check_that_load_names_misfits, distance, interrupt_at, same, two_networks
+from helpers import (
+    check_that_a_training_validates_what_it_writes,
+    check_that_load_names_misfits,
+    distance,
+    interrupt_at,
+    same,
+    two_networks,
+)
 from safetensors.torch import load_file
 
 from nnbench.harness.conformance import toy_training_set
-from nnbench.methods import _diffusion, _machine, _optimisation, d2nwg_grid
+from nnbench.methods import _diffusion, _machine, _optimisation, d2nwg, d2nwg_grid
 from nnbench.methods.d2nwg import Method
 from nnbench.methods.d2nwg import training as d2nwg_training
 from nnbench.methods.d2nwg.config import CPU, REHEARSAL, Config, Stage, on_components
@@ -151,7 +158,7 @@ class Halves:
         return 2 * latent[:, 0]
 
 
-def test_the_autoencoders_loss_is_the_authors(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_autoencoders_loss_is_the_sum_of_three(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(d2nwg_training, "computes_bfloat16", lambda device: False)
     corpus = Corpus(torch.full((1, 1000), 2.0), torch.zeros(1, 6, 5))
     vae: Any = Halves()
@@ -256,7 +263,7 @@ def test_every_option_trains_and_samples(tmp_path: Path, target: Any) -> None:
     check_weights(sample, NARROW, 42, 8, "d2nwg")
 
 
-def test_the_released_sizes() -> None:
+def test_models_of_the_released_sizes_have_the_released_shapes() -> None:
     released = replace(
         REHEARSAL,
         features=(1, 64, 64),
@@ -367,6 +374,8 @@ def test_load_says_what_does_not_fit(fitted: Method, tmp_path: Path) -> None:
 def test_names_an_architecture_that_does_not_fit(fitted: Method) -> None:
     with pytest.raises(ValueError, match=r"24-32-32-32 has width 24, .*\(16, 32, 64\)"):
         fitted.generate((24, 32, 32, 32), 1)
+    with pytest.raises(ValueError, match="24-32-32-32 has width 24"):
+        fitted.reconstruct([], (24, 32, 32, 32))
     with pytest.raises(ValueError, match=r"expected a policy of architecture 16-16-16-32, got one of"):
         fitted.reconstruct(list(ZOO.networks(WIDE).values()), (16, 16, 16, 32))
 
@@ -378,5 +387,21 @@ def test_a_diverging_run_stops(tmp_path: Path) -> None:
 
 def test_the_grid_and_its_components_are_a_variant() -> None:
     assert CPU.layout == REHEARSAL.layout == "flat" and not CPU.principal and CPU.target == "noise"
-    assert d2nwg_grid.Method.config == on_components(CPU) and d2nwg_grid.Method.config.layout == "grid"
-    assert d2nwg_grid.Method.rehearsal.principal and d2nwg_grid.Method.config.diffusion == CPU.diffusion
+    changed = replace(
+        CPU,
+        layout="grid",
+        principal=True,
+        latents=CPU.features[0],
+        picture=CPU.features,
+        target="x0",
+        draw="legible",
+        sampler="ddim",
+        sampling_steps=50,
+        vae=replace(CPU.vae, steps=200, peak_lr=5e-4),
+    )
+    assert d2nwg_grid.Method.config == on_components(CPU) == changed
+    assert d2nwg_grid.Method.rehearsal.principal
+
+
+def test_a_training_validates_what_it_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_that_a_training_validates_what_it_writes(d2nwg, Method, ZOO, tmp_path, monkeypatch)

@@ -2,16 +2,23 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
-from helpers import check_that_a_killed_run_ends_the_same, check_that_load_names_misfits, distance, same
+from helpers import (
+    check_that_a_killed_run_ends_the_same,
+    check_that_a_training_validates_what_it_writes,
+    check_that_load_names_misfits,
+    distance,
+    same,
+)
 from torch import Tensor
 
 from nnbench.harness.conformance import toy_training_set
+from nnbench.methods import deepweightflow, deepweightflow_unmatched
 from nnbench.methods._importance import passed_on
-from nnbench.methods.d2nwg.vectors import devectorise
+from nnbench.methods.d2nwg.vectors import devectorise, vectorise
 from nnbench.methods.deepweightflow import (
     Config,
     Corpus,
@@ -113,22 +120,48 @@ def test_the_loss_is_that_of_straight_paths() -> None:
     config = replace(TINY, source_std=0.0, sigma=0.0, batch=400)
 
     def loss(share: float) -> float:
-        model: Any = lambda x, t, widths: share * x / t  # noqa: E731
+        model: Any = lambda x, t, widths, rng: share * x / t  # noqa: E731
         return float(flow_loss(model, corpus_of(x1), config, torch.Generator().manual_seed(3)))
 
     assert loss(1.0) < 1e-6
     assert loss(0.5) == pytest.approx(0.25 * float(x1.square().mean()), rel=0.1)
 
 
-def test_dropout_draws_from_the_generator_that_it_is_given() -> None:
-    model, corpus = Flow(replace(TINY, components=3), 4), corpus_of(torch.randn(40, 3))
-    last: Any = model.net[-1]
-    torch.nn.init.normal_(last.weight)
-    losses = []
-    for seed in (1, 1, 2):
-        torch.rand(3)
-        losses.append(float(flow_loss(model, corpus, TINY, torch.Generator().manual_seed(seed)).detach()))
-    assert losses[0] == losses[1] != losses[2]
+def test_the_velocity_is_that_from_the_noise_on_a_noisy_path() -> None:
+    """A model that knows x_1 sees the noise in what it is given: around t x_1 as much as is asked for, and it misses
+    x_1 - x_0 by the noise at the start alone."""
+    x1 = torch.full((1, 3), 5.0)
+    given: list[Tensor] = []
+
+    def model(x: Tensor, t: Tensor, widths: Tensor, rng: torch.Generator) -> Tensor:
+        given.append(x - t * x1)
+        times.append(t)
+        return x1.expand(len(x), -1)
+
+    times: list[Tensor] = []
+    config = replace(TINY, source_std=0.4, sigma=0.2, batch=4000)
+    loss = flow_loss(cast(Any, model), corpus_of(x1), config, torch.Generator().manual_seed(3))
+    assert float(loss) == pytest.approx(0.4**2, rel=0.05)
+    (noise,), (t,) = given, times
+    late, early = noise[t[:, 0] > 0.95], noise[t[:, 0] < 0.05]
+    assert float(late.std()) == pytest.approx(0.2, rel=0.1)
+    assert float(early.std()) == pytest.approx((0.2**2 + 0.4**2) ** 0.5, rel=0.1)
+
+
+def test_a_tenth_is_dropped_by_the_generator_that_is_given_and_nothing_without_one() -> None:
+    model = Flow(replace(TINY, components=3, dropout=0.1), 4)
+    x = torch.ones(200, 50)
+    dropped = model._drop(x, torch.Generator().manual_seed(0))
+    assert dropped.unique().tolist() == pytest.approx([0, 1 / 0.9]) and float(dropped.mean()) == pytest.approx(1, 0.02)
+    assert torch.equal(model._drop(x, None), x)
+
+    torch.nn.init.normal_(model.last.weight)
+    before, corpus = torch.get_rng_state(), corpus_of(torch.randn(40, 3, generator=torch.Generator().manual_seed(0)))
+    losses = [float(flow_loss(model, corpus, TINY, torch.Generator().manual_seed(seed)).detach()) for seed in (1, 1)]
+    torch.testing.assert_close(torch.get_rng_state(), before)
+    assert losses[0] == losses[1]
+    first, second = (model(x[:, :3], x[:, :1], x[:, :4], torch.Generator().manual_seed(seed)) for seed in (1, 2))
+    assert not torch.equal(first, second) and not torch.equal(first, model(x[:, :3], x[:, :1], x[:, :4]))
 
 
 def test_the_integrator_carries_one_gaussian_to_another() -> None:
@@ -146,7 +179,7 @@ def test_the_integrator_carries_one_gaussian_to_another() -> None:
 
 
 def test_learns_to_write_the_zoo(tmp_path: Path) -> None:
-    config = replace(TINY, hidden=128, steps=1500, batch=24, peak_lr=3e-3, dropout=0.0, times=20)
+    config = replace(TINY, hidden=128, steps=1500, batch=24, peak_lr=3e-3, dropout=0.0, times=20, source_std=0.1)
     method = fit(tmp_path / "fit", config)
     arch = TOY.architectures[2]
     corpus = build_corpus(TOY, config)
@@ -157,7 +190,7 @@ def test_learns_to_write_the_zoo(tmp_path: Path) -> None:
     ]
     apart = min(distance(a, b) for a in own for b in own if a is not b)
     found = [min((distance(sample, other), k) for k, other in enumerate(own)) for sample in method.generate(arch, 16)]
-    assert sorted(near for near, _ in found)[8] < 0.5 * apart and len({k for _, k in found}) > 1
+    assert sorted(near for near, _ in found)[8] < 0.5 * apart and len({k for _, k in found}) > 2
 
 
 def test_asking_for_fewer_gives_the_first(fitted: Method) -> None:
@@ -184,3 +217,15 @@ def test_load_says_what_does_not_fit(fitted: Method, tmp_path: Path) -> None:
     check_that_load_names_misfits(
         fitted, tmp_path, TOY, other, "trained for task 'PickCube-v1', expected 'PushCube-v1'"
     )
+
+
+def test_the_other_mode_differs_in_the_order_of_neurons_alone() -> None:
+    assert deepweightflow_unmatched.Method.config == replace(Method.config, matched=False) and Method.config.matched
+    network, other = TOY.networks(TOY.architectures[0]).values(), build_corpus(TOY, replace(TINY, matched=False))
+    given = torch.stack([vectorise(one, TOY.architectures[0], "grid", 42, 8) for one in network]) * TOY.scale
+    written = other.mean + other.coordinates[: len(given)] @ other.basis
+    torch.testing.assert_close(written, given, atol=1e-4, rtol=1e-4)
+
+
+def test_a_training_validates_what_it_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_that_a_training_validates_what_it_writes(deepweightflow, Method, TOY, tmp_path, monkeypatch)

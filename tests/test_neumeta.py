@@ -8,9 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import check_that_a_killed_run_ends_the_same, check_that_load_names_misfits, distance, same
+from helpers import (
+    check_that_a_killed_run_ends_the_same,
+    check_that_a_training_validates_what_it_writes,
+    check_that_load_names_misfits,
+    distance,
+    same,
+)
 
 from nnbench.harness.conformance import toy_training_set
+from nnbench.methods import neumeta
 from nnbench.methods._optimisation import seeded
 from nnbench.methods.latent_ghn import is_held_out
 from nnbench.methods.neumeta import (
@@ -155,7 +162,7 @@ def test_the_loss_has_its_three_terms() -> None:
     assert loss(3.0, 0.0) - loss(0.0, 0.0) == pytest.approx(expected, rel=1e-2)
 
 
-def test_nothing_that_is_held_out_is_trained_on() -> None:
+def test_nothing_that_is_held_out_is_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = torch.Generator().manual_seed(0)
     zoo = replace(TOY, architectures=load_track("narrow").splits.train)
     drawn = [draw_architecture(zoo, Method.config, rng) for _ in range(400)]
@@ -163,6 +170,10 @@ def test_nothing_that_is_held_out_is_trained_on() -> None:
     assert 150 < len(trained) < 250
     assert not any(is_held_out(arch, zoo) for arch in drawn)
     assert {len(arch) for arch in drawn} == {4} and min(map(min, drawn)) == 8 and max(map(max, drawn)) == 64
+    monkeypatch.setattr(neumeta, "MAX_WIDTH", 17)  # so few widths are left that all others are held out
+    only = (16, 17, 16, 17)
+    zoo, config = replace(TOY, architectures=(only,)), replace(Method.config, narrowest=16)
+    assert {draw_architecture(zoo, config, rng) for _ in range(40)} == {only}
 
 
 def test_networks_begin_at_the_size_of_those_that_learn() -> None:
@@ -185,6 +196,17 @@ def test_learns_what_the_example_does(tmp_path: Path) -> None:
     for arch in (TOY.architectures[0], (24, 40, 40, 24)):
         (sample,) = method.generate(arch, 1)
         assert float((act(sample, TOY.states) - taught).norm()) < 0.9 * of_the_best_constant
+
+
+def test_a_network_is_the_mean_of_many_draws_of_noise(fitted: Method) -> None:
+    arch = (24, 48, 16, 32)
+
+    def sample(draws: int, seed: int) -> Weights:
+        config = replace(TINY, draws=draws)
+        return Method(fitted.model, replace(fitted.manifest, config=config)).generate(arch, 1, seed=seed)[0]
+
+    one, many = (distance(sample(draws, 0), sample(draws, 1)) for draws in (1, 36))
+    assert many == pytest.approx(one / 6, rel=0.2)
 
 
 def test_without_noise_all_samples_are_one(fitted: Method) -> None:
@@ -217,3 +239,7 @@ def test_load_says_what_does_not_fit(fitted: Method, tmp_path: Path) -> None:
     check_that_load_names_misfits(
         fitted, tmp_path, TOY, other, "trained for task 'PickCube-v1', expected 'PushCube-v1'"
     )
+
+
+def test_a_training_validates_what_it_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_that_a_training_validates_what_it_writes(neumeta, Method, TOY, tmp_path, monkeypatch)

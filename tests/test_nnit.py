@@ -20,13 +20,13 @@ from helpers import (
 )
 from safetensors.torch import load_file
 
-from nnbench.methods import _diffusion, _optimisation, _validation, nnit
+from nnbench.methods import _diffusion, _optimisation, _validation, nnit, nnit_noise, nnit_v
 from nnbench.methods._diffusion import Process
 from nnbench.methods.nnit import Method
-from nnbench.methods.nnit.config import REHEARSAL, Config
+from nnbench.methods.nnit.config import CPU, REHEARSAL, Config
 from nnbench.methods.nnit.model import NNiT, attention
 from nnbench.methods.nnit.tokens import encode_architecture, patchify, positions, valid_patches
-from nnbench.methods.nnit.training import build_corpora
+from nnbench.methods.nnit.training import batch_loss, build_corpora
 from nnbench.tasks.policies.architectures import Architecture, load_splits
 from nnbench.tasks.policies.mlp import Weights, check_weights, flatten_weights, random_policy
 from nnbench.tasks.zoo.zoo import Zoo
@@ -227,6 +227,40 @@ def test_a_sample_depends_on_architecture_seed_and_its_number_alone(
     assert distance(fitted.generate(TRAINED[0], 1, seed=5)[0], many[0]) > 1e-2
     monkeypatch.setattr(_diffusion, "SAMPLE_BATCH", 2)
     assert max(map(distance, fitted.generate(TRAINED[0], 5, seed=4), many)) < 1e-3
+
+
+def test_asked_to_choose_architectures_fewer_are_the_first_too(fitted: Method) -> None:
+    fewer, more = fitted.generate_joint(2, seed=4), fitted.generate_joint(4, seed=4)
+    for (arch, sample), (again, other) in zip(fewer, more, strict=False):
+        assert arch == again and distance(sample, other) < 1e-3
+
+
+@pytest.mark.parametrize("joint_share", [0.0, 1.0])
+def test_the_architecture_is_clean_or_as_noisy_as_the_weights(joint_share: float) -> None:
+    """Eq. 4. A batch has networks of one architecture where that is clean, else of any, with all patches."""
+    corpora = build_corpora(toy_zoo(policy), PATCH, torch.device("cpu"))
+    codes = torch.stack([corpus.codes for corpus in corpora])
+    model, place, process = NNiT(TINY), positions(PATCH), Process(1000, "x0", learned_variance=False)
+    given: list[tuple[torch.Tensor, ...]] = []
+    model.register_forward_pre_hook(lambda module, inputs: given.append(inputs))
+    rng = torch.Generator().manual_seed(0)
+    for _ in range(6):
+        batch_loss(model, corpora, place, process, replace(TINY, batch=32, joint_share=joint_share), rng)
+    for noisy_a, noisy_w, seen, t_a, t_w in given:
+        assert torch.equal(t_a, t_w) if joint_share else not t_a.any()
+        assert len(t_w.unique()) > 16 and noisy_w.shape[1] == len(seen) <= len(place)
+        if joint_share:
+            assert len(seen) == len(place)
+        else:
+            assert len(noisy_a.unique(dim=0)) == 1 and any(torch.equal(noisy_a[0], code) for code in codes)
+    if not joint_share:
+        assert len({tuple(noisy_a[0].flatten().tolist()) for noisy_a, *_ in given}) == len(corpora)
+
+
+def test_variants_predict_what_their_names_say_and_differ_in_nothing_else_but_two_numbers() -> None:
+    assert nnit_noise.Method.config == replace(CPU, target="noise", place_std=0.02, peak_lr=3e-3)
+    assert nnit_v.Method.config == replace(CPU, target="v", place_std=0.02, peak_lr=2e-3)
+    assert Method.config == CPU and CPU.target == "x0"
 
 
 def test_a_saved_model_generates_the_same(fitted: Method, tmp_path: Path) -> None:

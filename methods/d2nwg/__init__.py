@@ -1,9 +1,9 @@
 """D2NWG: a latent diffusion over whole networks as zero-padded vectors (arXiv 2402.18153).
 
 `vectors.py` makes a vector of a network of any architecture, `model.py` has the autoencoder and the UNet, `training.py`
-their two stages. The NNiT paper (section 6.4) adapts the method by "explicit architecture conditioning" on a "fixed
-zero-padded vectorization", and says no more. Here the architecture's codes take the place of the authors' encoded data
-set. docs/adaptations/d2nwg.md lists what else differs from their code, and why this is not the paper's adaptation.
+their two stages. The NNiT paper (section 6.4) speaks of "explicit architecture conditioning" and of a "fixed
+zero-padded vectorization", and hardly says more of its adaptation. Here the architecture's codes take the place of the
+authors' encoded data set. docs/adaptations/d2nwg.md lists what else differs from their code.
 """
 
 from collections.abc import Sequence
@@ -60,7 +60,7 @@ class Method(Generator):
         config = config or (cls.rehearsal if training.rehearsal else cls.config)
         corpus = build_corpus(training, config)
         if config.principal:
-            config = with_all_components(corpus, config)
+            config = with_all_components(corpus, config, cls.name)
         run = Run(cls.name, training, config, seed, directory)
         facts = describe(run)
         validating = can_validate(training)
@@ -136,6 +136,7 @@ def _process(config: Config) -> Process:
 
 @torch.no_grad()
 def _round_trip(vae: VAE, facts: Manifest[Config], policies: Sequence[Weights], arch: Architecture) -> list[Weights]:
+    encode_architecture(arch)  # a width that the model does not know is refused
     device, layout = next(vae.parameters()).device, facts.config.layout
     written: list[Weights] = []
     for first in range(0, len(policies), ENCODE_BATCH):

@@ -121,7 +121,7 @@ REHEARSAL = Config(
 
 
 def on_components(config: Config) -> Config:
-    """The same on grid vectors and principal components: an autoencoder that begins without a loss."""
+    """The same on grid vectors and principal components: an autoencoder that begins nearly without a loss."""
     return replace(
         config,
         layout="grid",

@@ -102,7 +102,7 @@ class Stack(nn.ModuleList):
 class VAE(nn.Module):
     """Vector to features by a linear layer, features to latents by convolutions, and both back.
 
-    Without the authors' group normalisation: with it the autoencoder hardly begins to learn (docs/trials.md).
+    Without the authors' group normalisation: with it the autoencoder began to learn later (docs/trials.md).
     """
 
     basis: Tensor

@@ -52,15 +52,16 @@ def build_corpus(training: TrainingSet, config: Config) -> Corpus:
     return Corpus((torch.stack(vectors) * training.scale).to(device), torch.stack(codes).to(device))
 
 
-def with_all_components(corpus: Corpus, config: Config) -> Config:
-    """The same with as many channels of features, and of latents, as the training vectors have components to fill.
+def with_all_components(corpus: Corpus, config: Config, name: str) -> Config:
+    """For the method of this name the same with as many channels of features, and of latents, as the training vectors
+    have components to fill.
 
     Raises InputError where they fill none.
     """
     _, *sides = config.features
     rank, places = len(principal_components(corpus.vectors, math.prod(config.features))), math.prod(sides)
     if rank < places:
-        raise InputError(f"d2nwg: the training networks span {rank} dimensions, expected at least {places}: add some")
+        raise InputError(f"{name}: the training networks span {rank} dimensions, expected at least {places}: add some")
     channels = rank // places
     return replace(config, features=(channels, *sides), latents=channels, picture=(channels, *sides))
 

@@ -1,8 +1,8 @@
 """NNiT: a diffusion transformer over architecture tokens and patches of weight matrices (arXiv 2603.00180v1).
 
 `tokens.py` is section 5.1, `model.py` 5.2, `training.py` 5.3 and appendix C; `methods/_diffusion.py` has the diffusion
-process and the samplers of 5.4. This file puts them together. `config.py` and docs/adaptations/nnit.md name what the
-paper leaves open and where this departs from it.
+process and the samplers, which the paper leaves open. This file puts them together. `config.py` and
+docs/adaptations/nnit.md name what the paper leaves open and where this departs from it.
 """
 
 from collections.abc import Sequence

@@ -23,7 +23,7 @@ class Config:
     heads: int = 4
     place_std: float = 1.0
     """Standard deviation of the embeddings of places before training. So large they take directions of a token that
-    noise has to pass through: what predicts noise begins with 0.02, which is DiT's of its other embeddings."""
+    noise has to pass through: what predicts noise begins with 0.02."""
     final_norm: bool = False
     """DiT's normalisation before the last linear map. It gives every token the same norm, though patches differ much in
     theirs: a small patch then has to put the rest of its token's norm where the last map does not look."""
@@ -35,7 +35,7 @@ class Config:
     joint_share: float = 0.1
     """Probability of the joint mode, t_a = t_w (eq. 4). The paper: one half. A joint batch costs 2.5 others."""
     tokens: Literal["grid", "valid"] = "valid"
-    """What of the padded grid a clean architecture (t_a = 0) attends to: all of it, as in the paper, or the patches
+    """What of the padded grid a clean architecture (t_a = 0) attends to: all of it, or the patches
     that hold part of the network. In the joint mode the architecture is unknown, and it is always all of it."""
 
     batch: int = 16

@@ -2,10 +2,10 @@
 
 A layer is the block [weight | bias] of out x (in + 1) numbers, zero-padded to one grid of H x W for all layers and cut
 into p x p patches. A patch is a token with a place (layer, row, column). A wider network has more such tokens, not
-larger ones, so one model can write every architecture. Here a patch may be any rectangle, of h x w: 1 x 65 is a whole
-row of the grid, and the tokens are then SANE's, one per neuron.
+larger ones, so one model can write every architecture of four hidden layers of these widths. Here a patch may be any
+rectangle, of h x w: 1 x 65 is a whole row of the grid, and the tokens are then SANE's, one per neuron.
 
-The paper writes n_l x (n_{l+1} + 1); with one bias per output, it must be out x (in + 1).
+The paper writes n_l x (n_{l+1} + 1); a bias has one number per output, so here it is out x (in + 1).
 
 Shapes: L patches of a grid, l of them valid, P = h * w numbers per patch, S = 6 architecture tokens, V = 5 symbols.
 """
@@ -32,8 +32,8 @@ _INPUT, _OUTPUT = 0, SYMBOLS - 1
 def encode_architecture(arch: Architecture) -> Tensor:
     """+1 for the symbol at each place and -1 for the others, (S, V): input, the hidden widths, output.
 
-    The codes are fixed: embeddings that are learned while they are diffused shrink until nothing is left to predict.
-    Raises InputError where a width has no symbol or the number of hidden layers differs.
+    The codes are fixed: embeddings that are learned while they are diffused could shrink until nothing is left to
+    predict. Raises InputError where a width has no symbol or the number of hidden layers differs.
     """
     if len(arch) != HIDDEN_LAYERS:
         raise InputError(f"{architecture_name(arch)} has {len(arch)} hidden layers, expected {HIDDEN_LAYERS}")

@@ -35,8 +35,8 @@ class Method(nnit.Method):
     name: ClassVar[str] = "nnit_pca"
     variant_of: ClassVar[tuple[str, str] | None] = (
         "nnit",
-        "every token is scored on principal components of the training networks, and every place of the grid has a "
-        "linear map out of its own",
+        "every token is told the noisy network's scores on principal components of the training networks, every place "
+        "of the grid has a linear map out of its own, and it has three layers",
     )
     version: ClassVar[int] = 1
     config: ClassVar[PlainConfig] = CPU

@@ -81,7 +81,8 @@ def _join(parts: Sequence[Rows]) -> Rows:
 
 
 def keep_first(weights: Weights, arch: Architecture) -> list[np.ndarray]:
-    """For each hidden layer the order in which the neurons that `arch` has room for come first, else as they are.
+    """For each hidden layer the order in which the neurons that `arch` has room for come first; otherwise their order
+    is kept.
 
     The neurons that pass on least are cut, and come last.
     """
