@@ -44,8 +44,8 @@ class Config:
     """An implicit function and its training."""
 
     frequencies: int = 6
-    hidden: int = 128
-    layers: int = 4
+    hidden: int = 64
+    layers: int = 3
     """Of each perceptron, without the last."""
     first_scale: float = 0.1
     """What a residual is multiplied by before training."""
@@ -65,8 +65,8 @@ class Config:
     size: float = 1e-4
     """Weight of the sum of the norms of all parameters."""
 
-    steps: int = 20_000
-    peak_lr: float = 1e-4
+    steps: int = 60_000
+    peak_lr: float = 3e-4
     min_lr: float = 0.0
     warmup: int = 500
     ema: float = 0.995
