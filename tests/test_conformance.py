@@ -138,6 +138,14 @@ class SeenOnly(Base):
         return [{key: value + seed + i for key, value in networks[0].items()} for i in range(n)]
 
 
+class WritesNoOtherDepth(Base):
+    writes = ("widths", "depths")
+
+    def generate(self, arch: Any, n: int, *, seed: int = 0) -> list[Weights]:
+        assert len(arch) == 4, "four layers"
+        return super().generate(arch, n, seed=seed)
+
+
 class NeedsASeed(Base):
     def generate(self, arch: Any, n: int, *, seed: int) -> list[Weights]:  # type: ignore[override]
         return super().generate(arch, n, seed=seed)
@@ -239,6 +247,7 @@ class TrainedAsNothing(Base):
         ),
         (WritesIntoTheZoo, "fits_without_side_effects", "fit writes into the training networks"),
         (SeenOnly, "writes_architectures_it_never_saw", "raised HeldOutAccess"),
+        (WritesNoOtherDepth, "writes_architectures_it_never_saw", "raised AssertionError: four layers"),
         (ChoosesAnew, "chooses_architectures", "equal calls of generate_joint differ"),
         (ChoosesTooWide, "chooses_architectures", "no pair of an architecture, four hidden widths of 1 to 64"),
         (ReconstructsAnew, "reconstructs_policies", "equal calls of reconstruct differ"),

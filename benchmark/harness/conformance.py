@@ -36,7 +36,7 @@ from nnbench.harness.saved import count_parameters, files_saved
 from nnbench.registry import load_method
 from nnbench.sources import find_source
 from nnbench.tasks.pick_cube import PICK_CUBE
-from nnbench.tasks.policies.architectures import Architecture, load_splits
+from nnbench.tasks.policies.architectures import Architecture, load_further, load_splits
 from nnbench.tasks.policies.mlp import Weights, nearest_neighbours, random_policy, weights_sha256
 from nnbench.tasks.policies.training_set import HeldOutAccess
 
@@ -160,10 +160,13 @@ def writes_architectures_it_trained_on(subject: Subject) -> None:
 
 
 def writes_architectures_it_never_saw(subject: Subject) -> None:
-    """The same for a held-out architecture and one outside the space, unless the method says `seen_only = True`."""
+    """The same for a held-out architecture and one outside the space, unless the method says `seen_only = True`, and
+    for one of each kind that it says it `writes`."""
     if not subject.method.seen_only:
         for arch in (load_splits().unseen[0], load_splits().outside[0]):
             subject.samples(arch, 3)
+    for split in subject.method.writes:
+        subject.samples(load_further()[split][0], 3)
 
 
 def chooses_architectures(subject: Subject) -> None:
