@@ -231,14 +231,14 @@ def _with_protocol(table: dict[str, Any]) -> dict[str, Any]:
 def expand(plan: Plan) -> list[SweepUnit]:
     """All units of a plan, each once, by stage and within one in an order that keeps together what can share a job."""
     zoos = {task: (SweepUnit("zoo", task).name,) if plan.zoo_plan(task) else () for task in plan.tasks}
-    untrained = _without_training(plan)
-    named = [unit for part in plan.train for unit in _train_units(part, part.hours, zoos)]
-    needed = [unit for part in plan.run for unit in _train_units(part, TrainPlan.hours, zoos)]
+    untrained, trainers = _without_training(plan), _trainers(plan)
+    named = [unit for part in plan.train for unit in _train_units(part, part.hours, trainers, zoos)]
+    needed = [unit for part in plan.run for unit in _train_units(part, TrainPlan.hours, trainers, zoos)]
     trained: dict[str, SweepUnit] = {}
     for unit in (*named, *(unit for unit in needed if unit.method not in untrained)):
         trained.setdefault(unit.name, unit)  # a training that is named comes before one that is only needed
     splits = load_track(plan.track).splits
-    runs = [unit for part in plan.run for unit in _run_units(part, plan.protocol, splits, trained, zoos)]
+    runs = [unit for part in plan.run for unit in _run_units(part, plan.protocol, splits, trained, trainers, zoos)]
     units: dict[str, SweepUnit] = {}
     for unit in (*_zoo_units(plan), *trained.values(), *runs):
         units.setdefault(unit.name, unit)
@@ -276,11 +276,21 @@ def _without_training(plan: Plan) -> set[str]:
     return {one.name for one in list_methods(plan.plugin) if one.facts is not None and one.facts.role != "generator"}
 
 
-def _train_units(part: TrainPlan | RunPlan, hours: float, zoos: Mapping[str, tuple[str, ...]]) -> Iterator[SweepUnit]:
+def _trainers(plan: Plan) -> dict[str, str]:
+    """By method the one whose training it uses, where that is another's: they are trained once."""
+    from nnbench.facts import list_methods
+
+    found = {one.name: one.facts for one in list_methods(plan.plugin)}
+    return {name: facts.trained_as for name, facts in found.items() if facts is not None and facts.trained_as}
+
+
+def _train_units(
+    part: TrainPlan | RunPlan, hours: float, trainers: Mapping[str, str], zoos: Mapping[str, tuple[str, ...]]
+) -> Iterator[SweepUnit]:
     for task in part.task:
         for seed in part.seed:
             for method in part.method:
-                yield SweepUnit("train", task, method, seed, needs=zoos[task], hours=hours)
+                yield SweepUnit("train", task, trainers.get(method, method), seed, needs=zoos[task], hours=hours)
 
 
 def _run_units(
@@ -288,6 +298,7 @@ def _run_units(
     protocol: Protocol,
     splits: Splits,
     trained: Collection[str],
+    trainers: Mapping[str, str],
     zoos: Mapping[str, tuple[str, ...]],
 ) -> Iterator[SweepUnit]:
     from nnbench.protocol import architectures_asked
@@ -298,7 +309,7 @@ def _run_units(
     for task in part.task:
         for seed in part.seed:
             for method in part.method:
-                training = SweepUnit("train", task, method, seed).name
+                training = SweepUnit("train", task, trainers.get(method, method), seed).name
                 needs = (training,) if training in trained else zoos[task]
                 for arch in architectures_asked(part.split, part.archs, splits):
                     yield SweepUnit("run", task, method, seed, arch, needs, hours, core_hours)

@@ -36,6 +36,12 @@ def test_units_come_once_and_after_what_they_need(tmp_path: Path) -> None:
     assert len(units[-1].needs) == 32
 
 
+def test_methods_that_use_one_training_wait_for_it(tmp_path: Path) -> None:
+    units = expand(load_plan(_plan(tmp_path, RUN.replace("'ghn', 'nnit'", "'sane_joint', 'sane', 'sane_narrow'"))))
+    assert Counter(unit.stage for unit in units) == {"train": 1, "run": 24}
+    assert {unit.needs for unit in units if unit.stage == "run"} == {("train/sane/PickCube-v1/s0",)}
+
+
 def test_the_papers_plan_has_all_of_it() -> None:
     units = expand(load_plan(plan_file(Path("paper.toml"))))
     counts = Counter((unit.stage, unit.method) for unit in units)
