@@ -622,3 +622,19 @@ def test_without_alignment_networks_are_trained_on_and_sampled_around_as_they_co
     as_it_is = with_config(fitted, align="none")
     encoded, whole = as_it_is._encode_networks(WIDE, WIDE), as_it_is._encode([*zoo.networks(WIDE).values()], WIDE)
     assert all(map(torch.equal, stack([*encoded.values()]), stack(whole)))
+
+
+def test_places_are_told_to_the_encoder_and_again_to_the_decoder(
+    fitted: Method, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a token, what is told is where it stands in the sequence plus its layer, beside its row in the layer."""
+    model, (places, _) = fitted.model, layout(UNSEEN, OBSERVATION_DIM, ACTION_DIM)
+    index, layer, row = places.unbind(1)
+    told = torch.cat([model.index_embedding(index) + model.layer_embedding(layer), model.row_embedding(row)], dim=1)
+    assert torch.equal(model._embed(places), told)
+
+    given: list[Tensor] = []
+    embed = model._embed
+    monkeypatch.setattr(model, "_embed", lambda places: given.append(places) or embed(places))
+    fitted.generate(UNSEEN, 2)
+    assert torch.equal(given[-1], places.expand(2, -1, -1)) and index.tolist() == [*range(len(index))]
