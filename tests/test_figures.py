@@ -191,6 +191,15 @@ def test_every_method_has_its_name_beside_its_mark(tmp_path: Path) -> None:
         save(Drawing("t", "c", figure), tmp_path / "novelty.png")
 
 
+def test_a_legend_is_as_wide_as_the_figure_and_no_wider() -> None:
+    points = {TASK: [Reached(name, 0.0, 0.5) for name in ("nnit", "ghn")]}
+    for names in (["nnit", "ghn"], [f"a_method_with_a_long_name_{k}" for k in range(7)]):
+        figure = distance_panels(points, names, [], SHIPPED)
+        (legend,) = figure.legends
+        figure.draw_without_rendering()
+        assert legend.get_window_extent().x1 <= figure.bbox.x1 and len(legend.get_texts()) == len(names)
+
+
 def test_many_methods_have_a_legend() -> None:
     methods = sorted(SHIPPED.names)
     figure = novelty_scatter({TASK: [Point(method, 0.1, 0.5) for method in methods]}, methods, SHIPPED)

@@ -15,7 +15,7 @@ from nnbench.analysis.methods import Methods
 from nnbench.analysis.results import Results
 from nnbench.analysis.scores import Scores, UnitName
 from nnbench.presentation.figures.drawing import STYLE, Drawing
-from nnbench.presentation.figures.marks import DPI, FONTS, PAGE, style_methods
+from nnbench.presentation.figures.marks import DPI, FONTS, PAGE, add_legend, style_methods
 from nnbench.protocol import JOINT
 from nnbench.tasks.policies.architectures import Architecture, distance_to, parse_architecture
 
@@ -97,7 +97,7 @@ def distance_panels(
                 _draw_method(ax, mine, place, styles[method])
         axes[-1].set_xlabel("distance to the nearest architecture trained on (|log2| of the ratio of widths, summed)")
         handles = [Line2D([], [], label=name, markersize=6, **style) for name, style in styles.items()]
-        figure.legend(handles=handles, loc="outside upper left", ncols=5, handlelength=3)
+        add_legend(figure, handles, handlelength=3)
     return figure
 
 

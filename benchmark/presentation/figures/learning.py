@@ -15,7 +15,7 @@ from nnbench.analysis.reported import SUBJECT
 from nnbench.facts import find_facts
 from nnbench.presentation.figures.choice import ALL, MOST, choose_default
 from nnbench.presentation.figures.drawing import STYLE, Drawing, FigureError
-from nnbench.presentation.figures.marks import DPI, FONTS, PAGE, style_methods
+from nnbench.presentation.figures.marks import DPI, FONTS, PAGE, add_legend, style_methods
 from nnbench.store.learning import Training
 
 _EARLIER = "a stage before the last"
@@ -90,7 +90,7 @@ def learning_panels(
         handles = [Line2D([], [], label=name, markersize=6, **style) for name, style in styles.items()]
         if any(not curve.last for of in curves.values() for each in of.values() for stages in each for curve in stages):
             handles.append(Line2D([], [], label=_EARLIER, color="0.45", linestyle="--"))
-        figure.legend(handles=handles, loc="outside upper left", ncols=5, handlelength=3)
+        add_legend(figure, handles, handlelength=3)
     return figure
 
 

@@ -78,13 +78,23 @@ class Named:
                 Line2D([], [], linestyle="none", markersize=7, label=name, **style)
                 for name, style in self.styles.items()
             ]
-            columns = int(self.figure.get_figwidth() / _NAME)
-            self.figure.legend(handles=handles, loc="outside upper left", ncols=columns, handletextpad=0.2)
+            add_legend(self.figure, handles, int(self.figure.get_figwidth() / _NAME), handletextpad=0.2)
             return
         FigureCanvasAgg(self.figure)
         self.figure.draw_without_rendering()
         for ax, marks, texts in self._waiting:
             _name_marks(ax, marks, self.styles, [text.get_window_extent() for text in texts])
+
+
+def add_legend(figure: Figure, handles: Sequence[Line2D], most: int = 5, **look: float) -> None:
+    """Names above the panels, in so many columns or in fewer where that is wider than the figure."""
+    FigureCanvasAgg(figure)
+    for columns in range(most, 0, -1):
+        legend = figure.legend(handles=handles, loc="outside upper left", ncols=columns, **look)
+        figure.draw_without_rendering()
+        if columns == 1 or legend.get_window_extent().x1 <= figure.bbox.x1:
+            return
+        legend.remove()
 
 
 def style_methods(names: Sequence[str], methods: Methods) -> dict[str, dict[str, Any]]:
