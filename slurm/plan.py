@@ -17,6 +17,7 @@ from nnbench.tasks.policies.architectures import Architecture, Splits, architect
 from nnbench.tasks.policies.tracks import load_track
 
 if TYPE_CHECKING:
+    from nnbench.facts import Facts
     from nnbench.tasks.zoo.presets import DistillationConfig
 
 SHIPPED = Path(__file__).parent / "plans"
@@ -231,7 +232,11 @@ def _with_protocol(table: dict[str, Any]) -> dict[str, Any]:
 def expand(plan: Plan) -> list[SweepUnit]:
     """All units of a plan, each once, by stage and within one in an order that keeps together what can share a job."""
     zoos = {task: (SweepUnit("zoo", task).name,) if plan.zoo_plan(task) else () for task in plan.tasks}
-    untrained, trainers = _without_training(plan), _trainers(plan)
+    facts = _facts(plan)
+    untrained = {
+        name for name, of in facts.items() if of.role != "generator"
+    }  # they learn nothing: no unit trains them
+    trainers = {name: of.trained_as for name, of in facts.items() if of.trained_as}  # several methods use one training
     named = [unit for part in plan.train for unit in _train_units(part, part.hours, trainers, zoos)]
     needed = [unit for part in plan.run for unit in _train_units(part, TrainPlan.hours, trainers, zoos)]
     trained: dict[str, SweepUnit] = {}
@@ -269,19 +274,11 @@ def _zoo_units(plan: Plan) -> Iterator[SweepUnit]:
                 yield SweepUnit("zoo", task, "alignment", hours=_ALIGNMENT_HOURS)
 
 
-def _without_training(plan: Plan) -> set[str]:
-    """The methods that learn nothing: no unit trains them. Raises RegistryError where a plugin is no Python file."""
+def _facts(plan: Plan) -> "dict[str, Facts]":
+    """Of all methods that can be used. Raises RegistryError where a plugin is no Python file."""
     from nnbench.facts import list_methods
 
-    return {one.name for one in list_methods(plan.plugin) if one.facts is not None and one.facts.role != "generator"}
-
-
-def _trainers(plan: Plan) -> dict[str, str]:
-    """By method the one whose training it uses, where that is another's: they are trained once."""
-    from nnbench.facts import list_methods
-
-    found = {one.name: one.facts for one in list_methods(plan.plugin)}
-    return {name: facts.trained_as for name, facts in found.items() if facts is not None and facts.trained_as}
+    return {one.name: one.facts for one in list_methods(plan.plugin) if one.facts is not None}
 
 
 def _train_units(

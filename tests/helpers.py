@@ -102,11 +102,7 @@ def check_that_a_training_validates_what_it_writes(
     method.fit(zoo, seed=0, directory=directory)
     logs = [path.read_text().splitlines() for path in directory.glob("*.csv")]
     assert logs and all(sum(line.endswith(",1.0,0.5") for line in lines) == 10 for lines in logs)
-    assert len(scored) == 20 * len(logs) and all(map(check_finite, scored))
-
-
-def check_finite(weights: Weights) -> bool:
-    return all(bool(value.isfinite().all()) for value in weights.values())
+    assert len(scored) == 20 * len(logs) and all(flatten_weights(one).isfinite().all() for one in scored)
 
 
 def interrupt_at(monkeypatch: pytest.MonkeyPatch, step: int, schedule: Any = None) -> None:

@@ -17,7 +17,7 @@ from nnbench.registry import MethodSource
 from nnbench.store.checkpoints import Trained, code_of, find, own_folder, read_checkpoint
 from nnbench.store.learning import keep_logs
 from nnbench.store.provenance import this_machine
-from nnbench.tasks.files import file_sha256, make_folder, write_json
+from nnbench.tasks.files import file_sha256, make_folder, write_bytes, write_json
 from nnbench.tasks.integrity import read_manifest, seal
 from nnbench.tasks.policies.architectures import architecture_name
 from nnbench.tasks.zoo.zoo import Zoo
@@ -95,14 +95,13 @@ def _copy(source: MethodSource, trained: Trained, zoo: Zoo, seed: int) -> Traine
     name, code_sha256, task = source.name, source.code_sha256, zoo.task.name
     own = own_folder(name, task, seed, zoo.sha256).absolute()
     manifest = read_manifest(trained.folder / "manifest.json", f"restore it, or delete {trained.folder}")
-    manifest = {key: value for key, value in manifest.items() if key not in ("checksum", "code_sha256")}
-    manifest |= {"method": name, "trained_as": manifest["method"]} | (
-        {"code_sha256": code_sha256} if code_sha256 else {}
-    )
+    manifest.pop("code_sha256", None)
+    manifest |= {"method": name, "trained_as": manifest["method"]}
+    manifest |= {"code_sha256": code_sha256} if code_sha256 else {}
     unfinished, lock = _begin(own)
     try:
         for file in manifest["files"]:
-            shutil.copyfile(trained.folder / file, unfinished / file)
+            write_bytes(unfinished / file, (trained.folder / file).read_bytes())
         write_json(unfinished / "manifest.json", seal(manifest))
         if own.exists():
             _set_aside(name, task, seed, zoo.sha256, own, code_sha256)
