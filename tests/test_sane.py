@@ -635,6 +635,11 @@ def test_places_are_told_to_the_encoder_and_again_to_the_decoder(
 
     given: list[Tensor] = []
     embed = model._embed
-    monkeypatch.setattr(model, "_embed", lambda places: given.append(places) or embed(places))
+
+    def recording(places: Tensor) -> Tensor:
+        given.append(places)
+        return embed(places)
+
+    monkeypatch.setattr(model, "_embed", recording)
     fitted.generate(UNSEEN, 2)
     assert torch.equal(given[-1], places.expand(2, -1, -1)) and index.tolist() == [*range(len(index))]
