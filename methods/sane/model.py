@@ -32,8 +32,9 @@ class Block(nn.Module):
     def forward(self, x: Tensor, present: Tensor) -> Tensor:  # (B, T, W), (B, T) bool
         q, k, v = (z.unflatten(-1, (self.heads, -1)).transpose(1, 2) for z in self.qkv(self.norm1(x)).chunk(3, dim=-1))
         # Not torch's fused attention: on a CPU, for so few tokens, a training step takes half as long again with it.
-        scores = q @ k.transpose(2, 3) / math.sqrt(q.shape[3])  # (B, heads, T, T)
-        attended = scores.masked_fill(~present[:, None, None], -torch.inf).softmax(dim=3) @ v
+        hidden = torch.zeros(present.shape, dtype=q.dtype, device=q.device).masked_fill(~present, -torch.inf)
+        scores = q / math.sqrt(q.shape[3]) @ k.transpose(2, 3) + hidden[:, None, None]  # (B, heads, T, T)
+        attended = scores.softmax(dim=3) @ v
         x = x + self.proj(attended.transpose(1, 2).flatten(2))
         return x + self.down(F.gelu(self.up(self.norm2(x))))
 
