@@ -77,20 +77,26 @@ def _plugin(path: Path) -> Location:
 
 
 def _entry_points() -> Iterator[Location]:
+    offered = [(distribution, _points(distribution)) for distribution in importlib.metadata.distributions()]
+    if not any(points for _, points in offered):
+        return  # before all packages' metadata are parsed for their names, which takes half a second
     seen: set[str] = set()  # of a package that is on the path twice, the first counts, as for an import
-    for distribution in importlib.metadata.distributions():
+    for distribution, points in offered:
         package = str(distribution.metadata["Name"])
-        try:
-            points = [] if package in seen else list(distribution.entry_points.select(group=_GROUP))
-        except ValueError:  # not UTF-8, say: what it offers nobody knows
-            points = []
-        seen.add(package)
-        for point in points:
+        for point in () if package in seen else points:
             where = f"entry point {point.value} of {package}"
             if point.pattern.match(point.value) is None:
                 yield Location(point.name, where, "", problem="it names no module; install the package again")
             else:
                 yield Location(point.name, where, point.module, point.attr or "Method")
+        seen.add(package)
+
+
+def _points(distribution: importlib.metadata.Distribution) -> list[importlib.metadata.EntryPoint]:
+    try:
+        return list(distribution.entry_points.select(group=_GROUP))
+    except ValueError:  # not UTF-8, say: what it offers nobody knows
+        return []
 
 
 def _examine(location: Location, taken: dict[str, Location], names: list[str]) -> Location:

@@ -129,3 +129,23 @@ def test_who_acts_alike_is_found_in_any_architecture() -> None:
     copy, fresh = bank.nearest(nudged), bank.nearest(network(9))
     assert copy[:2] == (arch, 3) and copy.distance < 0.01 * bank.spread
     assert isinstance(fresh, Lookalike) and fresh.distance > bank.spread > 0.1
+
+
+def test_the_spread_of_actions_is_to_another_hypernetwork() -> None:
+    training = toy_training_set()
+    states = torch.randn(20, 42, generator=torch.Generator().manual_seed(0))
+    bank = ActionBank.of(training, states)
+    writers = [seed for _, seed in bank.origins]
+    nearest = [
+        min(
+            float((ours - theirs).norm(dim=1).mean())
+            for theirs, other in zip(bank.actions, writers, strict=True)
+            if other != seed
+        )
+        for ours, seed in zip(bank.actions, writers, strict=True)
+    ]
+    assert bank.spread == pytest.approx(np.median(nearest), rel=1e-6)
+    alone = ActionBank.of(training, states, trained_alone=True)
+    assert len(alone.writers.unique()) == len(alone.origins) and alone.spread <= bank.spread
+    one = ActionBank(states, bank.origins[:1], bank.writers[:1], bank.actions[:1])
+    assert np.isnan(one.spread)

@@ -1,6 +1,6 @@
 """Sweeps of real units: on a real SLURM, by processes of this machine, and in this process. Equal rows in the end.
 
-`NNBENCH_SUITE=full` kills more often, and has units fail off SLURM too.
+`NNBENCH_SUITE=full` kills more often, and kills and has units fail off SLURM too.
 """
 
 import os
@@ -85,7 +85,7 @@ def _profile(minutes: int = 30, signal_s: int = 60, pack_minutes: int = 1) -> Pr
     return Profile(training=resources, rollouts=resources, parallel=2, signal_s=signal_s)
 
 
-@pytest.fixture(params=CLUSTERS)
+@pytest.fixture
 def cluster(request: pytest.FixtureRequest) -> Cluster:
     chosen: Cluster = request.param
     if chosen == "slurm":
@@ -139,6 +139,7 @@ def _logs(sweep: Sweep) -> str:
     return "\n".join(path.read_text() for path in sorted(sweep.folder.rglob("*.out")))
 
 
+@pytest.mark.parametrize("cluster", CLUSTERS if FULL else CLUSTERS[:2], indirect=True)
 def test_rows_are_those_of_plain_runs_and_a_resubmission_does_nothing(
     cluster: Cluster, here: Path, expected: Store
 ) -> None:
@@ -303,10 +304,8 @@ def _kill(sweep: Sweep) -> None:
         os.kill(process, signal.SIGKILL)
 
 
-@pytest.mark.parametrize("cluster", ["slurm", "local"], indirect=True)
+@pytest.mark.parametrize("cluster", CLUSTERS[:2] if FULL else ["slurm"], indirect=True)
 def test_kills_lose_and_double_nothing(cluster: Cluster, here: Path, expected: Store) -> None:
-    if os.environ.get("NNBENCH_SLURM") != "1":
-        pytest.skip("kills take minutes: NNBENCH_SLURM=1 runs them")  # as .ci/run does; local needs no SLURM
     sweep, kills, rng = _open(PLAN), 0, random.Random(SEED)
     finished = {unit.name for unit in sweep.units}
     while sweep.done() != finished or kills < KILLS:

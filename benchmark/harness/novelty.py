@@ -46,6 +46,8 @@ _MUTUAL = 32
 """Of the samples of an architecture, the first so many are compared with one another: as many as a zoo has policies."""
 _ACTIONS_AT_ONCE = 16
 """The actions of this many training policies are compared at once, few enough for a processor's cache."""
+_STATES_AT_ONCE = 16
+"""The same for the states in which many training policies are compared with all."""
 _ROUNDING = 1e-6
 """Distances are of single precision."""
 
@@ -250,12 +252,14 @@ class ActionBank:
     def spread(self) -> float:
         """The median distance from a training policy to the nearest one of another hypernetwork, over at most a hundred
         training policies; NaN where all are of one hypernetwork."""
-        count, found = len(self.writers), []
-        for position in np.linspace(0, count - 1, min(_SPREAD_ACTIONS, count)).round().astype(int):
-            others = self._distances(self.actions[position])[self.writers != self.writers[position]]
-            if len(others):
-                found.append(float(others.min()))
-        return float(np.median(found)) if found else float("nan")
+        count = len(self.writers)
+        chosen = np.linspace(0, count - 1, min(_SPREAD_ACTIONS, count)).round().astype(int)
+        apart = torch.zeros(len(chosen), count, dtype=torch.float64)  # sums over the states
+        for part in self.actions.transpose(0, 1).split(_STATES_AT_ONCE):  # (some N, T, A)
+            apart += torch.cdist(part[:, chosen], part, compute_mode="donot_use_mm_for_euclid_dist").sum(dim=0)
+        nearest = apart.masked_fill(self.writers[chosen, None] == self.writers, torch.inf).amin(dim=1)
+        found = nearest[nearest.isfinite()] / len(self.states)
+        return float(np.median(found)) if len(found) else float("nan")
 
     def _distances(self, actions: Tensor) -> Tensor:
         parts = self.actions.split(_ACTIONS_AT_ONCE)

@@ -208,7 +208,7 @@ class GHNEnsemble(nn.Module):
         """
         if not arch or max(arch) > self.max_width:
             raise InputError(f"architecture {arch}: expected hidden widths of at most {self.max_width}")
-        exact = copy.deepcopy(self).double()
+        exact = self if self.norm_scale.dtype == torch.float64 else copy.deepcopy(self).double()
         weights, biases = exact(torch.tensor(arch).expand(len(self.seeds), 1, len(arch)))
         written: dict[int, Weights] = {}
         for s, seed in enumerate(self.seeds):

@@ -154,8 +154,8 @@ def _parse_source(content: bytes, task: Task, manifest: Mapping[str, Any]) -> So
     if source_of(manifest) == "sgd":
         return StoredPolicies(tuple(seeds), task.observation_dim, task.action_dim, tensors)
     ensemble = GHNEnsemble(seeds, task.observation_dim, task.action_dim, GHNConfig(**manifest["distillation"]["ghn"]))
-    ensemble.load_state_dict(tensors)  # bfloat16 values in float32 arithmetic
-    return ensemble
+    ensemble.load_state_dict(tensors)
+    return ensemble.double()  # once, not for every architecture that is asked for
 
 
 def _parse_states(content: bytes) -> torch.Tensor:
