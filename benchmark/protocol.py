@@ -102,6 +102,11 @@ class Protocol:
         return self.selection_seeds[: self.screening_episodes]
 
     @property
+    def setting(self) -> tuple[int, int, str]:
+        """What an episode depends on beside its seed and the policy."""
+        return self.version, self.horizon, self.control_mode
+
+    @property
     def test_seeds(self) -> range:
         """Seeds of the episodes that the chosen policies are scored on."""
         return range(self.test_seed_start, self.test_seed_start + self.test_episodes)

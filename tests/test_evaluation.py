@@ -122,10 +122,22 @@ def test_episodes_of_an_equal_network_are_taken_from_another_unit(recorded: Any,
     assert whole.counts["reused"] == 0 and taken.counts["full"] == whole.counts["full"]
 
 
-def test_of_another_architecture_or_protocol_nothing_is_taken(recorded: Any, zoo: Zoo, tmp_path: Path) -> None:
+def test_a_first_look_shortens_the_whole(recorded: Any, zoo: Zoo, tmp_path: Path) -> None:
+    store, alone = Store(tmp_path / "both"), Store(tmp_path / "alone")
+    look = replace(UNIT, protocol=replace(PROTOCOL, selection_episodes=5, test_episodes=2, top=1))
+    simulate(look, Mixed(zoo), Replay(recorded), store).write(Novelty(zoo), store)  # type: ignore[arg-type]
+    shortened, undisturbed = Replay(recorded), Replay(recorded)
+    whole = simulate(UNIT, Mixed(zoo), shortened, store).write(Novelty(zoo), store)  # type: ignore[arg-type]
+    simulate(UNIT, Mixed(zoo), undisturbed, alone).write(Novelty(zoo), alone)  # type: ignore[arg-type]
+    assert store.unit_rows(UNIT).equals(alone.unit_rows(UNIT))
+    assert whole.counts is not None and whole.counts["reused"] >= 7 * 3 + 2
+    assert shortened.episodes == undisturbed.episodes - whole.counts["reused"]
+
+
+def test_of_another_architecture_or_horizon_nothing_is_taken(recorded: Any, zoo: Zoo, tmp_path: Path) -> None:
     store, networks = Store(tmp_path), {weights_sha256(sample): sample for sample in Mixed(zoo).samples}
     simulate(UNIT, Mixed(zoo), Replay(recorded), store).write(Novelty(zoo), store)  # type: ignore[arg-type]
-    others = {"method": "other"}, {"arch": (64, 64, 64, 64)}, {"protocol": replace(PROTOCOL, top=1)}
+    others = {"method": "other"}, {"arch": (64, 64, 64, 64)}, {"protocol": replace(PROTOCOL, horizon=40)}
     found = [len(results_elsewhere(replace(UNIT, **changes), networks, store)) for changes in others]
     assert found[0] > 0 and found[1:] == [0, 0]
     assert results_elsewhere(UNIT, networks, store) == {}, "what it says itself is not another's"

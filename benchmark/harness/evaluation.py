@@ -112,18 +112,24 @@ def _results(rows: pa.Table | None) -> dict[Episode, Result]:
     }
 
 
-def results_elsewhere(unit: Unit, networks: Collection[str], store: Store) -> dict[Episode, Result]:
-    """What other units of the same episodes and architecture say of these networks."""
-    asked, own = unit.fields, unit.key
+def results_elsewhere(unit: Unit, networks: Collection[str], store: Store) -> dict[tuple[str, int], Result]:
+    """What other units of the architecture say of these networks, by the network's hash and the episode's seed.
 
-    def beside(other: Mapping[str, Any]) -> bool:
-        return bool(other["arch"] == asked["arch"]) and Unit.from_fields(dict(other)).key != own
+    The other's protocol may have more episodes or fewer: a first look shortens the whole.
+    """
+
+    def beside(fields: Mapping[str, Any]) -> bool:
+        if fields["arch"] != unit.asked_for:
+            return False
+        other = Unit.from_fields(dict(fields))
+        return other.protocol.setting == unit.protocol.setting and other.key != unit.key
 
     try:
-        rows = store.rows(protocol=unit.protocol, task=unit.task, columns=ROLLOUT_SCHEMA.names, only=beside)
+        rows = store.rows(task=unit.task, columns=ROLLOUT_SCHEMA.names, only=beside)
     except (OSError, StoreError, DamagedError):  # damaged, or replaced at this moment: it is read for its own sake
         return {}
-    return _results(rows.filter(pc.is_in(rows["weights_sha256"], pa.array(networks, pa.string()))))
+    found = _results(rows.filter(pc.is_in(rows["weights_sha256"], pa.array(networks, pa.string()))))
+    return {(episode.network, episode.seed): result for episode, result in found.items()}
 
 
 def rescore(unit: Unit, novelty: Novelty, store: Store) -> None:
@@ -165,8 +171,8 @@ class _Contest:
     networks: Mapping[str, Weights]
     """By the hashes that the race knows them by."""
     journal: Journal
-    elsewhere: Mapping[Episode, Result]
-    """Of equal networks, by other units."""
+    elsewhere: Mapping[tuple[str, int], Result]
+    """By other units, as `results_elsewhere` has it."""
     taken: set[Episode] = field(default_factory=set)
     """Those of them that this unit needed."""
 
@@ -195,10 +201,10 @@ class _Contest:
 
     def _run(self, episodes: Sequence[Episode], simulator: Simulator, stage: str) -> None:
         for episode in episodes:
-            if episode in self.elsewhere:
-                self.race.record(episode, self.elsewhere[episode])
+            if (known := self.elsewhere.get((episode.network, episode.seed))) is not None:
+                self.race.record(episode, known)
                 self.taken.add(episode)
-        episodes = [episode for episode in episodes if episode not in self.elsewhere]
+        episodes = [episode for episode in episodes if episode not in self.taken]
         parts = [episodes[start : start + SCENES_PER_WORKER] for start in range(0, len(episodes), SCENES_PER_WORKER)]
         rollouts = (self._rollout(part, simulator) for part in parts)
         with tqdm(total=len(episodes), desc=f"{self.name} {stage}", unit="ep", leave=False, disable=None) as bar:
