@@ -95,7 +95,8 @@ def tables(
     """Tables of stored rows, measured beside reported.
 
     Args:
-        names: One or several of `1`, `2`, `3`, `4`, `6`, `differences`, `novelty`, `cost`, `roundtrip`.
+        names: One or several of `1`, `2`, `3`, `4`, `6`, `claims`, `differences`, `novelty`, `cost`,
+            `roundtrip`.
         task: ManiSkill environment, a Python file that defines a task, or `all`.
         split: Only this one: `train`, `seen`, `unseen`, `outside` or `joint`.
         methods: Only these, or `all`; left out, the paper's, the source, the best baselines, and all of your own.

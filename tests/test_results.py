@@ -17,7 +17,7 @@ from nnbench.tasks.registry import TASKS
 
 REFERENCE = Path(__file__).parent.parent / "results" / "reference"
 MANY, FEW = REFERENCE / "127e5fbe783c", REFERENCE / "a080a8d64d22"
-ALL = ("1", "2", "3", "4", "6", "differences", "novelty", "cost", "roundtrip")
+ALL = ("1", "2", "3", "4", "6", "claims", "differences", "novelty", "cost", "roundtrip")
 
 PLUGIN = """
 from nnbench.api import Untrained

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from nnbench.analysis.claims import list_claims
 from nnbench.analysis.comparisons import compare, overlap_with_source
 from nnbench.analysis.costs import Cost
 from nnbench.analysis.measured import Estimate
@@ -17,7 +18,7 @@ from nnbench.analysis.scores import Scores, TableError, UnitName, read_scores
 from nnbench.analysis.statistics import Interval, wilson
 from nnbench.facts import Facts, find_facts
 from nnbench.presentation.tables.captions import explain_columns
-from nnbench.presentation.tables.comparison import NoveltyRow, differences_table, novelty_table
+from nnbench.presentation.tables.comparison import NoveltyRow, claims_table, differences_table, novelty_table
 from nnbench.presentation.tables.cost import cost_table
 from nnbench.presentation.tables.generation import table2, table3, table4
 from nnbench.presentation.tables.table import Table, verdict
@@ -586,6 +587,19 @@ def test_methods_are_compared_in_pairs_that_say_something() -> None:
     assert equal.measured == 0 and equal.lo == equal.hi == 0  # the same outcomes on the same episodes
     assert "sane" in render([table], "text", 120)
     assert render([differences_table([], PROTOCOL)], "text", 120).count("—") == 7
+
+
+def test_claims_stand_beside_what_was_found() -> None:
+    rows = [_unseen("nnit"), _unseen("sane", success_at_end=False), _unseen("random", success_at_end=False)]
+    shown = table2(_cells(pa.concat_tables(rows)), PROTOCOL, TASK)
+    table = claims_table(list_claims([*shown.lines, *_compared(*rows).lines]), PROTOCOL)
+    assert [[row[2], row[3], row[4], row[6]] for row in table.grid.rows] == [
+        ["nnit", "85 %", "14", "contradicted"],
+        ["nnit", "sane", "98", "borne out"],
+    ]
+    assert [line.measured for line in table.lines] == pytest.approx([-0.35, 0.5])
+    assert [(line.reported, line.against) for line in table.lines] == [(pytest.approx(0.14), None), (0.98, "sane")]
+    assert render([claims_table([], PROTOCOL)], "text", 120).count("—") == 7
 
 
 def test_a_plugins_role_decides_what_it_is_compared_with() -> None:

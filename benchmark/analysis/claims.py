@@ -64,6 +64,34 @@ class _Split:
         return f"{difference.method} {ours}, {difference.against} {theirs}, difference {found} points"
 
 
+@dataclass(frozen=True)
+class Claim:
+    """That the paper's number of a method is larger than another of its numbers, and the same difference here."""
+
+    claimed: float
+    """The paper's difference, as a fraction."""
+    found: Line
+    """Ours, of the same sign; `against` is None where it is less `CLAIMED_UNSEEN`."""
+
+    @property
+    def verdict(self) -> str:
+        """What the interval says: `undecided` where it holds 0."""
+        return {1: "borne out", 0: "undecided", -1: "contradicted"}[_side(self.found, 0)]
+
+
+def list_claims(lines: Iterable[Line]) -> list[Claim]:
+    """What the paper says of success by its abstract, and by table 2 of each two methods, as far as both were measured.
+
+    `lines` are those of table 2 and of the differences.
+    """
+    found = []
+    for split in _group(lines).values():
+        if split.name == "unseen" and SUBJECT in split.claimed:
+            found.append(Claim(split.claimed[SUBJECT] - CLAIMED_UNSEEN, _less(split.measured[SUBJECT], CLAIMED_UNSEEN)))
+        found += [Claim(claimed, line) for claimed, line in split.rankings()]
+    return found
+
+
 def judge_claims(lines: Iterable[Line], methods: Methods) -> list[str]:
     """One sentence per claim of which all sides were measured; `lines` are those of table 2 and of the differences."""
     return [
@@ -282,6 +310,11 @@ def _variants(split: _Split, methods: Methods) -> Iterator[str]:
             where = f"lies within the interval of {variant} here, {_interval(measured[variant])}, and not of {base}"
             sentence += f"; the paper's number for {base}, {100 * own:.0f} %, {where}"
         yield sentence
+
+
+def _less(line: Line, value: float) -> Line:
+    assert line.measured is not None and line.lo is not None and line.hi is not None
+    return replace(line, measured=line.measured - value, lo=line.lo - value, hi=line.hi - value)
 
 
 def _side(line: Line, value: float) -> int:

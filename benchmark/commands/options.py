@@ -23,7 +23,7 @@ TASK = "PickCube-v1"
 Split = Literal["seen", "unseen", "outside", "widths", "depths", "joint"]
 ProtocolName = Literal["paper", "quick"]
 Partition = Literal["train", "seen", "unseen", "outside", "widths", "depths", "joint"]
-TableName = Literal["1", "2", "3", "4", "6", "differences", "novelty", "cost", "roundtrip"]
+TableName = Literal["1", "2", "3", "4", "6", "claims", "differences", "novelty", "cost", "roundtrip"]
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ def table(
     """Print tables of the paper: your own rows and those that ship, with intervals, beside what the paper reports.
 
     Args:
-        names: Which tables: 1, 2, 3, 4 or 6 of the paper, differences, novelty, cost, or roundtrip.
+        names: Which tables: 1, 2, 3, 4 or 6 of the paper, claims, differences, novelty, cost, or roundtrip.
         task: ManiSkill environment, a Python file that defines a task, or `all`.
         split: Only this one.
         track: Whose rows are shown: one that `nnbench tracks` lists, or a file of your own (.toml).

@@ -3,19 +3,21 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from nnbench.analysis.claims import list_claims
 from nnbench.analysis.comparisons import overlap_with_source
+from nnbench.analysis.lines import Line
 from nnbench.analysis.reported import tasks_of
 from nnbench.analysis.results import Results
 from nnbench.analysis.round_trips import average
 from nnbench.analysis.rows import Row
 from nnbench.errors import InputError
-from nnbench.presentation.tables.comparison import NoveltyRow, differences_table, novelty_table
+from nnbench.presentation.tables.comparison import NoveltyRow, claims_table, differences_table, novelty_table
 from nnbench.presentation.tables.cost import cost_table
 from nnbench.presentation.tables.generation import table2, table3, table4
 from nnbench.presentation.tables.table import MISSING, Table
 from nnbench.presentation.tables.zoo import round_trip_table, table1, table6
 
-NAMES = ("1", "2", "3", "4", "6", "differences", "novelty", "cost", "roundtrip")
+NAMES = ("1", "2", "3", "4", "6", "claims", "differences", "novelty", "cost", "roundtrip")
 """What `build` builds: the paper's tables by number, and others by name."""
 
 
@@ -34,6 +36,7 @@ def build(names: Sequence[str], results: Results, *, detail: bool = False) -> li
         "3": lambda results: [table3([row for task in results.tasks for row in results.joint(task)], results.protocol)],
         "4": lambda results: [table4(results.single(task), results.protocol, task) for task in tasks_of(4)],
         "6": lambda results: [table6({task: results.zoo_index(task) for task in results.tasks})],
+        "claims": lambda results: [claims_table(list_claims(_successes(results)), results.protocol)],
         "differences": lambda results: [
             differences_table([pair for task in results.tasks for pair in results.comparisons(task)], results.protocol)
         ],
@@ -47,6 +50,11 @@ def build(names: Sequence[str], results: Results, *, detail: bool = False) -> li
     if unknown:
         raise InputError(f"table {unknown[0]!r}: expected one of {', '.join(NAMES)}")
     return [table for name in names for table in builders[name](results)]
+
+
+def _successes(results: Results) -> list[Line]:
+    """What claims are judged by."""
+    return [line for table in build(["2", "differences"], results) for line in table.select_lines(["success"])]
 
 
 def _novelty(results: Results, detail: bool) -> Table[Any]:

@@ -6,8 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nnbench.analysis.claims import Claim
 from nnbench.analysis.comparisons import Comparison
+from nnbench.analysis.lines import Line
 from nnbench.analysis.measured import Estimate, Measured
+from nnbench.analysis.reported import CLAIMED_UNSEEN
 from nnbench.analysis.rows import Row
 from nnbench.analysis.statistics import Interval
 from nnbench.presentation.tables.captions import protocol_note, say_training
@@ -52,6 +55,47 @@ def differences_table(comparisons: Sequence[Comparison], protocol: Protocol) -> 
         ],
         section=lambda found: (found.first.task, found.first.partition),
     )
+
+
+def claims_table(claims: Sequence[Claim], protocol: Protocol) -> Table[Claim]:
+    """What the paper claims of success, of all tasks, and what became of it here."""
+    return Table(
+        "claims",
+        "The paper's claims, and what was found here",
+        "paper: points of success by which the paper has a method above another of its methods (table 2; pairs within "
+        f"its rounding are left out), or above the {100 * CLAIMED_UNSEEN:.0f} % of its abstract. here: the same "
+        "difference, with the interval of the table of differences. borne out or contradicted: the interval does not "
+        "hold 0. The methods here are adaptations, smaller and trained on another zoo, so a verdict is about them. "
+        f"{protocol_note(protocol)}".strip(),
+        [
+            Label("task", lambda claim: claim.found.task, once=True),
+            Label("split", lambda claim: claim.found.split, once=True),
+            Label("method", lambda claim: claim.found.method),
+            Label("minus", lambda claim: claim.found.against or f"{100 * CLAIMED_UNSEEN:.0f} %"),
+            Label("paper,\npoints", lambda claim: f"{100 * claim.claimed:.0f}", right=True),
+            Number("here,\npoints", "success", lambda claim: _estimate(claim.found), interval(1, 100)),
+            Label("verdict", lambda claim: claim.verdict, right=True),
+        ],
+        [
+            Entry(
+                data=claim,
+                task=claim.found.task,
+                split=claim.found.split,
+                method=claim.found.method,
+                generator_seeds=tuple(map(int, claim.found.generator_seeds.split("+"))),
+                claims={"success": claim.claimed},
+                against=claim.found.against,
+                verdict=claim.verdict,
+            )
+            for claim in claims
+        ],
+        section=lambda claim: (claim.found.task, claim.found.split),
+    )
+
+
+def _estimate(line: Line) -> Estimate:
+    assert line.measured is not None and line.lo is not None and line.hi is not None
+    return _known(Interval(line.measured, line.lo, line.hi))
 
 
 @dataclass(frozen=True)
