@@ -197,7 +197,8 @@ def test_a_zero_has_no_sign() -> None:
 
 def test_claims_are_borne_out_undecided_or_contradicted() -> None:
     lines = [line("nnit", 0.9, 0.99), line("d2nwg", 0.9, 0.59), line("sane", 0.95, 0.01), line("row_dit", 0.5, None)]
-    lines += [difference("nnit", "d2nwg", 0.0), difference("sane", "nnit", 0.05), difference("nnit", "row_dit", 0.4)]
+    lines += [difference("nnit", "d2nwg", 0.0), difference("nnit", "row_dit", 0.4)]
+    lines += [difference("sane", "nnit", 0.05, generator_seeds="0+1")]
     lines += [line("nnit", 0.9, 1.0, split="seen"), difference("d2nwg", "sane", 0.1, task="PushCube-v1")]
     found = claims.list_claims(lines)
     assert [(claim.found.method, claim.found.against, claim.verdict) for claim in found] == [
@@ -207,5 +208,6 @@ def test_claims_are_borne_out_undecided_or_contradicted() -> None:
     ]
     for claim, claimed, measured in zip(found, (0.14, 0.40, 0.98), (0.05, 0.0, -0.05), strict=True):
         assert claim.claimed == pytest.approx(claimed) and claim.found.measured == pytest.approx(measured)
+    assert {claim.found.generator_seeds for claim in found} == {"0"}, "those of the method that comes first"
     assert (found[0].found.lo, found[0].found.hi) == pytest.approx((0.03, 0.07))
     assert claims.list_claims([]) == []

@@ -1,6 +1,6 @@
 """Sweeps of real units: on a real SLURM, by processes of this machine, and in this process. Equal rows in the end.
 
-`NNBENCH_SUITE=full` kills more often, and kills and has units fail off SLURM too.
+`NNBENCH_SUITE=full` kills more often. Only then are jobs killed, and do units fail, off SLURM too.
 """
 
 import os

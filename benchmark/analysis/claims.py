@@ -88,7 +88,9 @@ def list_claims(lines: Iterable[Line]) -> list[Claim]:
     for split in _group(lines).values():
         if split.name == "unseen" and SUBJECT in split.claimed:
             found.append(Claim(split.claimed[SUBJECT] - CLAIMED_UNSEEN, _less(split.measured[SUBJECT], CLAIMED_UNSEEN)))
-        found += [Claim(claimed, line) for claimed, line in split.rankings()]
+        for claimed, line in split.rankings():  # a difference that was taken the other way has the other's seeds
+            seeds = split.measured[line.method].generator_seeds
+            found.append(Claim(claimed, replace(line, generator_seeds=seeds)))
     return found
 
 

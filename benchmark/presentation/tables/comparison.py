@@ -64,8 +64,9 @@ def claims_table(claims: Sequence[Claim], protocol: Protocol) -> Table[Claim]:
         "The paper's claims, and what was found here",
         "paper: points of success by which the paper has a method above another of its methods (table 2; pairs within "
         f"its rounding are left out), or above the {100 * CLAIMED_UNSEEN:.0f} % of its abstract. here: the same "
-        "difference, with the interval of the table of differences. borne out or contradicted: the interval does not "
-        "hold 0. The methods here are adaptations, smaller and trained on another zoo, so a verdict is about them. "
+        "difference, with the interval of the table of differences; it covers training only where a method was trained "
+        "several times. borne out or contradicted: the interval does not hold 0. The methods here are adaptations, "
+        "smaller and trained on another zoo, so a verdict is about them. "
         f"{protocol_note(protocol)}".strip(),
         [
             Label("task", lambda claim: claim.found.task, once=True),
