@@ -44,13 +44,18 @@ class Config:
     """Neurons are put in the order of one network's, else they stay as the zoo has them."""
     components: int | None = None
     """R; None: as many as the training networks span."""
-    hidden: int = 2048
+    hidden: int = 3072
+    middle: int = 3072
+    """Units of the first and third layer, and of the second. No layer has fewer than R: between noise and network the
+    velocity is about x / t, and a narrower layer would lose a part of x. The authors' networks have fewer components
+    than units."""
     embedding: int = 64
     """Numbers that the time becomes, and the widths."""
     dropout: float = 0.1
 
-    source_std: float = 0.01
-    """Of the noise that the flow begins with, in coordinates of the components."""
+    source_std: float = 0.03
+    """Of the noise that the flow begins with, in coordinates of the components: about the authors' .01, for weights
+    are scaled here. With less, paths part before the integrator's first step ends, and policies are left out."""
     sigma: float = 0.001
     """Standard deviation of the noise around a path."""
     times: int = 100
@@ -73,8 +78,8 @@ class Flow(nn.Module):
         assert components is not None
         self.time, self.widths = (_embedding(inputs, config.embedding) for inputs in (1, hidden_layers))
         self.first = _block(components + 2 * config.embedding, hidden)
-        self.second = _block(hidden, hidden // 2)
-        self.third = _block(hidden // 2, hidden)
+        self.second = _block(hidden, config.middle)
+        self.third = _block(config.middle, hidden)
         self.last = nn.Linear(hidden, components)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
@@ -140,7 +145,7 @@ class Method(Generator):
         "arXiv 2601.05052"
     )
     config: ClassVar[Config] = Config()
-    rehearsal: ClassVar[Config] = replace(Config(), hidden=32, times=4, batch=8, steps=20, warmup=5, ema=0.9)
+    rehearsal: ClassVar[Config] = replace(Config(), hidden=32, middle=16, times=4, batch=8, steps=20, warmup=5, ema=0.9)
 
     def __init__(self, model: Writer, manifest: Manifest[Config]) -> None:
         self.model, self.manifest = model.eval(), manifest
@@ -153,7 +158,9 @@ class Method(Generator):
         """
         config = config or (cls.rehearsal if training.rehearsal else cls.config)
         corpus = build_corpus(training, config)
-        config = replace(config, components=len(corpus.basis))
+        components = len(corpus.basis)
+        hidden, middle = max(config.hidden, components), max(config.middle, components)
+        config = replace(config, components=components, hidden=hidden, middle=middle)
         run, device = Run(cls.name, training, config, seed, directory), corpus.coordinates.device
         facts, layers = describe(run), corpus.widths.shape[1]
         flow = seeded(lambda: Flow(config, layers), seed).to(device)

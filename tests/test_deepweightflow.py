@@ -110,6 +110,17 @@ def test_the_reference_has_the_neurons_that_matter_first() -> None:
         assert bool((passes.diff() <= 1e-5).all()) and passes[0] > passes[-1]
 
 
+def test_no_layer_is_narrower_than_the_components(fitted: Method) -> None:
+    """Between noise and network the velocity is about x / t: all of x must pass."""
+    config, of_the_zoo = fitted.manifest.config, len(build_corpus(TOY, TINY).basis)
+    assert config.components == of_the_zoo > TINY.middle
+    assert config.middle == of_the_zoo and config.hidden == TINY.hidden
+    few = replace(TINY, components=5)
+    assert len(build_corpus(TOY, few).basis) == 5
+    for shipped in (Method.config, deepweightflow_unmatched.Method.config):
+        assert (shipped.components or 64 * 32) < shipped.middle  # a zoo of 64 architectures and 32 hypernetworks
+
+
 def corpus_of(x1: Tensor) -> Corpus:
     return Corpus(x1, torch.full((len(x1), 4), 32), torch.zeros(3), torch.eye(3))
 
@@ -219,8 +230,8 @@ def test_load_says_what_does_not_fit(fitted: Method, tmp_path: Path) -> None:
     )
 
 
-def test_the_other_mode_differs_in_the_order_of_neurons_alone() -> None:
-    assert deepweightflow_unmatched.Method.config == replace(Method.config, matched=False) and Method.config.matched
+def test_the_other_mode_leaves_neurons_as_they_are() -> None:
+    assert Method.config.matched and not deepweightflow_unmatched.Method.config.matched
     network, other = TOY.networks(TOY.architectures[0]).values(), build_corpus(TOY, replace(TINY, matched=False))
     given = torch.stack([vectorise(one, TOY.architectures[0], "grid", 42, 8) for one in network]) * TOY.scale
     written = other.mean + other.coordinates[: len(given)] @ other.basis
