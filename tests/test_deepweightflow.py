@@ -110,11 +110,12 @@ def test_the_reference_has_the_neurons_that_matter_first() -> None:
         assert bool((passes.diff() <= 1e-5).all()) and passes[0] > passes[-1]
 
 
-def test_no_layer_is_narrower_than_the_components(fitted: Method) -> None:
+def test_no_layer_is_narrower_than_the_components(fitted: Method, tmp_path: Path) -> None:
     """Between noise and network the velocity is about x / t: all of x must pass."""
     config, of_the_zoo = fitted.manifest.config, len(build_corpus(TOY, TINY).basis)
     assert config.components == of_the_zoo > TINY.middle
     assert config.middle == of_the_zoo and config.hidden == TINY.hidden
+    assert fit(tmp_path / "narrow", replace(TINY, hidden=8)).manifest.config.hidden == of_the_zoo
     few = replace(TINY, components=5)
     assert len(build_corpus(TOY, few).basis) == 5
     for shipped in (Method.config, deepweightflow_unmatched.Method.config):
