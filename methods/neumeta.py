@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from nnbench.api import Generator
 from nnbench.errors import InputError
 from nnbench.facts import Further, Reading
-from nnbench.methods._machine import computes_bfloat16, pick_device
+from nnbench.methods._machine import pick_device
 from nnbench.methods._model_files import Manifest, describe, load_model, round_as_saved, save_model
 from nnbench.methods._optimisation import Run, optimise, seeded
 from nnbench.methods._validation import can_validate, validate
@@ -50,7 +50,7 @@ class Config:
     first_scale: float = 0.1
     """What a residual is multiplied by before training."""
 
-    noise: float = 1.0
+    noise: float = 0.1
     """Width of the uniform noise on a place, in neurons."""
     draws: int = 50
     """Of noise, whose mean a network is when it is written."""
@@ -66,7 +66,7 @@ class Config:
     """Weight of the sum of the norms of all parameters."""
 
     steps: int = 60_000
-    peak_lr: float = 3e-4
+    peak_lr: float = 1e-3
     min_lr: float = 0.0
     warmup: int = 500
     ema: float = 0.995
@@ -89,6 +89,11 @@ class Residual(nn.Module):
         value: Tensor = self.last(x)[:, 0]
         return value
 
+    def rescale(self, size: Tensor, mean: Tensor) -> None:
+        """Subtract the mean from what it gives, and divide by the size."""
+        self.last.weight /= size
+        self.last.bias.copy_((self.last.bias - mean) / size)
+
 
 class Field(nn.ModuleList):
     """A perceptron for each of the K parameters."""
@@ -98,28 +103,41 @@ class Field(nn.ModuleList):
         self.frequencies = config.frequencies
 
     def forward(self, places: list[Tensor]) -> list[Tensor]:
-        """The values at the places (P, 6) of each parameter, (P,). Those of matrices are multiplied by the root of
-        2 / fan-in: where a perceptron's output has size 1, they have He's size."""
+        """The values at the places (P, 6) of each parameter, (P,). Those of matrices are divided by the fan-in, so that
+        what a neuron adds up is a mean over its inputs, at any width. Of 64 they have He's size where a perceptron's
+        output has size 1."""
         values = []
         for index, (residual, place) in enumerate(zip(self, places, strict=True)):
-            value = residual(encode(place, self.frequencies)).float()
-            values.append(value * (2 / place[:, -1]).sqrt() if index % 2 == 0 else value)
+            value = residual(encode(place, self.frequencies))
+            values.append(value * math.sqrt(2 * MAX_WIDTH) / place[:, -1] if index % 2 == 0 else value)
         return values
 
 
 @torch.no_grad()
-def begin(field: Field, observation_dim: int, action_dim: int, layers: int) -> None:
-    """Make the outputs of the perceptrons have mean 0, and size 1 for matrices, .1 for biases.
+def begin(field: Field, states: Tensor, action_dim: int, noise: float) -> None:
+    """Let signals pass: what a layer of the networks adds up varies by 1 over the states (S, O), actions by .4, and
+    biases by .1 over the neurons.
 
-    As they are they are alike everywhere, and hardly differ from 0: no signal would come through the networks.
+    The perceptrons as they come are alike everywhere, so weights have one sign and hardly differ from 0. With He's size
+    for each weight signals would grow from layer to layer, for neighbouring weights are alike.
     """
+    layers, sizes = len(field) // 2, (states.shape[1], action_dim)
+    archs = [(width,) * (layers - 1) for width in (16, 32, 64)]
+    places = [places_of(arch, *sizes) for arch in archs]
     for index, residual in enumerate(field):
         assert isinstance(residual, Residual)
-        places = [places_of((width,) * layers, observation_dim, action_dim)[index] for width in (16, 32, 64)]
-        values = residual(encode(torch.cat(places).to(residual.last.weight.device), field.frequencies))
-        size = values.std() * (1 if index % 2 == 0 else 10)
-        residual.last.weight /= size
-        residual.last.bias.copy_((residual.last.bias - values.mean()) / size)
+        values = residual(encode(torch.cat([place[index] for place in places]).to(states.device), field.frequencies))
+        residual.rescale(values.std() * (1 if index % 2 == 0 else 10), values.mean())
+    rng = torch.Generator().manual_seed(0)
+    written = [[*write(field, arch, *sizes, noise, rng).values()] for arch in archs]
+    hidden = [states for _ in archs]
+    for layer, residual in enumerate([*field][::2]):
+        assert isinstance(residual, Residual)
+        sums = [x @ weights[2 * layer].T for x, weights in zip(hidden, written, strict=True)]
+        size = torch.stack([x.std(dim=0).square().mean().sqrt() for x in sums]).mean()
+        size /= 1 if layer < layers - 1 else 0.4
+        residual.rescale(size, torch.zeros(()))
+        hidden = [F.relu(x / size + weights[2 * layer + 1]) for x, weights in zip(sums, written, strict=True)]
 
 
 def encode(places: Tensor, frequencies: int) -> Tensor:
@@ -145,11 +163,15 @@ def places_of(arch: Architecture, observation_dim: int, action_dim: int) -> list
 
 
 def blur(places: list[Tensor], noise: float, rng: torch.Generator) -> list[Tensor]:
-    """Uniform noise on the places; their sizes stay."""
-    return [
-        torch.cat([place[:, :_SIZES] + noise * (torch.rand(len(place), _SIZES, generator=rng) - 0.5), place[:, 3:]], 1)
-        for place in places
-    ]
+    """Uniform noise on the rows and columns that are neurons. Observations and actions stay: they are the same at all
+    widths, and neighbours among them are not alike."""
+    blurred = []
+    for index, place in enumerate(places):
+        rows, columns = index < len(places) - 2, index % 2 == 0 and index > 0
+        neurons = torch.tensor([0.0, rows, columns])
+        moved = noise * neurons * (torch.rand(len(place), _SIZES, generator=rng) - 0.5)
+        blurred.append(torch.cat([place[:, :_SIZES] + moved, place[:, _SIZES:]], dim=1))
+    return blurred
 
 
 @dataclass(frozen=True)
@@ -160,6 +182,7 @@ class Lessons:
     """The policy that it stays near."""
     states: Tensor  # (S, O)
     actions: Tensor  # (S, A), the example's
+    spread: Tensor  # (A,), their standard deviations
 
 
 class Method(Generator):
@@ -169,6 +192,7 @@ class Method(Generator):
     reads: ClassVar[tuple[Reading, ...]] = ("weights", "states")
     writes: ClassVar[tuple[Further, ...]] = ("widths",)
     reference: ClassVar[str | None] = "Yang and Wang, Neural Metamorphosis, ECCV 2024, arXiv 2410.11878"
+    version: ClassVar[int] = 2
     config: ClassVar[Config] = Config()
     rehearsal: ClassVar[Config] = replace(
         Config(), frequencies=4, hidden=16, layers=2, draws=3, states=32, steps=20, warmup=5
@@ -188,7 +212,7 @@ class Method(Generator):
         lessons = prepare(training, torch.Generator().manual_seed(seed), device)
         facts, parameters = describe(run), len(lessons.example)
         model = seeded(lambda: Field(config, parameters), seed).to(device)
-        begin(model, training.task.observation_dim, training.task.action_dim, parameters // 2 - 1)
+        begin(model, lessons.states[: config.states], training.task.action_dim, config.noise)
 
         def score(averaged: Field) -> dict[str, float]:
             return validate(training, cls(averaged, facts).generate)
@@ -247,7 +271,8 @@ def prepare(training: TrainingSet, rng: torch.Generator, device: torch.device) -
     own = training.states
     states = torch.cat([own + jitter * torch.randn(own.shape, generator=rng) for jitter in JITTERS])
     actions = act(example, states)
-    return Lessons({key: value.to(device) for key, value in example.items()}, states.to(device), actions.to(device))
+    numbers = [value.to(device) for value in (states, actions, actions.std(dim=0))]
+    return Lessons({key: value.to(device) for key, value in example.items()}, *numbers)
 
 
 def smooth(weights: Weights) -> Weights:
@@ -307,17 +332,19 @@ def write(
 
 
 def field_loss(model: Field, lessons: Lessons, training: TrainingSet, config: Config, rng: torch.Generator) -> Tensor:
-    """The squared error of the actions of a network of random widths, and the norms of its parameters; in `near_share`
-    of the steps the network has the example's widths, and the squared error of its weights is added."""
+    """The squared error of the actions of a network of random widths, each action in units of its spread, and the norms
+    of its parameters; in `near_share` of the steps the network has the example's widths, and the squared error of its
+    weights is added."""
     near = bool(torch.rand((), generator=rng) < config.near_share)
     arch = architecture_of(lessons.example) if near else draw_architecture(training, config, rng)
     task, device = training.task, lessons.states.device
-    with torch.autocast(device.type, torch.bfloat16, enabled=computes_bfloat16(device)):
-        weights = write(model, arch, task.observation_dim, task.action_dim, config.noise, rng)
+    weights = write(model, arch, task.observation_dim, task.action_dim, config.noise, rng)
     picks = torch.randint(len(lessons.states), (config.states,), generator=rng).to(device)
     parameters = [*weights.values()]
-    actions = forward(parameters[::2], parameters[1::2], lessons.states[picks]).clamp(-1, 1)
-    loss = (actions - lessons.actions[picks]).square().mean()
+    actions, wanted = forward(parameters[::2], parameters[1::2], lessons.states[picks]), lessons.actions[picks]
+    beyond = (wanted.abs() == 1) & (actions * wanted > 1)  # both are clamped; elsewhere what is clamped has a gradient
+    errors = (actions - wanted).masked_fill(beyond, 0) / lessons.spread
+    loss = errors.square().mean()
     if near:
         loss = loss + config.near * weight_error(weights, lessons.example)
     return loss + config.size * torch.stack([parameter.norm() for parameter in parameters]).sum()
