@@ -182,7 +182,7 @@ class Lessons:
     """The policy that it stays near."""
     states: Tensor  # (S, O)
     actions: Tensor  # (S, A), the example's
-    spread: Tensor  # (A,), their standard deviations
+    spread: Tensor  # (A,), their standard deviations, .01 at least
 
 
 class Method(Generator):
@@ -271,7 +271,8 @@ def prepare(training: TrainingSet, rng: torch.Generator, device: torch.device) -
     own = training.states
     states = torch.cat([own + jitter * torch.randn(own.shape, generator=rng) for jitter in JITTERS])
     actions = act(example, states)
-    numbers = [value.to(device) for value in (states, actions, actions.std(dim=0))]
+    spread = actions.std(dim=0).clamp_min(0.01)  # an example may never move its gripper
+    numbers = [value.to(device) for value in (states, actions, spread)]
     return Lessons({key: value.to(device) for key, value in example.items()}, *numbers)
 
 

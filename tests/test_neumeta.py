@@ -107,10 +107,7 @@ def test_noise_moves_neurons_by_half_its_width_and_nothing_else() -> None:
     places = places_of((16, 16, 16, 16), 42, 8)
     moved = blur(places, 1.0, torch.Generator().manual_seed(0))
     for index, (before, after) in enumerate(zip(places, moved, strict=True)):
-        rows, columns = (
-            index not in (8, 9),
-            index in (2, 4, 6, 8),
-        )  # not actions, not observations
+        rows, columns = index not in (8, 9), index in (2, 4, 6, 8)  # not actions, not observations
         for number, moves in enumerate([False, rows, columns, False, False, False]):
             shifts = (after - before)[:, number]
             assert 0.3 < float(shifts.abs().max()) <= 0.5 if moves else bool((shifts == 0).all()), (index, number)
@@ -168,6 +165,20 @@ def test_the_loss_has_its_three_terms() -> None:
     assert loss(0.0, 2.0) - loss(0.0, 0.0) == pytest.approx(2 * norms, rel=1e-2)
     expected = 3 * float(weight_error(weights, lessons.example))
     assert loss(3.0, 0.0) - loss(0.0, 0.0) == pytest.approx(expected, rel=1e-2)
+
+
+def test_errors_are_in_units_of_an_actions_spread_which_is_never_0() -> None:
+    lessons = prepare(TOY, torch.Generator().manual_seed(0), CPU)
+    assert torch.equal(lessons.spread, lessons.actions.std(dim=0)) and float(lessons.spread.min()) > 0.01
+
+    def silent(arch: Architecture) -> dict[int, Weights]:
+        return {
+            seed: {key: torch.zeros_like(value) for key, value in weights.items()}
+            for seed, weights in TOY.networks(arch).items()
+        }
+
+    still = prepare(replace(TOY, _networks=silent), torch.Generator().manual_seed(0), CPU)
+    assert still.spread.tolist() == pytest.approx([0.01] * 8)
 
 
 def test_an_action_beyond_the_limit_is_right_on_the_side_of_the_example_alone() -> None:
