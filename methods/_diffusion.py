@@ -7,22 +7,18 @@ Shapes: B networks; x is (B, tokens, numbers), t is (B,).
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 Target = Literal["noise", "x0", "v"]
 Schedule = Literal["linear", "latent"]
 Sampler = Literal["ddim", "ancestral"]
 Draw = Literal["uniform", "legible"]
-
-SAMPLE_BATCH = 50
 
 _BETAS = {"linear": (1e-4, 2e-2, 1.0), "latent": (1.5e-3, 1.55e-2, 0.5)}
 """First and last beta, and the power of beta that grows linearly: Ho et al. 2020; latent diffusion as D2NWG has it."""
@@ -219,19 +215,6 @@ def sample(
             stepped.append(mean if next_ == 0 else mean + (0.5 * log_variance).exp() * rng(state))
         x = stepped
     return x
-
-
-def noise_sources(n: int, key: tuple[int, ...], name: str) -> Iterable[list[torch.Generator]]:
-    """One noise source per sample, in batches, with a progress bar of this name.
-
-    A source depends on the key and the sample's number alone, so asking for fewer samples gives the first of them.
-    """
-    sources = []
-    for index in range(n):
-        state = np.random.SeedSequence((*key[:1], index, *key[1:])).generate_state(1, np.uint64)
-        sources.append(torch.Generator().manual_seed(int(state[0])))
-    parts = [sources[first : first + SAMPLE_BATCH] for first in range(0, n, SAMPLE_BATCH)]
-    return tqdm(parts, desc=f"{name} samples", unit="batch", disable=None if len(parts) > 2 else True)
 
 
 def draw_samples(

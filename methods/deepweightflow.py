@@ -19,17 +19,16 @@ import torch
 from torch import Tensor, nn
 
 from nnbench.api import Generator
-from nnbench.errors import InputError
 from nnbench.facts import Further
-from nnbench.methods._diffusion import noise_sources
 from nnbench.methods._importance import passed_on
 from nnbench.methods._machine import pick_device
 from nnbench.methods._model_files import Manifest, describe, load_model, round_as_saved, save_model
+from nnbench.methods._noise import noise_sources
 from nnbench.methods._optimisation import Run, optimise, seeded
 from nnbench.methods._validation import can_validate, validate
 from nnbench.methods.d2nwg.model import principal_components
 from nnbench.methods.d2nwg.vectors import devectorise, vector_size, vectorise
-from nnbench.tasks.policies.architectures import MAX_WIDTH, Architecture, architecture_name
+from nnbench.tasks.policies.architectures import MAX_WIDTH, Architecture, check_widths
 from nnbench.tasks.policies.mlp import Weights
 from nnbench.tasks.policies.rebasin import align, permute
 from nnbench.tasks.policies.resizing import largest_network, resize
@@ -46,16 +45,16 @@ class Config:
     """R; None: as many as the training networks span."""
     hidden: int = 3072
     middle: int = 3072
-    """Units of the first and third layer, and of the second. No layer has fewer than R: between noise and network the
-    velocity is about x / t, and a narrower layer would lose a part of x. The authors' networks have fewer components
-    than units."""
+    """Units of the first and third layer, and of the second. No layer has fewer than R: in a trial a narrower one lost
+    the components beyond its width."""
     embedding: int = 64
     """Numbers that the time becomes, and the widths."""
     dropout: float = 0.1
 
     source_std: float = 0.03
     """Of the noise that the flow begins with, in coordinates of the components: about the authors' .01, for weights
-    are scaled here. With less, paths part before the integrator's first step ends, and policies are left out."""
+    are scaled here. With less, paths to different policies part within the integrator's first step, and some
+    are never reached."""
     sigma: float = 0.001
     """Standard deviation of the noise around a path."""
     times: int = 100
@@ -180,11 +179,7 @@ class Method(Generator):
         Policy i comes from noise of its own: asking for fewer gives the first of them, up to rounding. Raises
         InputError for another depth or a wider layer.
         """
-        layers = self.model.flow.hidden_layers
-        if len(arch) != layers or max(arch) > MAX_WIDTH:
-            raise InputError(
-                f"{self.name}: {architecture_name(arch)}: expected {layers} hidden layers, none wider than {MAX_WIDTH}"
-            )
+        check_widths(arch, self.model.flow.hidden_layers, self.name)
         facts, config, device = self.manifest, self.manifest.config, self.model.mean.device
         written: list[Weights] = []
         for sources in noise_sources(n, (seed, *arch), self.name):

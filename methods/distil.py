@@ -16,6 +16,7 @@ from torch import Tensor
 
 from nnbench.api import Architecture, Untrained, Weights
 from nnbench.facts import Further, Reading
+from nnbench.methods._noise import noise_source, noisy_copies
 from nnbench.tasks.policies.architectures import parameter_shapes
 from nnbench.tasks.policies.mlp import act, forward
 
@@ -43,9 +44,8 @@ class Method(Untrained):
 
         Policy i has a start and a teacher of its own: asking for fewer gives the first of them, up to rounding.
         """
-        rng = torch.Generator().manual_seed(int(np.random.SeedSequence((seed, *arch)).generate_state(1, np.uint64)[0]))
-        states = self.training.states
-        jittered = torch.cat([states + jitter * torch.randn(states.shape, generator=rng) for jitter in JITTERS])
+        rng = noise_source(seed, *arch)
+        jittered = noisy_copies(self.training.states, JITTERS, rng)
         orders = torch.randint(len(jittered), (self._updates, BATCH), generator=rng)
         written: list[Weights] = []
         for first in range(0, n, SIDE_BY_SIDE):

@@ -6,11 +6,11 @@ weights depend on one another.
 
 from typing import ClassVar
 
-import numpy as np
 import torch
 
 from nnbench.api import Architecture, Untrained, Weights
 from nnbench.facts import Further
+from nnbench.methods._noise import noise_source
 from nnbench.tasks.policies.resizing import nearest_networks
 
 
@@ -24,8 +24,7 @@ class Method(Untrained):
         """n policies of any architecture."""
         networks = list(nearest_networks(arch, self.training).values())
         stacked = {key: torch.stack([network[key] for network in networks]) for key in networks[0]}
-        state = np.random.SeedSequence((seed, *arch)).generate_state(1, np.uint64)
-        generator = torch.Generator().manual_seed(int(state[0]))
+        generator = noise_source(seed, *arch)
         return [
             {
                 key: values.mean(dim=0) + values.std(dim=0) * torch.randn(values.shape[1:], generator=generator)

@@ -29,6 +29,7 @@ from nnbench.errors import InputError
 from nnbench.facts import Further, Reading
 from nnbench.methods._machine import pick_device
 from nnbench.methods._model_files import Manifest, describe, load_model, round_as_saved, save_model
+from nnbench.methods._noise import noise_source, noisy_copies
 from nnbench.methods._optimisation import Optimised, Run, optimise, seeded
 from nnbench.methods._validation import can_validate, validate
 from nnbench.tasks.policies.architectures import (
@@ -202,8 +203,7 @@ class Method(Generator):
 
         And the trainings that it took to find them, which a variant needs.
         """
-        states = run.training.states
-        return torch.cat([states + jitter * torch.randn(states.shape, generator=rng) for jitter in JITTERS]), []
+        return noisy_copies(run.training.states, JITTERS, rng), []
 
     def generate(self, arch: Architecture, n: int, *, seed: int = 0) -> list[Weights]:
         """n policies of an architecture within what was learned, float32 on the CPU.
@@ -230,8 +230,7 @@ class Method(Generator):
         return [(arch, self._write(arch, [self._code(seed, arch, index)])[0]) for index, arch in enumerate(archs)]
 
     def _code(self, seed: int, arch: Architecture, index: int) -> Tensor:
-        state = np.random.SeedSequence((seed, index, *arch)).generate_state(1, np.uint64)
-        return torch.randn(self.manifest.config.code, generator=torch.Generator().manual_seed(int(state[0])))
+        return torch.randn(self.manifest.config.code, generator=noise_source(seed, index, *arch))
 
     @torch.no_grad()
     def _write(self, arch: Architecture, codes: list[Tensor]) -> list[Weights]:

@@ -22,14 +22,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nnbench.api import Generator
-from nnbench.errors import InputError
 from nnbench.facts import Further, Reading
 from nnbench.methods._machine import pick_device
 from nnbench.methods._model_files import Manifest, describe, load_model, round_as_saved, save_model
+from nnbench.methods._noise import noise_sources, noisy_copies
 from nnbench.methods._optimisation import Run, optimise, seeded
 from nnbench.methods._validation import can_validate, validate
 from nnbench.methods.latent_ghn import JITTERS, is_held_out
-from nnbench.tasks.policies.architectures import MAX_WIDTH, Architecture, architecture_name, parameter_shapes
+from nnbench.tasks.policies.architectures import MAX_WIDTH, Architecture, check_widths, parameter_shapes
 from nnbench.tasks.policies.mlp import Weights, act, architecture_of, forward
 from nnbench.tasks.policies.rebasin import permute
 from nnbench.tasks.policies.resizing import largest_network
@@ -104,8 +104,8 @@ class Field(nn.ModuleList):
 
     def forward(self, places: list[Tensor]) -> list[Tensor]:
         """The values at the places (P, 6) of each parameter, (P,). Those of matrices are divided by the fan-in, so that
-        what a neuron adds up is a mean over its inputs, at any width. Of 64 they have He's size where a perceptron's
-        output has size 1."""
+        what a neuron adds up is a mean over its inputs, at any width. With 64 inputs, an output of size 1 of a
+        perceptron becomes a weight of He's size."""
         values = []
         for index, (residual, place) in enumerate(zip(self, places, strict=True)):
             value = residual(encode(place, self.frequencies))
@@ -182,7 +182,7 @@ class Lessons:
     """The policy that it stays near."""
     states: Tensor  # (S, O)
     actions: Tensor  # (S, A), the example's
-    spread: Tensor  # (A,), their standard deviations, .01 at least
+    spread: Tensor  # (A,), their standard deviations, a tenth of the largest at least
 
 
 class Method(Generator):
@@ -228,20 +228,19 @@ class Method(Generator):
         Policy i has noise of its own: asking for fewer gives the first of them. Raises InputError for another depth or
         a wider layer.
         """
-        facts, layers = self.manifest, len(self.model) // 2 - 1
-        if len(arch) != layers or max(arch) > MAX_WIDTH:
-            raise InputError(
-                f"{self.name}: {architecture_name(arch)}: expected {layers} hidden layers, none wider than {MAX_WIDTH}"
-            )
-        written = []
-        for index in range(n):
-            state = np.random.SeedSequence((seed, index, *arch)).generate_state(1, np.uint64)
-            rng = torch.Generator().manual_seed(int(state[0]))
-            sizes, config = (facts.observation_dim, facts.action_dim), facts.config
-            with torch.no_grad():
-                draws = [write(self.model, arch, *sizes, config.noise, rng) for _ in range(config.draws)]
-            written.append({key: torch.stack([draw[key] for draw in draws]).mean(dim=0).cpu() for key in draws[0]})
-        return written
+        check_widths(arch, len(self.model) // 2 - 1, self.name)
+        return [
+            self._mean_of_draws(arch, source)
+            for sources in noise_sources(n, (seed, *arch), self.name)
+            for source in sources
+        ]
+
+    @torch.no_grad()
+    def _mean_of_draws(self, arch: Architecture, source: torch.Generator) -> Weights:
+        facts, config = self.manifest, self.manifest.config
+        sizes = facts.observation_dim, facts.action_dim
+        draws = [write(self.model, arch, *sizes, config.noise, source) for _ in range(config.draws)]
+        return {key: torch.stack([draw[key] for draw in draws]).mean(dim=0).cpu() for key in draws[0]}
 
     def save(self, directory: Path) -> None:
         """Write `model.safetensors` (float16) and `config.json` into an existing directory."""
@@ -268,10 +267,10 @@ def prepare(training: TrainingSet, rng: torch.Generator, device: torch.device) -
     """A policy of the largest training architecture, smoothed, and what it does in the zoo's states and in some around
     them."""
     example = smooth(largest_network(training))
-    own = training.states
-    states = torch.cat([own + jitter * torch.randn(own.shape, generator=rng) for jitter in JITTERS])
+    states = noisy_copies(training.states, JITTERS, rng)
     actions = act(example, states)
-    spread = actions.std(dim=0).clamp_min(0.01)  # an example may never move its gripper
+    spread = actions.std(dim=0)
+    spread = spread.clamp_min(max(0.1 * float(spread.max()), 0.01))  # an example may never move its gripper
     numbers = [value.to(device) for value in (states, actions, spread)]
     return Lessons({key: value.to(device) for key, value in example.items()}, *numbers)
 

@@ -2,11 +2,9 @@
 
 from typing import ClassVar
 
-import numpy as np
-import torch
-
 from nnbench.api import Architecture, Untrained, Weights
 from nnbench.facts import Further, Reading
+from nnbench.methods._noise import noise_source
 from nnbench.tasks.policies.mlp import random_policy
 
 
@@ -19,7 +17,5 @@ class Method(Untrained):
 
     def generate(self, arch: Architecture, n: int, *, seed: int = 0) -> list[Weights]:
         """n policies of any architecture, the i-th from a seed of its own."""
-        states = [np.random.SeedSequence((seed, i, *arch)).generate_state(1, np.uint64) for i in range(n)]
-        generators = [torch.Generator().manual_seed(int(state[0])) for state in states]
-        task = self.training.task
-        return [random_policy(arch, task.observation_dim, task.action_dim, g) for g in generators]
+        sizes = self.training.task.observation_dim, self.training.task.action_dim
+        return [random_policy(arch, *sizes, noise_source(seed, index, *arch)) for index in range(n)]

@@ -20,7 +20,7 @@ from helpers import (
 from safetensors.torch import load_file
 
 from nnbench.harness.conformance import toy_training_set
-from nnbench.methods import _diffusion, _machine, _optimisation, d2nwg, d2nwg_grid
+from nnbench.methods import _machine, _noise, _optimisation, d2nwg, d2nwg_grid
 from nnbench.methods.d2nwg import Method
 from nnbench.methods.d2nwg import training as d2nwg_training
 from nnbench.methods.d2nwg.config import CPU, REHEARSAL, Config, Stage, on_components
@@ -343,7 +343,7 @@ def test_a_sample_depends_on_architecture_seed_and_its_number_alone(
     for sample, again in zip(fitted.generate(WIDE, 3, seed=4), many, strict=False):
         assert distance(sample, again) < 1e-3
     assert distance(fitted.generate(WIDE, 1, seed=5)[0], many[0]) > 0.1
-    monkeypatch.setattr(_diffusion, "SAMPLE_BATCH", 2)
+    monkeypatch.setattr(_noise, "SAMPLE_BATCH", 2)
     assert max(map(distance, fitted.generate(WIDE, 5, seed=4), many)) < 1e-3
 
 

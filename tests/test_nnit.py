@@ -20,7 +20,7 @@ from helpers import (
 )
 from safetensors.torch import load_file
 
-from nnbench.methods import _diffusion, _optimisation, _validation, nnit, nnit_noise, nnit_v
+from nnbench.methods import _noise, _optimisation, _validation, nnit, nnit_noise, nnit_v
 from nnbench.methods._diffusion import Process
 from nnbench.methods.nnit import Method
 from nnbench.methods.nnit.config import CPU, REHEARSAL, Config
@@ -225,7 +225,7 @@ def test_a_sample_depends_on_architecture_seed_and_its_number_alone(
         assert distance(sample, again) < 1e-3
     # Another seed may recall the same one of two networks, though not from the same noise.
     assert distance(fitted.generate(TRAINED[0], 1, seed=5)[0], many[0]) > 1e-2
-    monkeypatch.setattr(_diffusion, "SAMPLE_BATCH", 2)
+    monkeypatch.setattr(_noise, "SAMPLE_BATCH", 2)
     assert max(map(distance, fitted.generate(TRAINED[0], 5, seed=4), many)) < 1e-3
 
 

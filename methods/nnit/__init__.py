@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from nnbench.api import Generator
-from nnbench.methods._diffusion import Process, draw_samples, noise_sources
+from nnbench.methods._diffusion import Process, draw_samples
 from nnbench.methods._machine import pick_device
 from nnbench.methods._model_files import Manifest, describe, load_model, round_as_saved, save_model
+from nnbench.methods._noise import noise_sources
 from nnbench.methods._optimisation import Run, seeded
 from nnbench.methods._validation import can_validate, validate
 from nnbench.methods.nnit.config import CPU, REHEARSAL, Config

@@ -19,6 +19,7 @@ from nnbench.api import Generator
 from nnbench.facts import Further
 from nnbench.methods import _validation
 from nnbench.methods._model_files import Manifest, describe, load_model, round_as_saved, save_model
+from nnbench.methods._noise import noise_source
 from nnbench.methods._optimisation import Run
 from nnbench.methods.sane.config import CPU, Config, Sampling, rehearsal
 from nnbench.methods.sane.model import Autoencoder, Learner, Standard
@@ -164,8 +165,7 @@ class Method(Generator):
 
 def _source(seed: int, arch: Architecture, draws: int, index: int) -> torch.Generator:
     """The noise source of policy `index` after so many draws, independent of all others."""
-    state = np.random.SeedSequence((seed, index, *arch, draws)).generate_state(1, np.uint64)
-    return torch.Generator().manual_seed(int(state[0]))
+    return noise_source(seed, index, *arch, draws)
 
 
 def _batches(items: list[Item]) -> Iterator[list[Item]]:

@@ -76,6 +76,14 @@ def architecture_name(arch: Architecture) -> str:
     return "-".join(map(str, arch))
 
 
+def check_widths(arch: Architecture, layers: int, name: str) -> None:
+    """Raises InputError, naming the method, unless there are so many hidden layers, none of them wider than 64."""
+    if len(arch) != layers or max(arch) > MAX_WIDTH:
+        raise InputError(
+            f"{name}: {architecture_name(arch)}: expected {layers} hidden layers, none wider than {MAX_WIDTH}"
+        )
+
+
 def layer_origins(layers: int, source_layers: int) -> list[tuple[int, ...]]:
     """Every way to make so many hidden layers of a network's own: from which of its layers each one comes, in order.
 
