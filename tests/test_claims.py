@@ -208,6 +208,7 @@ def test_claims_are_borne_out_undecided_or_contradicted() -> None:
     ]
     for claim, claimed, measured in zip(found, (0.14, 0.40, 0.98), (0.05, 0.0, -0.05), strict=True):
         assert claim.claimed == pytest.approx(claimed) and claim.found.measured == pytest.approx(measured)
+    assert [claim.successes for claim in found] == [(0.9,), (0.9, 0.9), (0.9, 0.95)]
     assert {claim.found.generator_seeds for claim in found} == {"0"}, "those of the method that comes first"
     assert (found[0].found.lo, found[0].found.hi) == pytest.approx((0.03, 0.07))
     assert claims.list_claims([]) == []

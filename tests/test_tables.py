@@ -593,13 +593,13 @@ def test_claims_stand_beside_what_was_found() -> None:
     rows = [_unseen("nnit"), _unseen("sane", success_at_end=False), _unseen("random", success_at_end=False)]
     shown = table2(_cells(pa.concat_tables(rows)), PROTOCOL, TASK)
     table = claims_table(list_claims([*shown.lines, *_compared(*rows).lines]), PROTOCOL)
-    assert [[row[2], row[3], row[4], row[6]] for row in table.grid.rows] == [
-        ["nnit", "85 %", "14", "contradicted"],
-        ["nnit", "sane", "98", "borne out"],
+    assert [[row[k] for k in (2, 3, 4, 5, 7)] for row in table.grid.rows] == [
+        ["nnit", "85 %", "14", "50.0", "contradicted"],
+        ["nnit", "sane", "98", "50.0 − 0.0", "borne out"],
     ]
     assert [line.measured for line in table.lines] == pytest.approx([-0.35, 0.5])
     assert [(line.reported, line.against) for line in table.lines] == [(pytest.approx(0.14), None), (0.98, "sane")]
-    assert render([claims_table([], PROTOCOL)], "text", 120).count("—") == 7
+    assert render([claims_table([], PROTOCOL)], "text", 120).count("—") == 8
 
 
 def test_a_plugins_role_decides_what_it_is_compared_with() -> None:

@@ -56,10 +56,13 @@ class _Split:
             if claimed > _ROUNDING and found is not None:
                 yield claimed, found
 
+    def successes(self, *methods: str) -> tuple[float, ...]:
+        """What was measured of these methods."""
+        return tuple(self.measured[method].measured or 0.0 for method in methods)
+
     def beside(self, difference: Line) -> str:
         """Both successes and their difference."""
-        means = (self.measured[method].measured for method in (difference.method, difference.against or ""))
-        ours, theirs = (f"{100 * mean:z.1f} %" for mean in means if mean is not None)
+        ours, theirs = (f"{100 * mean:z.1f} %" for mean in self.successes(difference.method, difference.against or ""))
         found = _interval(difference)
         return f"{difference.method} {ours}, {difference.against} {theirs}, difference {found} points"
 
@@ -72,6 +75,9 @@ class Claim:
     """The paper's difference, as a fraction."""
     found: Line
     """Ours, of the same sign; `against` is None where it is less `CLAIMED_UNSEEN`."""
+    successes: tuple[float, ...]
+    """Here: the method's, and that of the other method where there is one. A difference does not tell whether either
+    works."""
 
     @property
     def verdict(self) -> str:
@@ -87,10 +93,13 @@ def list_claims(lines: Iterable[Line]) -> list[Claim]:
     found = []
     for split in _group(lines).values():
         if split.name == "unseen" and SUBJECT in split.claimed:
-            found.append(Claim(split.claimed[SUBJECT] - CLAIMED_UNSEEN, _less(split.measured[SUBJECT], CLAIMED_UNSEEN)))
+            line = split.measured[SUBJECT]
+            claimed = split.claimed[SUBJECT] - CLAIMED_UNSEEN
+            found.append(Claim(claimed, _less(line, CLAIMED_UNSEEN), split.successes(line.method)))
         for claimed, line in split.rankings():  # a difference that was taken the other way has the other's seeds
             seeds = split.measured[line.method].generator_seeds
-            found.append(Claim(claimed, replace(line, generator_seeds=seeds)))
+            both = split.successes(line.method, line.against or "")
+            found.append(Claim(claimed, replace(line, generator_seeds=seeds), both))
     return found
 
 

@@ -63,10 +63,10 @@ def claims_table(claims: Sequence[Claim], protocol: Protocol) -> Table[Claim]:
         "claims",
         "The paper's claims, and what was found here",
         "paper: points of success by which the paper has a method above another of its methods (table 2; pairs within "
-        f"its rounding are left out), or above the {100 * CLAIMED_UNSEEN:.0f} % of its abstract. here: the same "
-        "difference, with the interval of the table of differences; it covers training only where a method was trained "
-        "several times. borne out or contradicted: the interval does not hold 0. The methods here are adaptations, "
-        "smaller and trained on another zoo, so a verdict is about them. "
+        f"its rounding are left out), or above the {100 * CLAIMED_UNSEEN:.0f} % of its abstract. here: the successes, "
+        "and their difference with the interval of the table of differences; it covers training only where a method "
+        "was trained several times. borne out or contradicted: the interval does not hold 0. The methods here are "
+        "adaptations, smaller and trained on another zoo, so a verdict is about them. "
         f"{protocol_note(protocol)}".strip(),
         [
             Label("task", lambda claim: claim.found.task, once=True),
@@ -74,6 +74,7 @@ def claims_table(claims: Sequence[Claim], protocol: Protocol) -> Table[Claim]:
             Label("method", lambda claim: claim.found.method),
             Label("minus", lambda claim: claim.found.against or f"{100 * CLAIMED_UNSEEN:.0f} %"),
             Label("paper,\npoints", lambda claim: f"{100 * claim.claimed:.0f}", right=True),
+            Label("here,\n%", lambda claim: " − ".join(f"{100 * mean:z.1f}" for mean in claim.successes), right=True),
             Number("here,\npoints", "success", lambda claim: _estimate(claim.found), interval(1, 100)),
             Label("verdict", lambda claim: claim.verdict, right=True),
         ],
