@@ -182,7 +182,7 @@ class Lessons:
     """The policy that it stays near."""
     states: Tensor  # (S, O)
     actions: Tensor  # (S, A), the example's
-    spread: Tensor  # (A,), their standard deviations, a tenth of the largest at least
+    spread: Tensor  # (A,), their standard deviations, at least .01 and a tenth of the largest
 
 
 class Method(Generator):

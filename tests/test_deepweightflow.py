@@ -229,7 +229,7 @@ def test_load_says_what_does_not_fit(fitted: Method, tmp_path: Path) -> None:
     )
 
 
-def test_the_other_mode_leaves_neurons_as_they_are_and_writes_on_fewer_components(tmp_path: Path) -> None:
+def test_the_other_mode_matches_no_neurons_and_writes_on_fewer_components(tmp_path: Path) -> None:
     assert Method.config.matched and not deepweightflow_unmatched.Method.config.matched
     few = replace(deepweightflow_unmatched.Method.rehearsal, components=5)
     assert len(build_corpus(TOY, few).basis) == 5

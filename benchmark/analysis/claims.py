@@ -58,7 +58,8 @@ class _Split:
 
     def successes(self, *methods: str) -> tuple[float, ...]:
         """What was measured of these methods."""
-        return tuple(self.measured[method].measured or 0.0 for method in methods)
+        found = (self.measured[method].measured for method in methods)
+        return tuple(mean for mean in found if mean is not None)  # a line that holds none is not kept
 
     def beside(self, difference: Line) -> str:
         """Both successes and their difference."""
