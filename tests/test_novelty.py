@@ -6,11 +6,14 @@ import pytest
 import torch
 
 from nnbench.harness.conformance import toy_training_set
-from nnbench.harness.novelty import ActionBank, Lookalike, Novelty, act, nearest_by_weights, spread_by_weights
-from nnbench.tasks.policies.architectures import load_splits
-from nnbench.tasks.policies.mlp import PolicyActor, Weights, random_policy
+from nnbench.harness.novelty import ActionBank, Lookalike, Novelty, Padded, act, nearest_by_weights, spread_by_weights
+from nnbench.store.schemas import FAR
+from nnbench.tasks.policies.architectures import architecture_name, load_splits
+from nnbench.tasks.policies.balancing import balance
+from nnbench.tasks.policies.mlp import PolicyActor, Weights, flatten_weights, random_policy
 from nnbench.tasks.policies.rebasin import permute
 from nnbench.tasks.policies.resizing import resize
+from nnbench.tasks.policies.tracks import contains
 
 ARCH = (16, 32, 16, 32)
 
@@ -43,7 +46,8 @@ def novelty() -> Novelty:
     def policies(arch: tuple[int, ...]) -> dict[int, Weights]:
         return {seed: network(seed, arch) for seed in range(4)}
 
-    trained = SimpleNamespace(architectures=training.architectures, networks=policies)
+    sizes = SimpleNamespace(observation_dim=42, action_dim=8)
+    trained = SimpleNamespace(architectures=training.architectures, networks=policies, task=sizes)
     zoo: Any = SimpleNamespace(
         track=SimpleNamespace(splits=splits),
         source_name="ghn",
@@ -63,7 +67,7 @@ def test_a_rescaled_and_reordered_copy_is_no_novelty() -> None:
     new = network(9)
     *found, other = novelty().columns([*copies, new], [0, 3])
     for row in found:
-        assert row["ghn_seed"] == 2 and row["ghn_distance"] < 1e-3 * row["ghn_spread"] and row["comparison"] == 2
+        assert row["ghn_seed"] == 2 and row["ghn_distance"] < 1e-3 * row["ghn_spread"] and row["comparison"] == 3
         assert row["mutual_distance"] < 1e-3 * row["ghn_spread"] and row["mutual_actions"] < 1e-5
     assert other["ghn_distance"] > 0.8 * other["ghn_spread"] and other["mutual_distance"] > 0.8 * other["ghn_spread"]
 
@@ -76,6 +80,36 @@ def test_a_rescaled_and_padded_copy_is_no_novelty() -> None:
     assert row["effective_arch"] == "-".join(map(str, narrow)) and row["trained_ratio"] < 1e-3
     (new,) = novelty().columns([network(9, narrow)], [0])
     assert new["trained_ratio"] > 0.8
+
+
+@pytest.mark.parametrize("arch", [(64, 64, 64, 64), (64, 64, 64, 64, 64), (64, 40, 64, 64)])
+def test_a_padded_copy_is_no_novelty_however_it_is_disturbed(arch: tuple[int, ...]) -> None:
+    """In a trained architecture, in a deeper one and in one of other widths; every weight changes."""
+    found = novelty()
+    narrow = next(one for one in load_splits().train if contains(arch, one))
+    padded = resize(network(2, narrow), arch, 42, 8)
+    generator = torch.Generator().manual_seed(0)
+    size = (
+        0.2
+        * spread_by_weights({seed: network(seed, narrow) for seed in range(4)})
+        / len(flatten_weights(padded)) ** 0.5
+    )
+    noisy = {key: value + size * torch.randn(value.shape, generator=generator) for key, value in padded.items()}
+    rng = np.random.default_rng(0)
+    disturbed = rescaled(permute(noisy, [rng.permutation(width) for width in arch]), 0)
+    row, new = found.columns([disturbed, network(9, arch)], [0])
+    assert row["effective_arch"] == architecture_name(arch)  # nothing is silent
+    assert 0.1 < row["trained_ratio"] < 0.3
+    assert new["trained_ratio"] is None or new["trained_ratio"] > FAR
+
+
+def test_a_bound_on_padded_policies_is_one() -> None:
+    origins = [((16, 16), seed) for seed in range(8)]
+    policies = [balance(resize(network(seed, (16, 16)), (32, 32), 42, 8)) for seed in range(8)]
+    padded = Padded.of(origins, policies, [2.0] * 8)
+    for sample in (network(99, (32, 32)), balance({key: value + 0.02 for key, value in policies[3].items()})):
+        for bound, policy in zip(padded.bounds(sample).tolist(), policies, strict=True):
+            assert 0 < bound <= nearest_by_weights(sample, {0: policy}).distance / 2
 
 
 def test_a_reordered_copy_is_no_novelty() -> None:

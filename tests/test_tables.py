@@ -21,7 +21,7 @@ from nnbench.presentation.tables.captions import explain_columns
 from nnbench.presentation.tables.comparison import NoveltyRow, claims_table, differences_table, novelty_table
 from nnbench.presentation.tables.cost import cost_table
 from nnbench.presentation.tables.generation import table2, table3, table4
-from nnbench.presentation.tables.table import Table, verdict
+from nnbench.presentation.tables.table import Table, point, verdict
 from nnbench.presentation.tables.zoo import table1, table6
 from nnbench.presentation.text import render
 from nnbench.protocol import Protocol
@@ -338,8 +338,19 @@ def test_what_is_near_to_a_policy_of_the_zoo_in_any_way_is_a_copy() -> None:
     works = np.array([name != "new, but of no use" for name in cases])
     found = replace(scores, works=works, policies=policies).new_and_working
     assert found is not None and found.tolist() == [True, False, False, False, True, False]
-    unknown = policies | {"comparison": np.full(count, COMPARISON - 1)}
+    older, unknown = (policies | {"comparison": np.full(count, COMPARISON - age)} for age in (1, 2))
     assert replace(scores, works=works, policies=unknown).new_and_working is None
+    assert not replace(scores, works=works, policies=policies).new_at_most
+    bound = replace(scores, works=works, policies=older)
+    assert bound.new_at_most and bound.new_and_working is not None and bound.new_and_working.tolist() == found.tolist()
+    none_works = replace(bound, works=np.zeros(count, bool))
+    assert not none_works.new_at_most, "0 is no bound"
+
+
+def test_a_bound_from_above_is_printed_as_one() -> None:
+    estimate = Estimate(0.38, lambda: Interval(0.38, 0.3, 0.45), at_most=True)
+    assert point(0, 100)(estimate) == "≤ 38" and estimate.interval == (0.38, 0.0, 0.45)
+    assert point(0, 100)(Estimate(0.38)) == "38"
 
 
 def test_architectures_are_listed_on_request() -> None:

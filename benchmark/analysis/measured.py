@@ -18,8 +18,10 @@ PARTITIONS = ("train", "unseen", "outside", "other")
 class Estimate:
     """A number, and its interval, which is computed when first asked for."""
 
-    def __init__(self, mean: float, bootstrap: Callable[[], Interval] | None = None) -> None:
+    def __init__(self, mean: float, bootstrap: Callable[[], Interval] | None = None, *, at_most: bool = False) -> None:
+        """`at_most`: the number is a bound from above, and the interval begins at 0."""
         self.mean = mean
+        self.at_most = at_most
         self._bootstrap = bootstrap
 
     @cached_property
@@ -27,7 +29,8 @@ class Estimate:
         """The mean with its bounds, which are NaN where there are none."""
         if self._bootstrap is None:
             return Interval(self.mean, math.nan, math.nan)
-        return self._bootstrap()
+        found = self._bootstrap()
+        return found._replace(low=0.0) if self.at_most else found
 
 
 class Measured:
@@ -78,12 +81,13 @@ class Measured:
     @cached_property
     def new_and_working(self) -> Estimate:
         """Share of the samples that meet the filter of the training set and are copies of nothing in the zoo; NaN where
-        rows do not say it."""
+        rows do not say it, a bound from above where older ones do not know padded copies."""
         found = [[scores.new_and_working for scores in group.values()] for group in self.groups]
         tables = [[one.astype(float)[:, None] for one in group if one is not None] for group in found]
         if list(map(len, tables)) != list(map(len, found)):
             return Estimate(math.nan)
-        return Estimate(mean_of(tables), lambda: self._interval_of_samples(tables))
+        at_most = any(scores.new_at_most for scores in self._every)
+        return Estimate(mean_of(tables), lambda: self._interval_of_samples(tables), at_most=at_most)
 
     @cached_property
     def apart(self) -> float:

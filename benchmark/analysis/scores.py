@@ -14,13 +14,13 @@ import pyarrow.compute as pc
 
 from nnbench.errors import NnbenchError
 from nnbench.protocol import JOINT, Protocol
-from nnbench.store.schemas import COMPARISON
+from nnbench.store.schemas import COMPARISON, FAR
 from nnbench.tasks.task import Filter
 
 Columns = Mapping[str, np.ndarray]
 
-FAR = 0.5
-"""Of the distance between two of the zoo's policies: what is nearer to one of them is counted as a copy."""
+_READ = 2
+"""The oldest comparison whose distances are read."""
 
 _UNIT = ["task", "method", "generator_seed", "asked_for"]
 """The columns that the rows of one unit agree on."""
@@ -75,16 +75,22 @@ class Scores:
         """(S,) bool: works, and is copied from nothing in the zoo; None where rows, older ones, do not say it.
 
         At least half as far from every policy of the zoo as these are from one another, by its weights and by its
-        actions, and without its silent neurons as far from every training policy. What there is no policy to compare
-        its weights with is no copy of one by them.
+        actions, and without its silent neurons as far from every training policy, also padded. What there is no policy
+        to compare its weights with is no copy of one by them.
         """
-        if self.works is None or (self.policies["comparison"] < COMPARISON).any():
+        if self.works is None or (self.policies["comparison"] < _READ).any():
             return None
         columns = ("ghn_distance", "ghn_spread", "trained_ratio", "action_distance", "action_spread")
         distance, spread, ratio, acts, acts_spread = (self.policies[name].astype(float) for name in columns)
         copied = (distance < FAR * spread) | (ratio < FAR) | (acts < FAR * acts_spread)
         found: np.ndarray = self.works & ~copied
         return found
+
+    @property
+    def new_at_most(self) -> bool:
+        """Whether some that `new_and_working` counts may be padded copies: the rows are of an older comparison."""
+        found = self.new_and_working
+        return found is not None and bool(found[self.policies["comparison"] < COMPARISON].any())
 
     def of_top(self, column: str) -> np.ndarray:
         """A column of the policies, of the selected."""

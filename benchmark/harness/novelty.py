@@ -6,7 +6,10 @@ much by itself, so each is stored with a spread: how far the policies of differe
 another.
 
 Where no hypernetworks wrote the zoo, its policies are those that were trained one by one, of all 81 listed
-architectures. A sample of another architecture then has no policy to be compared with by weights.
+architectures. A sample of another architecture then has no policy of its own to be compared with by weights.
+
+Whoever has no policy of an architecture can pad one of a narrower architecture, and disturb it, the padding too. So
+samples are compared with padded training policies as well.
 
 S samples, T training policies, N states, O observation and A action dimensions, P parameters, L layers.
 """
@@ -22,7 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nnbench.errors import InputError
-from nnbench.store.schemas import COMPARISON, NO_SEED
+from nnbench.store.schemas import COMPARISON, FAR, NO_SEED
 from nnbench.tasks.policies.architectures import Architecture, Splits, architecture_name
 from nnbench.tasks.policies.balancing import balance
 from nnbench.tasks.policies.mlp import (
@@ -34,7 +37,9 @@ from nnbench.tasks.policies.mlp import (
     weights_sha256,
 )
 from nnbench.tasks.policies.rebasin import Neurons, align
+from nnbench.tasks.policies.resizing import resize
 from nnbench.tasks.policies.silent import without_silent
+from nnbench.tasks.policies.tracks import contains
 from nnbench.tasks.policies.training_set import TrainingSet
 from nnbench.tasks.zoo.zoo import Zoo
 
@@ -78,6 +83,7 @@ class Novelty:
         self._zoo = zoo
         self._policies: dict[Architecture, dict[int, Weights]] = {}
         self._spreads: dict[Architecture, float] = {}
+        self._padded_to: dict[Architecture, Padded] = {}
 
     @property
     def splits(self) -> Splits:
@@ -137,20 +143,50 @@ class Novelty:
         return self._spreads[arch]
 
     def _beside_trained(self, sample: Weights, near: Neighbour) -> dict[str, Any]:
-        """The sample without silent neurons beside the training policies of the architecture that is left.
+        """The sample without silent neurons beside the training policies of the architecture that is left, and beside
+        those of narrower architectures, padded.
 
         `near` is the nearest to the sample of all the zoo's policies of its architecture.
         """
         bare = without_silent(sample)
-        left, ratio = architecture_of(bare), None
+        left, ratios = architecture_of(bare), self._beside_padded(bare)
         if left in self.splits.train and (trained := self._training.networks(left)):
             if left == architecture_of(sample) and near.seed in trained:  # nothing was silent: it is the nearest here
                 distance = near.distance
             else:
                 balanced = self._balanced(left)
                 distance = nearest_by_weights(balance(bare), {seed: balanced[seed] for seed in trained}).distance
-            ratio = distance / self._spread(left)
-        return {"effective_arch": architecture_name(left), "trained_ratio": ratio}
+            ratios.append(distance / self._spread(left))
+        return {"effective_arch": architecture_name(left), "trained_ratio": min(ratios, default=None)}
+
+    def _beside_padded(self, bare: Weights) -> list[float]:
+        """The distance to the nearest padded policy of a narrower training architecture, over the spread there; nothing
+        unless the sample is a copy of it."""
+        arch, ours = architecture_of(bare), balance(bare)
+        if arch not in self._padded_to:
+            self._padded_to[arch] = self._pad(arch)
+        padded, least = self._padded_to[arch], FAR
+        bounds = padded.bounds(ours)
+        for narrow in dict.fromkeys(padded.origins[place][0] for place in bounds.argsort().tolist()):
+            near = {
+                seed: policy
+                for (origin, seed), policy, bound in zip(padded.origins, padded.policies, bounds.tolist(), strict=True)
+                if origin == narrow and bound <= least * (1 + _ROUNDING)
+            }
+            if near:
+                least = min(least, nearest_by_weights(ours, near).distance / self._spread(narrow))
+        return [least] if least < FAR else []
+
+    def _pad(self, arch: Architecture) -> "Padded":
+        sizes = self._training.task.observation_dim, self._training.task.action_dim
+        origins = [
+            (narrow, seed)
+            for narrow in self.splits.train
+            if narrow != arch and contains(arch, narrow)
+            for seed in self._training.networks(narrow)
+        ]
+        policies = [balance(resize(self._balanced(narrow)[seed], arch, *sizes)) for narrow, seed in origins]
+        return Padded.of(origins, policies, [self._spread(narrow) for narrow, _ in origins])
 
     def _beside_the_zoo(self, sample: Weights) -> dict[str, Any]:
         arch = architecture_of(sample)
@@ -177,6 +213,38 @@ class Novelty:
     @cached_property
     def _training(self) -> TrainingSet:
         return self._zoo.training_set()
+
+
+@dataclass(frozen=True)
+class Padded:
+    """All training policies of narrower architectures, padded to one architecture, P of them."""
+
+    origins: Sequence[tuple[Architecture, int]]  # (P,) the architecture that was padded, and the seed
+    policies: Sequence[Weights]  # (P,) balanced
+    inputs: Tensor  # (P, width, O + 1) what the first layer reads, and its bias
+    spreads: Tensor  # (P,) of the architecture that was padded
+
+    @classmethod
+    def of(
+        cls, origins: Sequence[tuple[Architecture, int]], policies: Sequence[Weights], spreads: Sequence[float]
+    ) -> "Padded":
+        """Of balanced policies, each with its origin and the spread there."""
+        inputs = torch.stack([*map(_inputs, policies)]) if policies else torch.empty(0)
+        return cls(origins, policies, inputs, torch.tensor(spreads))
+
+    def bounds(self, sample: Weights) -> Tensor:  # (P,)
+        """Distances over spreads that no order of the neurons brings the balanced sample and a policy below.
+
+        Each neuron of a policy's first layer is matched by itself, to the nearest of the sample's.
+        """
+        if not self.policies:
+            return torch.empty(0)
+        apart = torch.cdist(self.inputs, _inputs(sample), compute_mode="donot_use_mm_for_euclid_dist")
+        return apart.amin(dim=2).norm(dim=1) / self.spreads
+
+
+def _inputs(weights: Weights) -> Tensor:  # (width, O + 1)
+    return torch.cat([weights["0.weight"], weights["0.bias"][:, None]], dim=1)
 
 
 def nearest_by_weights(sample: Weights, policies: Mapping[int, Weights]) -> Neighbour:

@@ -17,9 +17,13 @@ def _required(name: str, kind: Any) -> Any:
 NO_SEED = -1
 """The `ghn_seed` of a sample whose architecture the zoo has no policy of; its distance and spread are NaN."""
 
-COMPARISON = 2
+COMPARISON = 3
 """How the weights of two policies are compared: after balancing their neurons (`tasks.policies.balancing`) and matching
-them. In rows of comparison 1 they were only matched; what such rows say of distances is not read."""
+them; samples also with padded training policies. In rows of comparison 1 they were only matched; what such rows say of
+distances is not read. In those of comparison 2 none was padded: what they call a copy is one, not the reverse."""
+
+FAR = 0.5
+"""Of the distance between two of the zoo's policies: what is nearer to one of them is counted as a copy."""
 
 _STAGE = pa.dictionary(pa.int8(), pa.string())
 
@@ -83,7 +87,8 @@ POLICY_SCHEMA = pa.schema(
         _required("action_spread", pa.float32()),  # the same between training policies of different hypernetworks
         _required("effective_arch", pa.string()),  # that of the policy without its silent neurons; "" in older rows
         # L2 from that policy to the nearest training policy of its architecture, by `comparison`, over the spread of
-        # the zoo's policies there; null where none is trained on
+        # the zoo's policies there; where it is less, and less than FAR, to one of a narrower architecture, padded, over
+        # the spread there; null where there is neither
         pa.field("trained_ratio", pa.float32()),
         # Of the first 32 samples of an architecture, to the nearest other of them; null for the others.
         pa.field("mutual_distance", pa.float32()),  # L2, by `comparison`

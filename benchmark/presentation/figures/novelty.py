@@ -15,9 +15,10 @@ from matplotlib.ticker import NullLocator
 from nnbench.analysis.methods import Methods
 from nnbench.analysis.reported import CLAIMED_UNSEEN
 from nnbench.analysis.results import Results
-from nnbench.analysis.scores import FAR, Scores, UnitName
+from nnbench.analysis.scores import Scores, UnitName
 from nnbench.presentation.figures.drawing import STYLE, Drawing, FigureError
 from nnbench.presentation.figures.marks import DPI, FONTS, PAGE, Mark, Named, style_methods
+from nnbench.store.schemas import FAR
 from nnbench.tasks.policies.architectures import Architecture, architecture_name
 
 PADDED = (

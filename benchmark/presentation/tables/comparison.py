@@ -132,7 +132,8 @@ def novelty_table(
         f"Mean over architectures. Of all {protocol.samples} samples: passing %: those that meet the filter of the "
         f"training set, judged on {protocol.screening_episodes} episodes. new and working: % that pass and are "
         "at least half as far from every policy of the zoo as these are from one another, by weights, with and "
-        "without silent neurons, and by actions. apart: median distance to the nearest other sample, 1 for as far as "
+        "without silent neurons, and by actions; ≤: older rows, which count padded copies that were disturbed. "
+        "apart: median distance to the nearest other sample, 1 for as far as "
         "the zoo's policies are; actions apart: the same of the actions. distinct %: networks that differ in any "
         f"number. Of the top {protocol.top}: L2 to GHN: median distance to the nearest hypernetwork policy of the "
         "architecture, held out or not. GHNs apart: the same between hypernetworks; far below it is a copy. "
@@ -144,7 +145,7 @@ def novelty_table(
             Label("method", lambda here: name_with_seeds(here.row)),
             _number("success\n%", "success", lambda found: found.success.mean, 1, 100),
             _number("passing\n%", "passing", lambda found: found.passing, 0, 100),
-            _number("new and\nworking", "new_and_working", lambda found: found.new_and_working.mean, 0, 100),
+            _number("new and\nworking", "new_and_working", lambda found: found.new_and_working, 0, 100),
             _number("apart", "apart", lambda found: found.apart, 2),
             _number("actions\napart", "actions_apart", lambda found: found.actions_apart, 2),
             _number("distinct\n%", "distinct", lambda found: found.distinct, 0, 100),
@@ -174,7 +175,7 @@ def novelty_table(
 
 
 def _number(
-    header: str | None, metric: str, read: Callable[[Measured], float], digits: int, scale: float = 1
+    header: str | None, metric: str, read: Callable[[Measured], Estimate | float], digits: int, scale: float = 1
 ) -> Number[NoveltyRow]:
     return Number(header, metric, lambda here: read(here.found), point(digits, scale))
 

@@ -190,7 +190,7 @@ def verdict(measured: Estimate | None, claim: float | None) -> str:
 
 def point(digits: int, scale: float = 1) -> Callable[[Estimate], str]:
     """Formats the mean alone, times `scale`."""
-    return lambda estimate: f"{scale * estimate.mean:z.{digits}f}"
+    return lambda estimate: f"{'≤ ' if estimate.at_most else ''}{scale * estimate.mean:z.{digits}f}"
 
 
 def interval(digits: int, scale: float = 1) -> Callable[[Estimate], str]:
