@@ -12,7 +12,7 @@ from nnbench.commands.progress import Progress, describe_unfinished
 from nnbench.harness.isolation import MethodError
 from nnbench.harness.outcome import Outcome
 from nnbench.protocol import PROTOCOLS, Protocol, Unit
-from nnbench.tasks.policies.architectures import load_splits
+from nnbench.tasks.policies.tracks import Track, load_track
 
 ARCHS = ((16, 16, 16, 32), (32, 32, 16, 64))
 
@@ -91,16 +91,25 @@ def test_a_failed_unit_is_done_and_the_method_with_its_last_one(
     assert not progress.done
 
 
+@pytest.mark.parametrize("track", ["paper", "narrow"])
 @pytest.mark.parametrize(("done", "said"), [(0, []), (1, ["nearest on PickCube-v1: 1 of 8 architectures"]), (8, [])])
-def test_a_method_without_its_mean_is_named_with_where_its_rows_are(done: int, said: list[str], tmp_path: Path) -> None:
-    def manifest(arch: Any, protocol: Protocol = PROTOCOLS["quick"]) -> dict[str, Any]:
+def test_a_method_without_its_mean_is_named_with_where_its_rows_are(
+    track: str, done: int, said: list[str], tmp_path: Path
+) -> None:
+    ours, other = load_track(track), load_track("narrow" if track == "paper" else "paper")
+
+    def manifest(arch: Any, protocol: Protocol = PROTOCOLS["quick"], track: Track = ours) -> dict[str, Any]:
         fields: dict[str, Any] = {"method": "nearest", "method_sha256": "ab" * 32, "generator_seed": 0, "arch": arch}
+        fields |= track.unit_fields(arch)
         return {"unit": Unit(protocol=protocol, task="PickCube-v1", **fields).fields}
 
-    unseen = load_splits().unseen
+    unseen = ours.splits.unseen
     manifests = [manifest(arch) for arch in unseen[:done]] + [manifest(unseen[-1], Protocol())]
+    manifests += [manifest(arch, track=other) for arch in other.splits.unseen]
     asked = _prepared("PickCube-v1", {}, [])
     asked.seed, asked.store = 0, SimpleNamespace(root=tmp_path, manifests=lambda: manifests)
+    asked.zoo.track = ours
     lines = list(describe_unfinished([asked], "unseen"))
     assert [line.split(",")[0] for line in lines] == said
-    assert all(f"`nnbench table 2 --detail --results {tmp_path}` shows them" in line for line in lines)
+    named = "" if track == "paper" else f" --track {track}"
+    assert all(f"`nnbench table 2 --detail --results {tmp_path}{named}` shows them" in line for line in lines)

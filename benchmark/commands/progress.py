@@ -76,18 +76,22 @@ class Progress:
 
 def describe_unfinished(work: "Sequence[Prepared]", split: str) -> Iterator[str]:
     """One line of each method that has results of some architectures of the split, and so no mean."""
-    asked = {JOINT if arch is None else architecture_name(arch) for arch in architectures_asked(split)}
     for one in work:
+        track = one.zoo.track
+        archs = architectures_asked(split, splits=track.splits)
+        asked = {JOINT if arch is None else architecture_name(arch) for arch in archs}
         units = [manifest["unit"] for manifest in one.store.manifests()]
         for name in one.sources:
             done = {
                 unit["arch"]
                 for unit in units
                 if (unit["task"], unit["method"], unit["generator_seed"]) == (one.zoo.task.name, name, one.seed)
+                and unit.get("track", "paper") == track.label
                 and Protocol(**unit["protocol"]) == one.protocol
             }
             if 0 < len(done & asked) < len(asked):
                 where = "" if one.store.root == RESULTS else f" --results {one.store.root}"
+                where += "" if track.name == "paper" else f" --track {track.origin}"
                 where += "" if one.protocol in PROTOCOLS.values() else f" --protocol {one.protocol.short}"
                 yield (
                     f"{name} on {one.zoo.task.name}: {len(done & asked)} of {len(asked)} architectures, so no mean of "
