@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from helpers import (
     ACTION_DIM,
     NARROW,
@@ -39,8 +40,8 @@ from nnbench.methods import (
 )
 from nnbench.methods.sane import Method
 from nnbench.methods.sane import training as sane_training
-from nnbench.methods.sane.config import CPU, Config, mixed, rehearsal
-from nnbench.methods.sane.model import Autoencoder, Learner, Standard
+from nnbench.methods.sane.config import CPU, Config, Sampling, mixed, rehearsal
+from nnbench.methods.sane.model import Autoencoder, Block, Learner, Standard
 from nnbench.methods.sane.sampling import Rows, collect_anchors, draw, keep_best, keep_first, stack
 from nnbench.methods.sane.tokens import detokenise, layout, tokenise
 from nnbench.methods.sane.training import (
@@ -184,6 +185,20 @@ def test_a_network_is_encoded_alike_beside_longer_ones(fitted: Method) -> None:
         torch.testing.assert_close(
             decoded, model.decode(alone, places[None], valid.any(1)[None])[0], atol=1e-4, rtol=1e-4
         )
+
+
+def test_a_block_is_gpt2s_without_mask_and_biases() -> None:
+    """By torch's own attention: pre-norm, scores over the root of a head's size, exact GELU, both added."""
+    block = _optimisation.seeded(lambda: Block(32, 4), 0)
+    x = torch.randn(2, 7, 32, generator=torch.Generator().manual_seed(0))
+    present = torch.ones(2, 7, dtype=torch.bool)
+    present[1, 4:] = False
+    q, k, v = (part.view(2, 7, 4, 8).transpose(1, 2) for part in block.qkv(F.layer_norm(x, (32,))).chunk(3, dim=2))
+    attended = F.scaled_dot_product_attention(q, k, v, attn_mask=present[:, None, None])
+    inner = x + attended.transpose(1, 2).reshape(2, 7, 32) @ block.proj.weight.T
+    expected = inner + F.gelu(F.layer_norm(inner, (32,)) @ block.up.weight.T) @ block.down.weight.T
+    torch.testing.assert_close(block(x, present)[present], expected[present], atol=1e-5, rtol=1e-5)
+    assert {name for name, _ in block.named_parameters()} == {f"{part}.weight" for part in block._modules}
 
 
 def test_layers_are_standardised_over_their_weights_alone() -> None:
@@ -604,6 +619,9 @@ def test_what_is_sampled_in_another_way_is_trained_as_sane_and_reads_its_model(
     variant: Any, changes: dict[str, Any], fitted: Method, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert variant.Method.trained_as == "sane" and variant.Method.config == CPU
+    assert Method.sampling == Sampling(
+        coupling="shared", bandwidth=0.2, draws=1, population=50, kept=10
+    )  # the authors'
     assert variant.Method.sampling == replace(Method.sampling, **changes)
     monkeypatch.setattr(_validation, "score", lambda training, policies: [{"return": 0.0}] * len(policies))
     zoo = replace(toy_zoo(policy), rehearsal=False)
