@@ -42,11 +42,11 @@ class Config:
     matched: bool = True
     """Neurons are put in the order of one network's, else they stay as the zoo has them."""
     components: int | None = None
-    """R; None: as many as the training networks span."""
+    """R; None: as many as the training networks span, which `fit` fills in."""
     hidden: int = 3072
     middle: int = 3072
-    """Units of the first and third layer, and of the second. No layer has fewer than R: in a trial a narrower one lost
-    the components beyond its width."""
+    """Units of the first and third layer, and of the second. `fit` raises both to R where they are smaller: in a trial
+    a narrower layer lost the components beyond its width."""
     embedding: int = 64
     """Numbers that the time becomes, and the widths."""
     dropout: float = 0.1
@@ -135,7 +135,7 @@ class Corpus:
 
 
 class Method(Generator):
-    """Generates p(w | a)."""
+    """Writes networks of any widths, of the zoo's depth."""
 
     name: ClassVar[str] = "deepweightflow"
     writes: ClassVar[tuple[Further, ...]] = ("widths",)
@@ -218,11 +218,11 @@ class Method(Generator):
 def build_corpus(training: TrainingSet, config: Config) -> Corpus:
     """All training networks, on the device."""
     task, device = training.task, pick_device()
-    reference, vectors, widths = choose_reference(training), [], []
+    reference, vectors, widths = choose_reference(training) if config.matched else None, [], []
     for arch in training.architectures:
-        target = resize(reference, arch, task.observation_dim, task.action_dim)
+        target = None if reference is None else resize(reference, arch, task.observation_dim, task.action_dim)
         for network in training.networks(arch).values():
-            ordered = align(network, target) if config.matched else network
+            ordered = network if target is None else align(network, target)
             vectors.append(vectorise(ordered, arch, "grid", task.observation_dim, task.action_dim))
             widths.append(arch)
     stacked = torch.stack(vectors) * training.scale  # (N, D)
@@ -239,7 +239,8 @@ def choose_reference(training: TrainingSet) -> Weights:
 
 
 def flow_loss(model: Flow, corpus: Corpus, config: Config, rng: torch.Generator) -> Tensor:
-    """The squared error of the velocity x_1 - x_0 at random times on straight paths from noise x_0 to networks x_1."""
+    """The squared error of the velocity x_1 - x_0 at random times on straight paths from noise x_0 to networks x_1,
+    with a little noise around them."""
     picks = torch.randint(len(corpus.coordinates), (config.batch,), generator=rng)
     x1, device = corpus.coordinates[picks], corpus.coordinates.device  # (B, R)
     x0, around = (std * torch.randn(x1.shape, generator=rng).to(device) for std in (config.source_std, config.sigma))

@@ -35,8 +35,9 @@ from nnbench.tasks.policies.rebasin import permute
 from nnbench.tasks.policies.resizing import largest_network
 from nnbench.tasks.policies.training_set import TrainingSet
 
-_SIZES = 3
-"""A place has three numbers, and as many sizes that they are relative to."""
+_COORDINATES = 3
+"""A place has three, the parameter, the row and the column, and as many sizes that they are relative to: how many
+parameters, rows and columns there are. Parameters alternate: a matrix, its bias."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +54,7 @@ class Config:
     noise: float = 0.1
     """Width of the uniform noise on a place, in neurons."""
     draws: int = 50
-    """Of noise, whose mean a network is when it is written."""
+    """Of noise. A network that is written is the mean over so many."""
     narrowest: int = 8
     """Widths of random architectures are drawn from here to 64."""
     states: int = 512
@@ -77,7 +78,7 @@ class Residual(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        self.first = nn.Linear(2 * _SIZES + 2 * _SIZES * config.frequencies, config.hidden)
+        self.first = nn.Linear(2 * _COORDINATES + 2 * _COORDINATES * config.frequencies, config.hidden)
         self.blocks = nn.ModuleList(nn.Linear(config.hidden, config.hidden) for _ in range(config.layers - 1))
         self.scales = nn.Parameter(torch.full((config.layers - 1,), config.first_scale))
         self.last = nn.Linear(config.hidden, 1)
@@ -122,7 +123,7 @@ def begin(field: Field, states: Tensor, action_dim: int, noise: float) -> None:
     for each weight signals would grow from layer to layer, for neighbouring weights are alike.
     """
     layers, sizes = len(field) // 2, (states.shape[1], action_dim)
-    archs = [(width,) * (layers - 1) for width in (16, 32, 64)]
+    archs = [(width,) * (layers - 1) for width in (16, 32, 64)]  # the zoo's widths
     places = [places_of(arch, *sizes) for arch in archs]
     for index, residual in enumerate(field):
         assert isinstance(residual, Residual)
@@ -143,10 +144,10 @@ def begin(field: Field, states: Tensor, action_dim: int, noise: float) -> None:
 def encode(places: Tensor, frequencies: int) -> Tensor:
     """Places (P, 6) as perceptrons read them, (P, E): the first three numbers relative to the others, which are sizes;
     the sizes in units of 64; and sines and cosines of what is relative."""
-    relative = places[:, :_SIZES] / places[:, _SIZES:]
+    relative = places[:, :_COORDINATES] / places[:, _COORDINATES:]
     octaves = math.pi * 2.0 ** torch.arange(frequencies, device=places.device)
     angles = (relative[:, None] * octaves[:, None]).flatten(1)
-    return torch.cat([relative, places[:, _SIZES:] / MAX_WIDTH, angles.sin(), angles.cos()], dim=1)
+    return torch.cat([relative, places[:, _COORDINATES:] / MAX_WIDTH, angles.sin(), angles.cos()], dim=1)
 
 
 def places_of(arch: Architecture, observation_dim: int, action_dim: int) -> list[Tensor]:
@@ -169,8 +170,8 @@ def blur(places: list[Tensor], noise: float, rng: torch.Generator) -> list[Tenso
     for index, place in enumerate(places):
         rows, columns = index < len(places) - 2, index % 2 == 0 and index > 0
         neurons = torch.tensor([0.0, rows, columns])
-        moved = noise * neurons * (torch.rand(len(place), _SIZES, generator=rng) - 0.5)
-        blurred.append(torch.cat([place[:, :_SIZES] + moved, place[:, _SIZES:]], dim=1))
+        moved = noise * neurons * (torch.rand(len(place), _COORDINATES, generator=rng) - 0.5)
+        blurred.append(torch.cat([place[:, :_COORDINATES] + moved, place[:, _COORDINATES:]], dim=1))
     return blurred
 
 
@@ -181,7 +182,7 @@ class Lessons:
     example: Weights
     """The policy that it stays near."""
     states: Tensor  # (S, O)
-    actions: Tensor  # (S, A), the example's
+    actions: Tensor  # (S, A), the example's, clamped to [-1, 1]
     spread: Tensor  # (A,), their standard deviations, at least .01 and a tenth of the largest
 
 
@@ -333,8 +334,8 @@ def write(
 
 def field_loss(model: Field, lessons: Lessons, training: TrainingSet, config: Config, rng: torch.Generator) -> Tensor:
     """The squared error of the actions of a network of random widths, each action in units of its spread, and the norms
-    of its parameters; in `near_share` of the steps the network has the example's widths, and the squared error of its
-    weights is added."""
+    of its parameters. An action beyond the limit that the example reaches too has no error. In `near_share` of the
+    steps the network has the example's widths, and the squared error of its weights is added."""
     near = bool(torch.rand((), generator=rng) < config.near_share)
     arch = architecture_of(lessons.example) if near else draw_architecture(training, config, rng)
     task, device = training.task, lessons.states.device
