@@ -6,7 +6,16 @@ import pytest
 import torch
 
 from nnbench.harness.conformance import toy_training_set
-from nnbench.harness.novelty import ActionBank, Lookalike, Novelty, Padded, act, nearest_by_weights, spread_by_weights
+from nnbench.harness.novelty import (
+    ActionBank,
+    Lookalike,
+    Novelty,
+    Padded,
+    act,
+    nearest_by_weights,
+    spread_at_most,
+    spread_by_weights,
+)
 from nnbench.store.schemas import FAR
 from nnbench.tasks.policies.architectures import architecture_name, load_splits
 from nnbench.tasks.policies.balancing import balance
@@ -104,12 +113,17 @@ def test_a_padded_copy_is_no_novelty_however_it_is_disturbed(arch: tuple[int, ..
 
 
 def test_a_bound_on_padded_policies_is_one() -> None:
-    origins = [((16, 16), seed) for seed in range(8)]
-    policies = [balance(resize(network(seed, (16, 16)), (32, 32), 42, 8)) for seed in range(8)]
-    padded = Padded.of(origins, policies, [2.0] * 8)
+    policies = {seed: balance(resize(network(seed, (16, 16)), (32, 32), 42, 8)) for seed in range(8)}
+    padded = Padded.of({(16, 16): policies}, {(16, 16): 1.0})
     for sample in (network(99, (32, 32)), balance({key: value + 0.02 for key, value in policies[3].items()})):
-        for bound, policy in zip(padded.bounds(sample).tolist(), policies, strict=True):
-            assert 0 < bound <= nearest_by_weights(sample, {0: policy}).distance / 2
+        for bound, seed in zip(padded.bounds(sample), padded.seeds, strict=True):
+            assert 0 < bound <= nearest_by_weights(sample, {0: policies[seed]}).distance
+
+
+def test_a_bound_on_the_spread_is_one() -> None:
+    for policies in (POLICIES, {seed: network(seed) for seed in range(12)}):
+        assert spread_by_weights(policies) <= spread_at_most(policies) < 2 * spread_by_weights(policies)
+    assert np.isnan(spread_at_most({0: network(0)}))
 
 
 def test_a_reordered_copy_is_no_novelty() -> None:

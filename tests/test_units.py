@@ -82,7 +82,7 @@ def test_every_unit_has_an_outcome(zoo: Zoo, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_units_measured_together_have_the_rows_of_each_alone(zoo: Zoo, tmp_path: Path) -> None:
-    units = [GOOD, replace(GOOD, arch=(64, 64, 64, 32), generator_seed=1)]
+    units = [GOOD, replace(GOOD, arch=(16, 32, 16, 32), generator_seed=1)]
     sources, trained = {"nearest": MethodSource.of("nearest")}, {"nearest": untrained(tmp_path)}
     together, alone = Store(tmp_path / "together"), Store(tmp_path / "alone")
     outcomes = list(run_units(units, sources, trained, zoo, together, workers=1))

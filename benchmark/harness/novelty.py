@@ -167,26 +167,30 @@ class Novelty:
             self._padded_to[arch] = self._pad(arch)
         padded, least = self._padded_to[arch], FAR
         bounds = padded.bounds(ours)
-        for narrow in dict.fromkeys(padded.origins[place][0] for place in bounds.argsort().tolist()):
-            near = {
-                seed: policy
-                for (origin, seed), policy, bound in zip(padded.origins, padded.policies, bounds.tolist(), strict=True)
-                if origin == narrow and bound <= least * (1 + _ROUNDING)
-            }
+
+        def how_far(narrow: Architecture) -> float:
+            return min(bounds[place] for place in padded.places[narrow]) - FAR * padded.spreads_at_most[narrow]
+
+        for narrow in sorted(padded.places, key=how_far):  # a near one leaves little to look at in the others
+            allowed = least * padded.spreads_at_most[narrow]
+            near = [place for place in padded.places[narrow] if bounds[place] <= allowed]
             if near:
-                least = min(least, nearest_by_weights(ours, near).distance / self._spread(narrow))
+                policies = {padded.seeds[place]: padded.policies[place] for place in near}
+                least = min(least, nearest_by_weights(ours, policies).distance / self._spread(narrow))
         return [least] if least < FAR else []
 
     def _pad(self, arch: Architecture) -> "Padded":
         sizes = self._training.task.observation_dim, self._training.task.action_dim
-        origins = [
-            (narrow, seed)
-            for narrow in self.splits.train
-            if narrow != arch and contains(arch, narrow)
-            for seed in self._training.networks(narrow)
-        ]
-        policies = [balance(resize(self._balanced(narrow)[seed], arch, *sizes)) for narrow, seed in origins]
-        return Padded.of(origins, policies, [self._spread(narrow) for narrow, _ in origins])
+        padded: dict[Architecture, dict[int, Weights]] = {}
+        for narrow in self.splits.train:
+            if narrow != arch and contains(arch, narrow):
+                policies = {seed: self._balanced(narrow)[seed] for seed in self._training.networks(narrow)}
+                fitted = {seed: resize(policy, arch, *sizes) for seed, policy in policies.items()}
+                # What only gets silent neurons stays balanced.
+                deeper = len(arch) > len(narrow)
+                padded[narrow] = {seed: balance(policy) if deeper else policy for seed, policy in fitted.items()}
+        padded = {narrow: policies for narrow, policies in padded.items() if policies}
+        return Padded.of(padded, {narrow: spread_at_most(self._balanced(narrow)) for narrow in padded})
 
     def _beside_the_zoo(self, sample: Weights) -> dict[str, Any]:
         arch = architecture_of(sample)
@@ -219,28 +223,35 @@ class Novelty:
 class Padded:
     """All training policies of narrower architectures, padded to one architecture, P of them."""
 
-    origins: Sequence[tuple[Architecture, int]]  # (P,) the architecture that was padded, and the seed
+    places: Mapping[Architecture, Sequence[int]]
+    """Of the architecture that was padded, which of the P are of it."""
+    seeds: Sequence[int]  # (P,)
     policies: Sequence[Weights]  # (P,) balanced
     inputs: Tensor  # (P, width, O + 1) what the first layer reads, and its bias
-    spreads: Tensor  # (P,) of the architecture that was padded
+    spreads_at_most: Mapping[Architecture, float]
 
     @classmethod
     def of(
-        cls, origins: Sequence[tuple[Architecture, int]], policies: Sequence[Weights], spreads: Sequence[float]
+        cls, policies: Mapping[Architecture, Mapping[int, Weights]], spreads_at_most: Mapping[Architecture, float]
     ) -> "Padded":
-        """Of balanced policies, each with its origin and the spread there."""
-        inputs = torch.stack([*map(_inputs, policies)]) if policies else torch.empty(0)
-        return cls(origins, policies, inputs, torch.tensor(spreads))
+        """Of balanced policies by the architecture that was padded and the seed, and `spread_at_most` there."""
+        places, count = {}, 0
+        for narrow, alike in policies.items():
+            places[narrow] = range(count, count := count + len(alike))
+        every = [policy for alike in policies.values() for policy in alike.values()]
+        inputs = torch.stack([*map(_inputs, every)]) if every else torch.empty(0)
+        return cls(places, [seed for alike in policies.values() for seed in alike], every, inputs, spreads_at_most)
 
-    def bounds(self, sample: Weights) -> Tensor:  # (P,)
-        """Distances over spreads that no order of the neurons brings the balanced sample and a policy below.
+    def bounds(self, sample: Weights) -> list[float]:
+        """P distances that no order of the neurons brings the balanced sample and a policy below.
 
         Each neuron of a policy's first layer is matched by itself, to the nearest of the sample's.
         """
         if not self.policies:
-            return torch.empty(0)
+            return []
         apart = torch.cdist(self.inputs, _inputs(sample), compute_mode="donot_use_mm_for_euclid_dist")
-        return apart.amin(dim=2).norm(dim=1) / self.spreads
+        found: list[float] = (apart.amin(dim=2).norm(dim=1) * (1 - _ROUNDING)).tolist()
+        return found
 
 
 def _inputs(weights: Weights) -> Tensor:  # (width, O + 1)
@@ -277,13 +288,26 @@ def spread_by_weights(policies: Mapping[int, Weights]) -> float:
     """The median distance from a policy to the nearest other, over at most eight policies; NaN for a single policy."""
     if len(policies) < 2:
         return float("nan")
-    seeds = sorted(policies)
-    chosen = np.linspace(0, len(seeds) - 1, min(_SPREAD_WEIGHTS, len(seeds))).round().astype(int)
-    found = []
-    for position in chosen:
+    seeds, found = sorted(policies), []
+    for position in _chosen(len(seeds)):
         others = {seed: weights for seed, weights in policies.items() if seed != seeds[position]}
         found.append(nearest_by_weights(policies[seeds[position]], others).distance)
     return float(np.median(found))
+
+
+def spread_at_most(policies: Mapping[int, Weights]) -> float:
+    """What `spread_by_weights` is not above: the same without matching, which is quick; NaN for a single policy."""
+    if len(policies) < 2:
+        return float("nan")
+    flat = torch.stack([flatten_weights(policies[seed]) for seed in sorted(policies)])
+    apart = torch.cdist(flat, flat, compute_mode="donot_use_mm_for_euclid_dist").fill_diagonal_(torch.inf)
+    return float(np.median(apart.amin(dim=1).numpy()[_chosen(len(flat))])) * (1 + _ROUNDING)
+
+
+def _chosen(count: int) -> np.ndarray:
+    """Which of so many policies the spread of weights is a median of."""
+    found: np.ndarray = np.linspace(0, count - 1, min(_SPREAD_WEIGHTS, count)).round().astype(int)
+    return found
 
 
 @dataclass(frozen=True)
